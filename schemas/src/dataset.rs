@@ -1,0 +1,167 @@
+//! The value that describes one dataset, and the few column types datasets are made of.
+//!
+//! Called by the dataset files beside it; read by `storage` and `query`, which know no dataset by name.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+
+/// A named table as a value.
+#[derive(Debug)]
+pub struct Dataset {
+    /// Name of the table, as in SQL and in the storage path.
+    pub name: &'static str,
+    /// What a row is, in one sentence.
+    pub about: &'static str,
+    /// Columns in storage order.
+    pub columns: Vec<Column>,
+    /// Column that says when a row happened.
+    pub time: &'static str,
+    /// Sort order of every file and every sorted run.
+    pub sort: &'static [&'static str],
+    /// Identity of a row: the first `key` columns of `sort`. Among rows with one key the latest written wins.
+    pub key: usize,
+    /// How the table is cut into partitions.
+    pub partition: Partition,
+    /// Days a row is kept, counted from its partition.
+    pub retention_days: u32,
+    /// Arrow schema of a batch of rows: all `columns`.
+    pub schema: SchemaRef,
+}
+
+/// One column of a dataset.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Name in SQL and in files.
+    pub name: &'static str,
+    /// Arrow type of the column in a batch.
+    pub data_type: DataType,
+    /// May a row lack it?
+    pub nullable: bool,
+    /// How the column is encoded in fresh files.
+    pub encoding: Encoding,
+    /// The sentence a user reads.
+    pub about: &'static str,
+}
+
+/// How a column is laid out in Parquet; measured choices, see `docs/decisions/0003-parquet-writer-properties.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// RLE dictionary: few distinct values, or long runs of one.
+    Dictionary,
+    /// Delta binary packed: integers that grow steadily.
+    Delta,
+    /// Plain, without page statistics: values no filter can prune by.
+    Plain,
+}
+
+/// How a dataset is cut into partitions. The partition column is called `day`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partition {
+    /// One partition.
+    None,
+    /// `day` is derived from the time column and is not among the columns.
+    DayOfTime,
+    /// The first column, a string or a date, is the partition.
+    FirstColumn,
+}
+
+impl Dataset {
+    /// Builds a dataset; called once per dataset by its file.
+    pub(crate) fn new(name: &'static str, about: &'static str, columns: Vec<Column>, layout: Layout) -> Self {
+        let fields: Vec<Field> = columns.iter().map(|c| Field::new(c.name, c.data_type.clone(), c.nullable)).collect();
+        let Layout { time, sort, key, partition, retention_days } = layout;
+        Self { name, about, columns, time, sort, key, partition, retention_days, schema: Arc::new(Schema::new(fields)) }
+    }
+
+    /// Index of a column in [`Dataset::schema`], if there is one of that name.
+    #[must_use]
+    pub fn index_of(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|c| c.name == column)
+    }
+
+    /// Name of the partition column, if the table is partitioned.
+    #[must_use]
+    pub fn partition_column(&self) -> Option<&'static str> {
+        match self.partition {
+            Partition::None => None,
+            Partition::DayOfTime => Some("day"),
+            Partition::FirstColumn => self.columns.first().map(|c| c.name),
+        }
+    }
+
+    /// Schema a reader sees: [`Dataset::schema`], with `day` in front when it is derived.
+    #[must_use]
+    pub fn table_schema(&self) -> SchemaRef {
+        if self.partition != Partition::DayOfTime {
+            return Arc::clone(&self.schema);
+        }
+        let day = Arc::new(Field::new("day", DataType::Date32, false));
+        Arc::new(Schema::new(std::iter::once(day).chain(self.schema.fields().iter().cloned()).collect::<Fields>()))
+    }
+
+    /// Schema of the Parquet files: [`Dataset::schema`] without the partition column.
+    #[must_use]
+    pub fn file_schema(&self) -> SchemaRef {
+        match self.partition {
+            Partition::FirstColumn => {
+                Arc::new(Schema::new(self.schema.fields().iter().skip(1).cloned().collect::<Fields>()))
+            }
+            _ => Arc::clone(&self.schema),
+        }
+    }
+}
+
+/// The parts of a dataset that are not its columns.
+pub(crate) struct Layout {
+    pub time: &'static str,
+    pub sort: &'static [&'static str],
+    pub key: usize,
+    pub partition: Partition,
+    pub retention_days: u32,
+}
+
+impl Column {
+    pub(crate) fn new(name: &'static str, data_type: DataType, encoding: Encoding, about: &'static str) -> Self {
+        Self { name, data_type, nullable: false, encoding, about }
+    }
+
+    pub(crate) fn nullable(mut self) -> Self {
+        self.nullable = true;
+        self
+    }
+}
+
+/// Microseconds since the epoch, UTC; the content is whole milliseconds.
+#[must_use]
+pub fn timestamp() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// Days since the epoch, UTC.
+#[must_use]
+pub fn date() -> DataType {
+    DataType::Date32
+}
+
+/// Text with few distinct values in a batch.
+#[must_use]
+pub fn dictionary() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
+/// `MAP<STRING, STRING>`, entries in key order, values never null.
+#[must_use]
+pub fn string_map() -> DataType {
+    let entries = DataType::Struct(Fields::from(vec![
+        Field::new("key", DataType::Utf8, false),
+        Field::new("value", DataType::Utf8, false),
+    ]));
+    DataType::Map(Arc::new(Field::new("key_value", entries, false)), false)
+}
+
+/// A list of values that are never null.
+#[must_use]
+pub fn list(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("element", item, false)))
+}

@@ -1,0 +1,30 @@
+//! Says what every dataset looks like: columns with the sentence a user reads, sort order, identity, partition, retention.
+//!
+//! Called by `storage` (how to write rows), `ingest` (what to build) and `query` (what to show). A dataset is a value:
+//! adding one is one file here and one line in [`all`].
+//!
+//! Invariants: sort columns lead with the identity key; only types that Delta Lake has; timestamps are microseconds in UTC
+//! with millisecond content (finer jitter costs 30 times the space of the column).
+//! Not here: any code that reads or writes rows.
+
+mod dataset;
+mod exemplars;
+mod histograms;
+mod metadata;
+mod page;
+mod samples;
+mod series;
+
+pub use dataset::{Column, Dataset, Encoding, Partition, date, dictionary, list, string_map, timestamp};
+pub use exemplars::exemplars;
+pub use histograms::histograms;
+pub use metadata::metadata;
+pub use page::schemas_page;
+pub use samples::samples;
+pub use series::series;
+
+/// Every dataset of the product, in the order in which they are documented.
+#[must_use]
+pub fn all() -> Vec<&'static Dataset> {
+    vec![samples(), series(), histograms(), exemplars(), metadata()]
+}

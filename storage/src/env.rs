@@ -1,0 +1,64 @@
+//! Time and randomness, handed in by the composition root so that tests own them.
+
+use std::{fmt, sync::Arc};
+
+/// What storage needs from the outside world besides disks.
+#[derive(Clone, Debug)]
+pub struct Env {
+    /// The wall clock.
+    pub clock: Clock,
+    /// Source of 128 random bits, for file names and the log's identity.
+    pub random: Random,
+}
+
+/// A wall clock in microseconds since the epoch.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> i64 + Send + Sync>);
+
+/// A source of 128 random bits.
+#[derive(Clone)]
+pub struct Random(Arc<dyn Fn() -> u128 + Send + Sync>);
+
+impl Clock {
+    /// A clock that asks `now_us` for microseconds since the epoch.
+    pub fn new(now_us: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now_us))
+    }
+
+    /// Microseconds since the epoch.
+    #[must_use]
+    pub fn now_us(&self) -> i64 {
+        (self.0)()
+    }
+
+    /// Milliseconds since the epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.now_us().div_euclid(1000)
+    }
+}
+
+impl Random {
+    /// A source that asks `bits`.
+    pub fn new(bits: impl Fn() -> u128 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(bits))
+    }
+
+    /// The next 128 random bits.
+    #[must_use]
+    pub fn bits(&self) -> u128 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+impl fmt::Debug for Random {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Random")
+    }
+}

@@ -1,0 +1,23 @@
+//! Keeps rows: a write-ahead log, recent rows in memory, and Delta Lake tables of Parquet files, read as one.
+//!
+//! `ingest` appends [`Batch`]es; `query` asks for a [`View`]. A row's way: [`wal`](self) (durable) → the dataset's writer
+//! (visible in the head) → Parquet and a Delta commit that carries the row and its position in one version → the log is
+//! trimmed.
+//!
+//! Invariants: an acknowledged row is in every later view exactly once, whatever crashes; writers see the log's records in
+//! order; every queue is bounded in bytes; no dataset is known by name here.
+//! Not here: SQL (no DataFusion), decoding of any protocol, clocks and randomness (they enter through [`Env`]).
+
+mod batch;
+mod env;
+mod error;
+mod latency;
+mod open;
+mod view;
+
+pub use batch::{Batch, Delete, Lane, Origin, Replace, Write};
+pub use env::{Clock, Env, Random};
+pub use error::{Error, ErrorKind, Result};
+pub use latency::Latency;
+pub use open::{Ack, Config, Room, Storage, open_read_only};
+pub use view::{Bound, DataFile, Rows, View};
