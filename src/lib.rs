@@ -1,1 +1,16 @@
-//! streamgauge
+//! Streamgauge's binary as a library, so that tests can reach its parts: settings, access, HTTP, and what runs them.
+//!
+//! Start reading at [`cli`] (what can be asked), then [`app`] (what runs and how it stops), [`http`] (what is answered),
+//! [`config`], [`auth`], [`tls`].
+//!
+//! Invariant: this crate knows every other one and none knows it. Not here: anything about datasets, tables or queries.
+
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod reload;
+pub mod sql;
+pub mod telemetry;
+pub mod tls;

@@ -1,1 +1,12 @@
-//! ingest
+//! Turns what senders send into rows and hands them to `storage`.
+//!
+//! Called by the composition root, which merges the routers; hands [`storage::Batch`]es to [`storage::Storage`].
+//!
+//! Invariants: a decoder returns rows and rejects, so a bad row never costs its neighbours; every body, count and queue has
+//! a limit that is checked before memory is taken; nothing is acknowledged before storage says that it is durable.
+//! Not here: keeping rows (`storage`), asking for them (`query`), authentication (the composition root).
+
+mod error;
+pub mod remote_write;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,1 +1,27 @@
-//! query
+//! Answers SQL over storage's views: read-only, bounded, streamed.
+//!
+//! Called by the composition root, which builds an [`Engine`] from a [`Catalog`] and serves [`router`]; the command line
+//! uses the same engine and [`mod@format`]. A query's way: `gate` (one read-only statement) → one view per dataset,
+//! fixed for the query → DataFusion plans over `table` (a dataset) and `metrics` (samples with their labels) → a stream of
+//! batches under limits → `format` and `http`.
+//!
+//! Invariants: nothing here writes; SQL reaches no file, URL or store but the tables' own; every query has a memory limit, a
+//! time limit and a row limit; dropping an answer cancels its query; a query sees the samples before the series, so a sample
+//! never lacks its labels.
+//! Not here: what a view is (`storage`), what datasets there are (`schemas`), authentication (the binary).
+
+mod engine;
+mod error;
+pub mod format;
+mod gate;
+mod http;
+mod meter;
+mod metrics;
+mod series;
+mod table;
+#[cfg(test)]
+mod testing;
+
+pub use engine::{Answer, Catalog, Config, Engine};
+pub use error::{Error, ErrorKind, Position, Result};
+pub use http::router;

@@ -9,7 +9,13 @@ pub struct Env {
     pub clock: Clock,
     /// Source of 128 random bits, for file names and the log's identity.
     pub random: Random,
+    /// Called at the named points of a row's way; crash tests die there.
+    pub probe: Probe,
 }
+
+/// A hook at the named points `wal_written`, `wal_synced`, `parquet_put`, `delta_committed` and `before_wal_trim`.
+#[derive(Clone, Default)]
+pub struct Probe(Option<Arc<dyn Fn(&'static str) + Send + Sync>>);
 
 /// A wall clock in microseconds since the epoch.
 #[derive(Clone)]
@@ -48,6 +54,25 @@ impl Random {
     #[must_use]
     pub fn bits(&self) -> u128 {
         (self.0)()
+    }
+}
+
+impl Probe {
+    /// A hook that is called with the name of each point reached.
+    pub fn new(reached: impl Fn(&'static str) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(reached)))
+    }
+
+    pub(crate) fn reach(&self, point: &'static str) {
+        if let Some(reached) = &self.0 {
+            reached(point);
+        }
+    }
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Probe")
     }
 }
 

@@ -9,15 +9,34 @@
 //! Not here: SQL (no DataFusion), decoding of any protocol, clocks and randomness (they enter through [`Env`]).
 
 mod batch;
+mod commit;
+mod delta;
+mod disk;
 mod env;
 mod error;
+mod folder;
+mod head;
 mod latency;
 mod open;
+mod parquet_file;
+mod read_only;
+mod sort;
+mod store;
+mod ticket;
 mod view;
+mod wal;
+mod writer;
 
 pub use batch::{Batch, Delete, Lane, Origin, Replace, Write};
-pub use env::{Clock, Env, Random};
+pub use env::{Clock, Env, Probe, Random};
 pub use error::{Error, ErrorKind, Result};
 pub use latency::Latency;
-pub use open::{Ack, Config, Room, Storage, open_read_only};
+pub use open::{Config, Storage};
+pub use read_only::open_read_only;
+pub use ticket::{Ack, Room};
 pub use view::{Bound, DataFile, Rows, View};
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod test_rows;

@@ -1,19 +1,40 @@
 //! Opens storage, hands out appends and views, and closes it in order.
 //!
-//! Called by the composition root; hands records to the log and views to readers.
+//! Called by the composition root; hands appends to the log and views to readers. Opening: lock the folder, read the tables,
+//! fence earlier writers, read the log, give every writer what its table lacks, start them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use object_store::ObjectStore;
+use parking_lot::{Mutex, RwLock};
 use prometheus::Registry;
 use schemas::Dataset;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::{Batch, Env, Replace, Result, View};
+use crate::{
+    Ack, Batch, Env, Error, ErrorKind, Latency, Replace, Result, Room, View, Write,
+    delta::Table,
+    disk::{Disk, LocalDisk},
+    folder::{self, Folder},
+    store::FolderStore,
+    ticket::Ticket,
+    wal::{self, Entry, Log, Segments, recovery},
+    writer::{self, Message, Shared, Writer},
+};
 
 /// Settings of storage.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Folder for the log and, unless `root` is given, the tables.
+    /// Folder for the log and the tables.
     pub data_dir: PathBuf,
     /// Tenant whose tables are kept.
     pub tenant: String,
@@ -27,66 +48,207 @@ pub struct Config {
     pub wal_segment_bytes: u64,
 }
 
+/// Appends under way at once. Every inbox has this many places, so that handing on never waits.
+const APPENDS_MAX: usize = 4096;
+/// How long an append waits for room before it is refused.
+const ROOM_WAIT: Duration = Duration::from_millis(1500);
+/// Share of the head's budget that appends may hold before they are visible.
+const QUEUED_PERCENT: usize = 25;
+
 /// The open storage of a process. Cheap to clone.
 #[derive(Clone)]
-pub struct Storage {}
+pub struct Storage {
+    inner: Arc<Inner>,
+}
 
-/// Room reserved for an append, in bytes.
-#[derive(Debug)]
-pub struct Room {}
+struct Inner {
+    shared: Arc<Shared>,
+    store: Arc<dyn ObjectStore>,
+    views: HashMap<&'static str, Arc<RwLock<Arc<View>>>>,
+    writers: Mutex<HashMap<&'static str, mpsc::Sender<Message>>>,
+    /// Gone once storage closes.
+    log: Mutex<Option<mpsc::Sender<Entry>>>,
+    log_thread: Mutex<Option<JoinHandle<()>>>,
+    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    places: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    bytes_max: u32,
+    /// Held for the life of the process: the lock on the folder.
+    _folder: Folder,
+}
 
-/// Resolves when an append is durable and visible.
-#[derive(Debug)]
-#[must_use = "an append is not durable before its ack resolves"]
-pub struct Ack {}
+/// What tests put in the place of the machine.
+pub(crate) struct Parts {
+    pub disk: Arc<dyn Disk>,
+    /// Where tables are, if not in the folder.
+    pub store: Option<Arc<dyn ObjectStore>>,
+}
 
 impl Storage {
     /// Opens the data folder, recovers the log into the heads, and starts the writers of `datasets`.
     ///
     /// # Errors
-    /// `Fenced` if another process has the folder, `Corrupt` if the log or a table is damaged.
-    pub async fn open(
-        _config: Config,
-        _datasets: Vec<&'static Dataset>,
-        _env: Env,
-        _registry: &Registry,
+    /// `Fenced` if another process has the folder, `Invalid` if another version wrote it, `Corrupt` if the log or a table is
+    /// damaged.
+    pub async fn open(config: Config, datasets: Vec<&'static Dataset>, env: Env, registry: &Registry) -> Result<Self> {
+        Self::open_with(config, datasets, env, registry, Parts { disk: Arc::new(LocalDisk), store: None }).await
+    }
+
+    pub(crate) async fn open_with(
+        config: Config,
+        datasets: Vec<&'static Dataset>,
+        env: Env,
+        registry: &Registry,
+        parts: Parts,
     ) -> Result<Self> {
-        unimplemented!()
+        check_types(&datasets)?;
+        let Parts { disk, store } = parts;
+        let folder = Folder::open(&config.data_dir, disk.as_ref(), &env)?;
+        let store = match store {
+            Some(store) => store,
+            None => open_tables(&folder, &disk, &env)?,
+        };
+        let wal_dir = folder.wal_dir();
+        let mut recovered = recovery::read(&wal_dir, folder.log, &datasets)?;
+        recovered.repair.apply(disk.as_ref(), &wal_dir)?;
+
+        let (wal_metrics, writer_metrics) = metrics(registry, &env)?;
+        let source: Arc<str> = folder.source().into();
+        let segments = Arc::new(Segments::default());
+        recovered.segments.iter().for_each(|(lsn, path)| segments.add(*lsn, path.clone()));
+        for (lsn, batches) in &recovered.appends {
+            segments.note(batches.iter().map(|batch| batch.dataset.name), *lsn);
+        }
+        let shared = Arc::new(Shared {
+            env: env.clone(),
+            source: Arc::clone(&source),
+            segments: Arc::clone(&segments),
+            disk: Arc::clone(&disk),
+            committed: Mutex::default(),
+            head_bytes: AtomicUsize::new(0),
+            head_bytes_max: config.head_bytes_max,
+            flush_bytes: config.flush_bytes,
+            flush_age_ms: config.flush_age_ms,
+            failure: Mutex::default(),
+            metrics: writer_metrics,
+        });
+
+        let mut next_lsn = recovered.next_lsn;
+        let mut started = Started::default();
+        for dataset in datasets {
+            let root = folder::table_root(&config.tenant, dataset);
+            let mut table = Table::load(Arc::clone(&store), root, dataset).await?;
+            table.fence(&env).await?;
+            // A log whose segments are all trimmed starts above what it has had.
+            next_lsn = next_lsn.max(table.position(&source).cast_unsigned() + 1);
+            started.start(table, &mut recovered.appends, &shared).await?;
+        }
+        let (log, entries) = mpsc::channel(APPENDS_MAX);
+        let thread = Log {
+            disk,
+            dir: wal_dir,
+            id: folder.log,
+            next_lsn,
+            segment_bytes: config.wal_segment_bytes,
+            writers: started.writers.clone(),
+            segments,
+            clock: env.clock.clone(),
+            probe: env.probe.clone(),
+            metrics: wal_metrics,
+        };
+        let thread = std::thread::Builder::new().name("wal".into()).spawn(move || thread.run(entries))?;
+        let bytes_max = u32::try_from(config.head_bytes_max / 100 * QUEUED_PERCENT).unwrap_or(u32::MAX).max(1);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                store,
+                views: started.views,
+                writers: Mutex::new(started.writers),
+                log: Mutex::new(Some(log)),
+                log_thread: Mutex::new(Some(thread)),
+                tasks: Mutex::new(started.tasks),
+                places: Arc::new(Semaphore::new(APPENDS_MAX)),
+                bytes: Arc::new(Semaphore::new(bytes_max as usize)),
+                bytes_max,
+                _folder: folder,
+            }),
+        })
     }
 
     /// Reserves room for an append of about `bytes`; waits a moment for it.
     ///
     /// # Errors
-    /// `Overloaded` if there is none, `Unavailable` or `Fenced` if storage takes no writes.
-    pub async fn reserve(&self, _bytes: usize) -> Result<Room> {
-        unimplemented!()
+    /// `Overloaded` if there is none, `Unavailable`, `Fenced` or `Corrupt` if storage takes no writes.
+    pub async fn reserve(&self, bytes: usize) -> Result<Room> {
+        self.healthy()?;
+        let inner = &self.inner;
+        // What is larger than all room there is takes all of it.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(inner.bytes_max);
+        let room = async {
+            while inner.shared.head_bytes.load(Ordering::Relaxed) >= inner.shared.head_bytes_max {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let place = Arc::clone(&inner.places).acquire_owned().await.ok()?;
+            let bytes = Arc::clone(&inner.bytes).acquire_many_owned(bytes).await.ok()?;
+            Some(Room { _place: place, _bytes: bytes })
+        };
+        match tokio::time::timeout(ROOM_WAIT, room).await {
+            Ok(Some(room)) => Ok(room),
+            Ok(None) => Err(closed()),
+            Err(_) => Err(Error::new(
+                ErrorKind::Overloaded,
+                format!(
+                    "rows come faster than they are committed: send slower, or raise `memory`, head_bytes={} head_bytes_max={}",
+                    inner.shared.head_bytes.load(Ordering::Relaxed),
+                    inner.shared.head_bytes_max
+                ),
+            )),
+        }
     }
 
     /// Hands batches to the log as one record: all of them become durable and visible, or none. Does not block, so the
     /// caller may hold the lock that ordered the batches. An append without rows is a barrier: its ack resolves when
-    /// everything appended before it is durable and visible.
-    pub fn append(&self, _room: Room, _batches: Vec<Batch>) -> Ack {
-        unimplemented!()
+    /// everything appended before it is durable and visible. A delete is an append of its own.
+    pub fn append(&self, room: Room, batches: Vec<Batch>) -> Ack {
+        let (ticket, ack) = Ticket::new(room);
+        if batches.len() > 1 && batches.iter().any(|batch| matches!(batch.write, Write::Delete(_))) {
+            ticket.fail(Error::new(ErrorKind::Invalid, "a delete must be an append of its own"));
+            return ack;
+        }
+        let sent = match &*self.inner.log.lock() {
+            // The room holds a place in this queue.
+            Some(log) => log.try_send(Entry { batches, ticket: Arc::clone(&ticket) }).is_ok(),
+            None => false,
+        };
+        if !sent {
+            ticket.fail(closed());
+        }
+        ack
     }
 
     /// Replaces the rows of one partition value. Returns when committed.
     ///
     /// # Errors
     /// `Invalid` if the rows are not of the scope.
-    pub async fn replace(&self, _replace: Replace) -> Result<()> {
-        unimplemented!()
+    pub async fn replace(&self, replace: Replace) -> Result<()> {
+        self.healthy()?;
+        let name = replace.dataset.name;
+        self.ask(name, |answer| Message::Replace(Box::new(replace), answer)).await
     }
 
-    /// The newest view of a dataset.
+    /// The newest view of a dataset; empty if storage was opened without it.
     #[must_use]
-    pub fn view(&self, _dataset: &'static Dataset) -> Arc<View> {
-        unimplemented!()
+    pub fn view(&self, dataset: &'static Dataset) -> Arc<View> {
+        self.inner
+            .views
+            .get(dataset.name)
+            .map_or_else(|| Arc::new(View::empty(dataset)), |view| Arc::clone(&view.read()))
     }
 
     /// The store that holds the files of views.
     #[must_use]
     pub fn store(&self) -> Arc<dyn ObjectStore> {
-        unimplemented!()
+        Arc::clone(&self.inner.store)
     }
 
     /// Commits all head rows; returns when they are in files.
@@ -94,7 +256,9 @@ impl Storage {
     /// # Errors
     /// Those of the commits.
     pub async fn flush(&self) -> Result<()> {
-        unimplemented!()
+        let names: Vec<&'static str> = self.inner.views.keys().copied().collect();
+        let flushes = names.into_iter().map(|name| self.ask(name, Message::Flush));
+        futures::future::join_all(flushes).await.into_iter().collect()
     }
 
     /// Why writes are refused, if they are.
@@ -102,7 +266,8 @@ impl Storage {
     /// # Errors
     /// The state that refuses writes.
     pub fn healthy(&self) -> Result<()> {
-        unimplemented!()
+        self.inner.shared.health()?;
+        if self.inner.log.lock().is_none() { Err(closed()) } else { Ok(()) }
     }
 
     /// Drains, commits and closes. Appends after this are refused.
@@ -110,28 +275,127 @@ impl Storage {
     /// # Errors
     /// Those of the last commits; what is not committed stays in the log.
     pub async fn close(&self) -> Result<()> {
-        unimplemented!()
+        drop(self.inner.log.lock().take());
+        let thread = self.inner.log_thread.lock().take();
+        if let Some(thread) = thread {
+            // The thread ends when it has handed on what was queued.
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                return Err(Error::new(ErrorKind::Internal, "the log's thread panicked"));
+            }
+        }
+        let flushed = self.flush().await;
+        self.inner.writers.lock().clear();
+        let tasks = std::mem::take(&mut *self.inner.tasks.lock());
+        for task in tasks {
+            if task.await.is_err() {
+                return Err(Error::new(ErrorKind::Internal, "a writer panicked"));
+            }
+        }
+        flushed
+    }
+
+    async fn ask<T>(&self, dataset: &str, message: impl FnOnce(oneshot::Sender<Result<T>>) -> Message) -> Result<T> {
+        let writer = self.inner.writers.lock().get(dataset).cloned().ok_or_else(closed)?;
+        let (answer, answered) = oneshot::channel();
+        writer.send(message(answer)).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?
     }
 }
 
-impl Ack {
-    /// Waits until the append is durable and visible.
-    ///
-    /// # Errors
-    /// Why it is not.
-    pub async fn done(self) -> Result<()> {
-        unimplemented!()
+/// Writers as they are started, one by one.
+#[derive(Default)]
+struct Started {
+    writers: HashMap<&'static str, mpsc::Sender<Message>>,
+    views: HashMap<&'static str, Arc<RwLock<Arc<View>>>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Started {
+    async fn start(
+        &mut self,
+        table: Table,
+        appends: &mut [(i64, Vec<Batch>)],
+        shared: &Arc<Shared>,
+    ) -> Result<()> {
+        let dataset = table.dataset;
+        let view = Arc::new(RwLock::new(Arc::new(View::empty(dataset))));
+        let mut writer = Writer::new(table, Arc::clone(&view), Arc::clone(shared));
+        writer.replay(writes_of(dataset, appends)).await?;
+        // A place for every append and every question there can be.
+        let (sender, inbox) = mpsc::channel(2 * APPENDS_MAX);
+        self.writers.insert(dataset.name, sender);
+        self.views.insert(dataset.name, view);
+        self.tasks.push(tokio::spawn(writer.run(inbox)));
+        Ok(())
     }
 }
 
-/// A read-only look at a data folder, whether or not a server runs on it: tables and the log's tail, nothing changed.
-/// Gives the store and one view per dataset.
-///
-/// # Errors
-/// `Invalid` if the folder is not a data folder, `Corrupt` if it is damaged.
-pub async fn open_read_only(
-    _config: Config,
-    _datasets: Vec<&'static Dataset>,
-) -> Result<(Arc<dyn ObjectStore>, Vec<Arc<View>>)> {
-    unimplemented!()
+/// Takes the writes of one dataset out of the appends.
+pub(crate) fn writes_of(
+    dataset: &'static Dataset,
+    appends: &mut [(i64, Vec<Batch>)],
+) -> impl Iterator<Item = (i64, Vec<Write>)> {
+    appends.iter_mut().filter_map(move |(lsn, batches)| {
+        let writes: Vec<Write> =
+            batches.extract_if(.., |batch| batch.dataset.name == dataset.name).map(|batch| batch.write).collect();
+        (!writes.is_empty()).then_some((*lsn, writes))
+    })
 }
+
+fn open_tables(folder: &Folder, disk: &Arc<dyn Disk>, env: &Env) -> Result<Arc<dyn ObjectStore>> {
+    let store = FolderStore::open(folder.tables_dir(), Arc::clone(disk), env.random.clone())?;
+    Ok(Arc::new(store))
+}
+
+/// Refuses a dataset the log could not carry.
+fn check_types(datasets: &[&'static Dataset]) -> Result<()> {
+    for dataset in datasets {
+        if let Some(field) = dataset.schema.fields().iter().find(|field| !wal::codec::supported(field.data_type())) {
+            let message = format!("column type has no form in the log, column={}.{}", dataset.name, field.name());
+            return Err(Error::new(ErrorKind::Internal, message));
+        }
+    }
+    Ok(())
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Unavailable, "the server is stopping and takes no writes; send it again in a moment")
+}
+
+fn metrics(registry: &Registry, env: &Env) -> Result<(wal::Metrics, writer::Metrics)> {
+    use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
+    let build = || -> Result<_, prometheus::Error> {
+        let latency = |name: &str, help: &str| Latency::register(registry, env.clock.clone(), name, help);
+        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let by_dataset = |name: &str, help: &str| -> Result<IntCounterVec, prometheus::Error> {
+            let counter = IntCounterVec::new(Opts::new(name, help), &["dataset"])?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let head_bytes = IntGauge::new("streamgauge_head_bytes", "Bytes of rows that are not in files yet.")?;
+        registry.register(Box::new(head_bytes.clone()))?;
+        let files = IntGaugeVec::new(Opts::new("streamgauge_files", "Active Parquet files."), &["dataset"])?;
+        registry.register(Box::new(files.clone()))?;
+        let wal = wal::Metrics {
+            sync_seconds: latency("streamgauge_wal_sync_seconds", "Time to write and sync a group of log records.")?,
+            bytes_total: counter("streamgauge_wal_bytes_total", "Bytes written to the log.")?,
+            records_total: counter("streamgauge_wal_records_total", "Appends written to the log.")?,
+            syncs_total: counter("streamgauge_wal_syncs_total", "Syncs of the log; appends share them.")?,
+        };
+        let writer = writer::Metrics {
+            commit_seconds: latency("streamgauge_commit_seconds", "Time to sort, encode, put and commit head rows.")?,
+            commits_total: by_dataset("streamgauge_commits_total", "Delta commits of head rows.")?,
+            committed_rows_total: by_dataset("streamgauge_committed_rows_total", "Rows committed to files.")?,
+            head_bytes,
+            files,
+        };
+        Ok((wal, writer))
+    };
+    build().map_err(|error| Error::new(ErrorKind::Internal, "metrics cannot be registered").caused_by(error))
+}
+

@@ -1,0 +1,324 @@
+//! Prometheus remote write 1.0 and 2.0: `POST /api/v1/write` into rows of `samples`, `series`, `histograms`, `exemplars`
+//! and `metadata`.
+//!
+//! Called by the composition root, which merges [`RemoteWrite::router`]; hands one record a request to
+//! [`storage::Storage::append`]. A request goes through: headers → body, bounded → room in storage → decompression →
+//! decoding → admission and append under one lock → the ack → the answer.
+//!
+//! Invariants: the order in which requests are admitted is the order of the log; a 2xx says that every part of the request
+//! is durable and visible; memory is reserved before it is taken, and a refusal comes before the work.
+//! Not here: authentication and TLS (the composition root), relabelling, forwarding.
+//! Specs: <https://prometheus.io/docs/specs/prw/remote_write_spec/>,
+//! <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/>
+
+mod admit;
+mod columns;
+mod compression;
+mod decoded;
+mod exemplar;
+mod headers;
+mod histogram;
+mod labels;
+mod metadata;
+mod metrics;
+mod pool;
+mod proto;
+mod reject;
+mod response;
+mod restore;
+mod series_index;
+mod v1;
+mod v2;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{RawQuery, State},
+    http::{HeaderValue, Request as HttpRequest, Response, StatusCode, header},
+    response::IntoResponse,
+    routing::any,
+};
+use futures::StreamExt as _;
+use parking_lot::Mutex;
+use storage::{Ack, Clock, Room, Storage};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use self::{
+    admit::{Admission, Admitted, Labels, Limits, Located, Report, Request},
+    decoded::{BODY_BYTES_MAX, Decoded, Version},
+    labels::LabelLimits,
+    proto::DecodeError,
+    reject::{Reason, Reject, Rejects},
+    window::Window,
+};
+use self::{
+    compression::{decoded_len, decompress},
+    headers::BodyKind,
+    metrics::Metrics,
+    pool::{Buffers, Pool},
+    response::{Failure, Outcome, respond},
+};
+use crate::{Error, ErrorKind, Result};
+
+/// Settings of remote write.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Largest compressed body, bytes.
+    pub body_bytes_max: usize,
+    /// Largest decompressed body, bytes.
+    pub decoded_bytes_max: usize,
+    /// Bytes that the bodies of all requests under way may take together, compressed and decompressed.
+    pub inflight_bytes_max: usize,
+    /// Labels of one series, its name included.
+    pub labels_max: usize,
+    /// Bytes of a label name.
+    pub label_name_bytes_max: usize,
+    /// Bytes of a label value.
+    pub label_value_bytes_max: usize,
+    /// Series known at once; about 200 bytes of memory each.
+    pub series_max: usize,
+    /// Age up to which samples are accepted, milliseconds; the retention of the datasets.
+    pub retention_ms: i64,
+    /// How far ahead of the clock a sample may be, milliseconds.
+    pub future_ms_max: i64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 32 << 20,
+            decoded_bytes_max: 32 << 20,
+            inflight_bytes_max: 256 << 20,
+            labels_max: 100,
+            label_name_bytes_max: 1024,
+            label_value_bytes_max: 8192,
+            series_max: 10_000_000,
+            retention_ms: 90 * series_index::DAY_MS,
+            future_ms_max: 600_000,
+        }
+    }
+}
+
+impl Config {
+    /// The part that admission needs.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let labels = LabelLimits {
+            labels_max: self.labels_max,
+            name_bytes_max: self.label_name_bytes_max,
+            value_bytes_max: self.label_value_bytes_max,
+        };
+        let Self { series_max, retention_ms, future_ms_max, .. } = *self;
+        Limits { labels, series_max, retention_ms, future_ms_max }
+    }
+
+    fn check(&self) -> Result<()> {
+        let invalid = |message: String| Err(Error::new(ErrorKind::Invalid, message));
+        let largest = self.body_bytes_max.max(self.decoded_bytes_max);
+        if largest > BODY_BYTES_MAX {
+            return invalid(format!(
+                "remote write bodies cannot be so large: bytes={largest} bytes_max={BODY_BYTES_MAX}"
+            ));
+        }
+        if self.inflight_bytes_max < self.body_bytes_max.saturating_add(self.decoded_bytes_max) {
+            let have = self.inflight_bytes_max;
+            return invalid(format!(
+                "inflight_bytes_max has no room for one request of the largest size: bytes={have}"
+            ));
+        }
+        if self.retention_ms <= 0 || self.future_ms_max < 0 {
+            return invalid("remote write has a time window that accepts nothing".into());
+        }
+        Ok(())
+    }
+}
+
+/// Time a body may take to arrive; senders themselves give up after 30 s.
+const BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+/// Bodies beyond this are worked on away from the threads that serve everyone.
+const INLINE_BYTES_MAX: usize = 1 << 20;
+/// Rows take up to so many times the bytes of the message: a sample of 18 bytes becomes one of 36.
+const ROOM_PER_BYTE: usize = 2;
+/// Bytes that one permit of the in-flight budget stands for; a semaphore counts to 2^32 at most on every platform.
+const PERMIT_BYTES: usize = 1024;
+
+/// Remote write of a process. Cheap to clone.
+#[derive(Clone)]
+pub struct RemoteWrite(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    limits: Limits,
+    storage: Storage,
+    clock: Clock,
+    admission: Mutex<Admission>,
+    inflight: Arc<Semaphore>,
+    pool: Pool,
+    metrics: Metrics,
+}
+
+impl RemoteWrite {
+    /// Learns from storage which series are known and what was last written of them.
+    ///
+    /// # Errors
+    /// `Invalid` for settings that cannot be, `Corrupt` or `Unavailable` if storage cannot be read.
+    pub async fn open(config: Config, storage: Storage, clock: Clock, registry: &prometheus::Registry) -> Result<Self> {
+        config.check()?;
+        let limits = config.limits();
+        let metrics = Metrics::register(registry, clock.clone())?;
+        let window = Window::at(clock.now_ms(), &limits);
+        let admission = restore::admission(&storage, limits, &window).await?;
+        metrics.series.set(i64::try_from(admission.series()).unwrap_or(i64::MAX));
+        let permits = (config.inflight_bytes_max / PERMIT_BYTES).min(Semaphore::MAX_PERMITS);
+        Ok(Self(Arc::new(Inner {
+            config,
+            limits,
+            storage,
+            clock,
+            admission: Mutex::new(admission),
+            inflight: Arc::new(Semaphore::new(permits)),
+            pool: Pool::default(),
+            metrics,
+        })))
+    }
+
+    /// Serves `POST /api/v1/write`.
+    pub fn router(&self) -> Router {
+        Router::new().route("/api/v1/write", any(handle)).with_state(self.clone())
+    }
+}
+
+async fn handle(
+    State(remote_write): State<RemoteWrite>,
+    RawQuery(query): RawQuery,
+    request: HttpRequest<Body>,
+) -> Response<Body> {
+    if request.method() != axum::http::Method::POST {
+        // Old vmagents ask whether zstd is understood before they send.
+        let asks = query.is_some_and(|query| query.split('&').any(|pair| pair == "get_vm_proto_version=1"));
+        if request.method() == axum::http::Method::GET && asks {
+            return "1".into_response();
+        }
+        let allow = [(header::ALLOW, HeaderValue::from_static("POST"))];
+        return (StatusCode::METHOD_NOT_ALLOWED, allow, "remote write takes POST\n").into_response();
+    }
+    let inner = &remote_write.0;
+    let start_us = inner.clock.now_us();
+    let (version, outcome) = match headers::body_kind(request.headers()) {
+        Ok(kind) => (Some(kind.version), inner.write(kind, request).await.unwrap_or_else(Outcome::Failed)),
+        Err(unsupported) => (unsupported.version, Outcome::Failed(Failure::unsupported(unsupported.text))),
+    };
+    let response = respond(version, &outcome);
+    if response.status().is_server_error()
+        && let Outcome::Failed(failure) = &outcome
+    {
+        tracing::warn!(status = failure.status.as_u16(), "remote write failed: {}", failure.text);
+    }
+    inner.metrics.answered(version, response.status().as_u16());
+    inner.metrics.latency.observe_since(start_us);
+    response
+}
+
+impl Inner {
+    async fn write(self: &Arc<Self>, kind: BodyKind, request: HttpRequest<Body>) -> Result<Outcome, Failure> {
+        let mut buffers = self.pool.take();
+        let compressed = self.read_body(request, &mut buffers.body).await?;
+        self.metrics.received(buffers.body.len());
+        let decoded_len = decoded_len(kind.compression, &buffers.body, self.config.decoded_bytes_max)
+            .map_err(Failure::bad_request)?;
+        // Not waited for: holding the first permits, requests could wait for each other.
+        let decompressed = self.permits(decoded_len).ok_or_else(busy)?;
+        let room = self.storage.reserve(decoded_len.saturating_mul(ROOM_PER_BYTE)).await?;
+        let (report, ack) = if decoded_len > INLINE_BYTES_MAX {
+            let inner = Arc::clone(self);
+            let work = move || inner.admit(kind, decoded_len, buffers, room);
+            let stopped = |_| Failure::from(Error::new(ErrorKind::Internal, "work on a request broke off"));
+            tokio::task::spawn_blocking(work).await.map_err(stopped)??
+        } else {
+            self.admit(kind, decoded_len, buffers, room)?
+        };
+        drop((compressed, decompressed));
+        self.metrics.rejected(&report);
+        if let Some(ack) = ack {
+            ack.done().await?;
+        }
+        self.metrics.written(&report);
+        Ok(Outcome::Written(report))
+    }
+
+    fn permits(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).ok()?;
+        Arc::clone(&self.inflight).try_acquire_many_owned(permits).ok()
+    }
+
+    /// Reads the body into `body`, which it may not outgrow.
+    async fn read_body(&self, request: HttpRequest<Body>, body: &mut Vec<u8>) -> Result<OwnedSemaphorePermit, Failure> {
+        let bytes_max = self.config.body_bytes_max;
+        let too_large =
+            || Failure::bad_request(format!("body is too large, send smaller requests: bytes_max={bytes_max}"));
+        let declared =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        if declared.is_some_and(|declared: usize| declared > bytes_max) {
+            return Err(too_large());
+        }
+        let permit = self.permits(declared.unwrap_or(bytes_max)).ok_or_else(busy)?;
+        body.clear();
+        let mut chunks = request.into_body().into_data_stream();
+        let arrived = async {
+            while let Some(chunk) = chunks.next().await {
+                let chunk = chunk.map_err(|error| Failure::bad_request(format!("body cannot be read: {error}")))?;
+                if body.len() + chunk.len() > bytes_max {
+                    return Err(too_large());
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(permit)
+        };
+        let late = |_| Failure::bad_request("body took too long to arrive");
+        tokio::time::timeout(BODY_TIME_MAX, arrived).await.map_err(late)?
+    }
+
+    /// Everything between the body and the ack; does not wait for anything but the lock.
+    fn admit(
+        &self,
+        kind: BodyKind,
+        decoded_len: usize,
+        mut buffers: Buffers,
+        room: Room,
+    ) -> Result<(Report, Option<Ack>), Failure> {
+        let Buffers { body, decompressed, decoded, located } = &mut buffers;
+        let body = decompress(kind.compression, body, decoded_len, decompressed).map_err(Failure::bad_request)?;
+        decoded
+            .read(kind.version, body)
+            .map_err(|error| Failure::bad_request(format!("body cannot be decoded: {error}")))?;
+        let request = Request { body, decoded };
+        let window = Window::at(self.clock.now_ms(), &self.limits);
+        let mut labels = Labels::new(request, &self.limits);
+        let mut admission = self.admission.lock();
+        admission.locate(request, &window, located);
+        if located.wants_labels() {
+            drop(admission);
+            labels.read(located);
+            admission = self.admission.lock();
+            admission.locate(request, &window, located);
+        }
+        let Admitted { batches, report } = admission.admit(request, located, &mut labels, &window)?;
+        let kept = report.samples_written + report.histograms_written + report.exemplars_written;
+        // Without rows it is a barrier: what was a duplicate may be of a request not yet acknowledged.
+        let ack = (kept > 0 || !batches.is_empty()).then(|| self.storage.append(room, batches));
+        self.metrics.series.set(i64::try_from(admission.series()).unwrap_or(i64::MAX));
+        drop(admission);
+        self.pool.put(buffers);
+        Ok((report, ack))
+    }
+}
+
+fn busy() -> Failure {
+    Failure::overloaded("too many requests are under way, send it again a little later")
+}

@@ -1,0 +1,107 @@
+//! Turns the outcome of a request into its answer: status, text, Written headers.
+//!
+//! Invariants: every answer to a 2.0 request carries the three Written headers and none to a 1.0 request does (it confuses
+//! their senders); text of the sender comes back escaped, as plain text that no browser takes for anything else.
+
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Response, StatusCode, header},
+};
+
+use super::{admit::Report, decoded::Version};
+use crate::{Error, ErrorKind};
+
+const SAMPLES_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote-write-samples-written");
+const HISTOGRAMS_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote-write-histograms-written");
+const EXEMPLARS_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote-write-exemplars-written");
+
+/// How a request ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// All or a part of it is durable.
+    Written(Report),
+    /// Nothing of it was written.
+    Failed(Failure),
+}
+
+/// Why nothing was written.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) status: StatusCode,
+    pub(crate) text: String,
+    /// When to try again, if that can help.
+    pub(crate) retry_after_s: Option<u32>,
+}
+
+impl Failure {
+    /// Not worth repeating. Also the answer to bodies that are too large: 413, the natural one, makes vmagent repeat for
+    /// ever.
+    pub(crate) fn bad_request(text: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, text: text.into(), retry_after_s: None }
+    }
+
+    pub(crate) fn unsupported(text: String) -> Self {
+        Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, text, retry_after_s: None }
+    }
+
+    pub(crate) fn overloaded(text: impl Into<String>) -> Self {
+        Self { status: StatusCode::TOO_MANY_REQUESTS, text: text.into(), retry_after_s: Some(1) }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (status, retry_after_s) = match error.kind {
+            ErrorKind::Invalid => (StatusCode::BAD_REQUEST, None),
+            ErrorKind::Overloaded => (StatusCode::TOO_MANY_REQUESTS, Some(1)),
+            ErrorKind::Unavailable | ErrorKind::Fenced => (StatusCode::SERVICE_UNAVAILABLE, Some(5)),
+            ErrorKind::Corrupt | ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
+        };
+        Self { status, text: error.to_string(), retry_after_s }
+    }
+}
+
+impl From<storage::Error> for Failure {
+    fn from(error: storage::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+pub(crate) fn respond(version: Option<Version>, outcome: &Outcome) -> Response<Body> {
+    let none = Report::default();
+    let (status, text, retry_after_s, report) = match outcome {
+        Outcome::Written(report) => match report.rejects.first() {
+            None => (StatusCode::NO_CONTENT, String::new(), None, report),
+            Some(first) => (StatusCode::BAD_REQUEST, partial(report, first), None, report),
+        },
+        Outcome::Failed(failure) => (failure.status, failure.text.clone(), failure.retry_after_s, &none),
+    };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if version == Some(Version::V2) {
+        headers.insert(SAMPLES_WRITTEN, report.samples_written.into());
+        headers.insert(HISTOGRAMS_WRITTEN, report.histograms_written.into());
+        headers.insert(EXEMPLARS_WRITTEN, report.exemplars_written.into());
+    }
+    if let Some(seconds) = retry_after_s {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if !text.is_empty() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        *response.body_mut() = Body::from(text + "\n");
+    }
+    response
+}
+
+fn partial(report: &Report, first: &str) -> String {
+    format!(
+        "a part of the request was refused, the rest is written; first: {first} rejected={} samples_written={} \
+         histograms_written={} exemplars_written={}",
+        report.rejects.total(),
+        report.samples_written,
+        report.histograms_written,
+        report.exemplars_written
+    )
+}

@@ -1,0 +1,180 @@
+//! Identity of series, and what the index remembers of them.
+
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::{decode, limits, messages};
+use crate::remote_write::{
+    Reason, Version,
+    labels::{self, Identity, identity},
+    series_index::{NONE, SeriesIndex},
+};
+
+/// Metric, other labels and identity.
+type Read = (String, Vec<(String, String)>, Identity);
+
+fn labels_of(pairs: &[(&str, &str)]) -> Result<Read, Reason> {
+    let request =
+        messages::v1::WriteRequest { timeseries: vec![messages::v1::series(pairs, &[(1, 1.0)])], metadata: Vec::new() };
+    let body = request.encode_to_vec();
+    let decoded = decode(Version::V1, &body).unwrap();
+    match labels::of_series(&decoded, &body, decoded.series[0].labels, &limits().labels) {
+        Ok(labels) => {
+            let pairs = labels.pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+            Ok((labels.metric.to_owned(), pairs, labels.identity))
+        }
+        Err(reject) => Err(reject.reason),
+    }
+}
+
+#[test]
+fn labels_are_sorted_and_empty_ones_left_out() {
+    let (metric, pairs, _) = labels_of(&[("z", "1"), ("gone", ""), ("__name__", "up"), ("A", "2")]).unwrap();
+    assert_eq!(metric, "up");
+    assert_eq!(pairs, [("A".into(), "2".into()), ("z".into(), "1".into())]);
+    assert_eq!(labels_of(&[("__name__", "up"), ("é.\n", "\u{1f600}")]).unwrap().1.len(), 1);
+}
+
+#[test]
+fn label_sets_that_are_none_are_refused() {
+    assert_eq!(labels_of(&[]).unwrap_err(), Reason::NameMissing);
+    assert_eq!(labels_of(&[("job", "x")]).unwrap_err(), Reason::NameMissing);
+    assert_eq!(labels_of(&[("__name__", "")]).unwrap_err(), Reason::NameMissing);
+    assert_eq!(labels_of(&[("__name__", "up"), ("", "x")]).unwrap_err(), Reason::Labels);
+    assert_eq!(labels_of(&[("a", "1"), ("__name__", "up"), ("a", "2")]).unwrap_err(), Reason::Labels);
+    assert_eq!(labels_of(&[("__name__", "up"), ("__name__", "up")]).unwrap_err(), Reason::Labels);
+}
+
+#[test]
+fn label_limits_hold() {
+    let names: Vec<String> = (0..10_000).map(|n| format!("l{n}")).collect();
+    let mut pairs: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    pairs.push(("__name__", "up"));
+    assert_eq!(labels_of(&pairs).unwrap_err(), Reason::LabelLimit);
+    assert!(labels_of(&pairs[pairs.len() - limits().labels.labels_max..]).is_ok());
+    let long = "x".repeat(1 << 20);
+    assert_eq!(labels_of(&[("__name__", "up"), ("a", &long)]).unwrap_err(), Reason::LabelLimit);
+    assert_eq!(labels_of(&[("__name__", "up"), (&long, "a")]).unwrap_err(), Reason::LabelLimit);
+}
+
+#[test]
+fn labels_that_are_not_utf8_are_refused() {
+    let body = [0x0a, 8, 0x0a, 6, 0x0a, 1, b'a', 0x12, 1, 0xff];
+    let decoded = decode(Version::V1, &body).unwrap();
+    let read = labels::of_series(&decoded, &body, decoded.series[0].labels, &limits().labels);
+    assert_eq!(read.unwrap_err().text, "label is not UTF-8");
+}
+
+#[test]
+fn the_identity_of_a_series_never_changes_between_releases() {
+    let of = |pairs: &[(&'static str, &'static str)]| identity("up", pairs.iter().copied()).series_id;
+    // Stored in every table: a change here orphans all data written before.
+    insta::assert_debug_snapshot!([of(&[]), of(&[("instance", "a:1"), ("job", "b")]), of(&[("A", "1"), ("z", "2")])]);
+}
+
+proptest! {
+    #[test]
+    fn the_identity_does_not_depend_on_order(
+        pairs in proptest::collection::btree_map("[a-zA-Z_]{1,6}", "[a-z]{1,6}", 0..8),
+        seed in any::<prop::sample::Index>(),
+    ) {
+        let mut pairs: Vec<(&str, &str)> = pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        pairs.retain(|(name, _)| *name != "__name__");
+        let others = pairs.clone();
+        pairs.push(("__name__", "m"));
+        let by = seed.index(pairs.len());
+        pairs.rotate_left(by);
+        prop_assert_eq!(labels_of(&pairs).unwrap().2, identity("m", others.into_iter()));
+    }
+}
+
+fn id(series_id: i64, canonical: u128) -> Identity {
+    Identity { series_id, canonical }
+}
+
+#[test]
+fn a_series_has_one_slot_whatever_its_raw_form() {
+    let mut index = SeriesIndex::new(100, 0);
+    let slot = index.enter("up", id(7, 70)).unwrap();
+    assert_eq!(index.enter("up", id(7, 70)).unwrap(), slot);
+    index.learn(1, slot);
+    index.learn(2, slot);
+    assert_eq!((index.find_raw(1), index.find_raw(2), index.find_raw(3)), (slot, slot, NONE));
+    // Low words alike, high words not.
+    assert_eq!(index.find_raw(1 + (1 << 64)), NONE);
+    assert_eq!(index.len(), 1);
+}
+
+#[test]
+fn a_collision_within_a_metric_is_refused_and_across_metrics_is_none() {
+    let mut index = SeriesIndex::new(100, 0);
+    let slot = index.enter("up", id(7, 70)).unwrap();
+    assert_eq!(index.enter("up", id(7, 71)).unwrap_err().reason, Reason::Collision);
+    assert_ne!(index.enter("down", id(7, 72)).unwrap(), slot);
+}
+
+#[test]
+fn a_full_index_takes_no_series_and_no_metric() {
+    let mut index = SeriesIndex::new(1, 0);
+    index.enter("up", id(1, 1)).unwrap();
+    assert_eq!(index.enter("up", id(2, 2)).unwrap_err().reason, Reason::SeriesLimit);
+    assert_eq!(index.enter("down", id(3, 3)).unwrap_err().reason, Reason::SeriesLimit);
+    assert_eq!(index.find_metric("down"), None);
+    assert!(index.enter("up", id(1, 1)).is_ok());
+}
+
+#[test]
+fn permuted_labels_do_not_fill_the_memory() {
+    let mut index = SeriesIndex::new(100, 0);
+    let slot = index.enter("up", id(1, 1)).unwrap();
+    for form in 0..1_000_000 {
+        index.learn(form, slot);
+    }
+    assert!(index.find_raw(0) == NONE && index.find_raw(999_999) == slot);
+}
+
+#[test]
+fn forgotten_series_leave_nothing_behind() {
+    let mut index = SeriesIndex::new(100, 10);
+    let old = index.enter("old", id(1, 1)).unwrap();
+    index.slots[old as usize].add_day(10);
+    let fresh = index.enter("fresh", id(2, 2)).unwrap();
+    index.slots[fresh as usize].add_day(12);
+    index.learn(1, old);
+    index.learn(2, fresh);
+    let mut gone = Vec::new();
+    index.forget_before(11, |slot| gone.push(slot));
+    assert_eq!(gone, [old]);
+    assert_eq!((index.find_raw(1), index.find_raw(2), index.len()), (NONE, fresh, 1));
+    assert_eq!((index.find_metric("old"), index.known_from), (None, 11));
+    // Its slot is used again, and nothing of days before the eleventh counts as new.
+    let again = index.enter("again", id(3, 3)).unwrap();
+    assert_eq!(again, old);
+    assert_eq!(index.slots[again as usize].last_ms, 11 * 86_400_000 - 1);
+    assert!(!index.slots[again as usize].has_day(10));
+}
+
+proptest! {
+    #[test]
+    fn a_slot_remembers_its_days(days in proptest::collection::vec(20_000i32..20_100, 1..40)) {
+        let mut index = SeriesIndex::new(100, 0);
+        let slot = index.enter("up", id(1, 1)).unwrap() as usize;
+        for day in &days {
+            index.slots[slot].add_day(*day);
+        }
+        for day in 19_990..20_110 {
+            prop_assert_eq!(index.slots[slot].has_day(day), days.contains(&day), "day {}", day);
+        }
+    }
+}
+
+#[test]
+fn days_beyond_memory_are_not_claimed() {
+    let mut index = SeriesIndex::new(100, 0);
+    let slot = index.enter("up", id(1, 1)).unwrap() as usize;
+    let slot = &mut index.slots[slot];
+    slot.add_day(20_000);
+    slot.add_day(20_200);
+    slot.add_day(20_010);
+    assert!(slot.has_day(20_200) && !slot.has_day(20_000) && !slot.has_day(20_010));
+}

@@ -1,0 +1,411 @@
+//! Runs one query from text to stream, under limits.
+//!
+//! Called by `http` and the command line. Hands the text to the gate, takes one view per dataset, plans over them, and gives
+//! back a stream that ends with an error when a limit is reached.
+//!
+//! Invariants: the views of a query are taken before it is planned, samples before series; a query holds its place among the
+//! running ones from before planning until its stream ends or is dropped; the time limit covers both; a panic in a query is
+//! that query's error. The session has no settings a query could change, no functions that read files, and one store.
+
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use chrono::DateTime;
+use datafusion::{
+    catalog::{
+        CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+        SchemaProvider,
+    },
+    common::DataFusionError,
+    execution::{
+        SendableRecordBatchStream, SessionState, SessionStateBuilder, SessionStateDefaults,
+        context::SQLOptions,
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::{FairSpillPool, GreedyMemoryPool, MemoryPool, TrackConsumersPool},
+        object_store::ObjectStoreUrl,
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+    },
+    physical_plan::{RecordBatchStream, execute_stream},
+    prelude::SessionConfig,
+    sql::parser::Statement,
+};
+use futures::{FutureExt, Stream, StreamExt};
+use object_store::ObjectStore;
+use schemas::Dataset;
+use storage::{Clock, View};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep, timeout},
+};
+
+use crate::{
+    Error, ErrorKind, Result, gate,
+    meter::{Count, Meter},
+    metrics::Metrics,
+    table::{IN_LIST_MAX, Reader, Table},
+};
+
+/// URL under which plans name the tables' store; no path of it can be written in SQL.
+const STORE_URL: &str = "streamgauge://tables/";
+const CATALOG: &str = "streamgauge";
+const SCHEMA: &str = "public";
+/// How long a query waits for one of the running ones to end: long enough for a dashboard's panels to pass one after
+/// another, short enough that a client still listens when it is told to come later.
+const QUEUE_WAIT_MS: u64 = 5_000;
+/// Queries that may wait, for each that may run.
+const QUEUE_FACTOR: usize = 8;
+
+/// Where the rows are.
+#[derive(Clone)]
+pub struct Catalog {
+    /// Store that holds the files of the views.
+    pub store: Arc<dyn ObjectStore>,
+    /// Datasets shown as tables.
+    pub datasets: Vec<&'static Dataset>,
+    /// Gives the newest view of a dataset, at once.
+    pub view: Arc<dyn Fn(&'static Dataset) -> Arc<View> + Send + Sync>,
+}
+
+/// Limits of queries.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Bytes that all running queries may hold together.
+    pub memory_bytes: usize,
+    /// Time a query may take, from its text to the end of its answer, milliseconds.
+    pub timeout_ms: u64,
+    /// Rows an answer may have.
+    pub rows_max: usize,
+    /// Queries that may run at once.
+    pub concurrent_max: usize,
+    /// Bytes of footers and page indexes kept in memory.
+    pub metadata_cache_bytes: usize,
+    /// Folder in which sorts and aggregations may put what does not fit in memory; without it they fail.
+    pub spill_dir: Option<PathBuf>,
+}
+
+impl Default for Config {
+    /// A million rows are some 100 MB of JSON and seconds of reading: more than a person or a panel looks at, less than the
+    /// hundreds of millions an unbounded `SELECT *` would send by mistake. Two minutes is the time limit of Prometheus.
+    fn default() -> Self {
+        Self {
+            memory_bytes: 1 << 30,
+            timeout_ms: 120_000,
+            rows_max: 1_000_000,
+            concurrent_max: 8,
+            metadata_cache_bytes: 512 << 20,
+            spill_dir: None,
+        }
+    }
+}
+
+/// Answers queries. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    catalog: Catalog,
+    clock: Clock,
+    /// What all sessions have in common; cloned for each query and given the query's tables.
+    template: SessionState,
+    reader: Arc<Reader>,
+    running: Arc<Semaphore>,
+    waiting: Semaphore,
+    meter: Arc<Meter>,
+}
+
+/// The answer to a query. Dropping it cancels the query.
+pub struct Answer {
+    /// Columns.
+    pub schema: SchemaRef,
+    /// Rows. Errors are of [`Error`] inside DataFusion's `External`; `Error::from` takes them out.
+    pub stream: SendableRecordBatchStream,
+}
+
+impl Engine {
+    /// An engine over a catalog; its counters go to `registry`.
+    ///
+    /// # Errors
+    /// `Invalid` if a limit is zero, `Internal` if the counters are registered already.
+    pub fn new(config: Config, catalog: Catalog, clock: Clock, registry: &prometheus::Registry) -> Result<Self> {
+        for (name, value) in [
+            ("memory_bytes", config.memory_bytes),
+            ("rows_max", config.rows_max),
+            ("concurrent_max", config.concurrent_max),
+            ("timeout_ms", usize::try_from(config.timeout_ms).unwrap_or(usize::MAX)),
+        ] {
+            if value == 0 {
+                return Err(Error::new(ErrorKind::Invalid, format!("a limit of queries is zero limit={name}")));
+            }
+        }
+        let runtime = runtime(&config)?;
+        let url = ObjectStoreUrl::parse(STORE_URL)?;
+        runtime.register_object_store(url.as_ref(), Arc::clone(&catalog.store));
+        let reader = Arc::new(Reader::new(url, Arc::clone(&catalog.store), &runtime));
+        let meter = Meter::register(registry, clock.clone())
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("counters of queries: {error}")))?;
+        let (running, waiting) = (config.concurrent_max, config.concurrent_max.saturating_mul(QUEUE_FACTOR));
+        Ok(Self(Arc::new(Inner {
+            template: template(runtime),
+            running: Arc::new(Semaphore::new(running.min(Semaphore::MAX_PERMITS))),
+            waiting: Semaphore::new(waiting.min(Semaphore::MAX_PERMITS)),
+            meter: Arc::new(meter),
+            config,
+            catalog,
+            clock,
+            reader,
+        })))
+    }
+
+    /// Answers a query: one read-only statement. Returns when it is planned; rows follow in the stream.
+    ///
+    /// # Errors
+    /// `Invalid` if the text is no query we answer, `Overloaded` if too many run, `Timeout`, or what planning met.
+    pub async fn sql(&self, text: &str) -> Result<Answer> {
+        let mut count = self.0.meter.begin();
+        match self.begin(text).await {
+            Ok((inner, permit, deadline)) => {
+                let schema = inner.schema();
+                let rows_max = self.0.config.rows_max;
+                let timeout_ms = self.0.config.timeout_ms;
+                let stream = Bounded {
+                    inner: Some(inner),
+                    schema: Arc::clone(&schema),
+                    deadline,
+                    rows: 0,
+                    rows_max,
+                    timeout_ms,
+                    count,
+                    _permit: permit,
+                };
+                Ok(Answer { schema, stream: Box::pin(stream) })
+            }
+            Err(error) => {
+                count.end(Err(error.kind));
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(&self, text: &str) -> Result<(SendableRecordBatchStream, OwnedSemaphorePermit, Pin<Box<Sleep>>)> {
+        let statement = gate::check(text)?;
+        let permit = self.admit().await?;
+        let timeout_ms = self.0.config.timeout_ms;
+        let mut deadline = Box::pin(sleep(Duration::from_millis(timeout_ms)));
+        let planned = AssertUnwindSafe(self.plan(statement)).catch_unwind();
+        let stream = tokio::select! {
+            planned = planned => planned.unwrap_or_else(|_| Err(panicked()))?,
+            () = &mut deadline => return Err(timed_out(timeout_ms)),
+        };
+        Ok((stream, permit, deadline))
+    }
+
+    async fn admit(&self) -> Result<OwnedSemaphorePermit> {
+        let overloaded = || {
+            let running = self.0.config.concurrent_max;
+            Error::new(ErrorKind::Overloaded, format!("too many queries at once; retry later concurrent_max={running}"))
+        };
+        if let Ok(permit) = Arc::clone(&self.0.running).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let _place = self.0.waiting.try_acquire().map_err(|_| overloaded())?;
+        match timeout(Duration::from_millis(QUEUE_WAIT_MS), Arc::clone(&self.0.running).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(overloaded()),
+        }
+    }
+
+    async fn plan(&self, statement: Statement) -> Result<SendableRecordBatchStream> {
+        let state = self.session()?;
+        let plan = state.statement_to_plan(statement).await?;
+        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        read_only.verify_plan(&plan)?;
+        let plan = state.create_physical_plan(&plan).await?;
+        Ok(execute_stream(plan, state.task_ctx())?)
+    }
+
+    /// A session over one view per dataset.
+    fn session(&self) -> Result<SessionState> {
+        let schema = MemorySchemaProvider::new();
+        let table = |dataset: &'static Dataset| {
+            Arc::new(Table::new((self.0.catalog.view)(dataset), Arc::clone(&self.0.reader)))
+        };
+        let (labels, rest): (Vec<_>, Vec<_>) =
+            self.0.catalog.datasets.iter().copied().partition(|d| d.name == schemas::series().name);
+        // A series is committed before its samples: whoever sees the samples first finds all their series.
+        let (mut samples, mut series) = (None, None);
+        for dataset in rest {
+            let table = table(dataset);
+            if dataset.name == schemas::samples().name {
+                samples = Some(Arc::clone(&table));
+            }
+            schema.register_table(dataset.name.to_owned(), table)?;
+        }
+        for dataset in labels {
+            let table = table(dataset);
+            series = Some(Arc::clone(&table));
+            schema.register_table(dataset.name.to_owned(), table)?;
+        }
+        if let (Some(samples), Some(series)) = (samples, series) {
+            schema.register_table("metrics".to_owned(), Arc::new(Metrics::new(samples, series)))?;
+        }
+        let catalog = MemoryCatalogProvider::new();
+        catalog.register_schema(SCHEMA, Arc::new(schema))?;
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+        let mut state = self.0.template.clone();
+        state.register_catalog_list(Arc::new(catalogs));
+        state.execution_props_mut().query_execution_start_time = DateTime::from_timestamp_micros(self.0.clock.now_us());
+        Ok(state)
+    }
+}
+
+impl Answer {
+    /// All rows at once; for answers known to be short.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.stream.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+/// A query's rows under its limits.
+struct Bounded {
+    /// `None` once it has ended, so that its memory is free before the client has read the last bytes.
+    inner: Option<SendableRecordBatchStream>,
+    schema: SchemaRef,
+    deadline: Pin<Box<Sleep>>,
+    rows: usize,
+    rows_max: usize,
+    timeout_ms: u64,
+    count: Count,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Bounded {
+    fn check(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+        self.rows += batch.num_rows();
+        if self.rows > self.rows_max {
+            let message = "answer has too many rows; add LIMIT, aggregate, or raise `query.rows_max`";
+            return Err(Error::new(ErrorKind::Execution, format!("{message} rows_max={}", self.rows_max)));
+        }
+        self.count.rows(batch.num_rows());
+        Ok(batch)
+    }
+
+    fn end(&mut self, result: Result<(), ErrorKind>) {
+        self.inner = None;
+        self.count.end(result);
+    }
+}
+
+impl RecordBatchStream for Bounded {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+impl Stream for Bounded {
+    type Item = Result<RecordBatch, DataFusionError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        let polled = match this.deadline.poll_unpin(cx) {
+            Poll::Ready(()) => Poll::Ready(Some(Err(timed_out(this.timeout_ms)))),
+            Poll::Pending => match catch_unwind(AssertUnwindSafe(|| inner.poll_next_unpin(cx))) {
+                Ok(polled) => polled.map(|item| item.map(|batch| batch.map_err(Error::from))),
+                Err(_) => Poll::Ready(Some(Err(panicked()))),
+            },
+        };
+        let item = match polled {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(item) => item.map(|batch| batch.and_then(|batch| this.check(batch))),
+        };
+        match &item {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => this.end(Err(error.kind)),
+            None => this.end(Ok(())),
+        }
+        Poll::Ready(item.map(|batch| batch.map_err(DataFusionError::from)))
+    }
+}
+
+fn timed_out(timeout_ms: u64) -> Error {
+    let message = format!("query took too long; narrow it or raise `query.timeout` timeout_ms={timeout_ms}");
+    Error::new(ErrorKind::Timeout, message)
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorKind::Internal, "query met a defect of the engine; the log has the place")
+}
+
+fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
+    const TOP: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
+    let (pool, disk): (Arc<dyn MemoryPool>, _) = match &config.spill_dir {
+        Some(dir) => (
+            Arc::new(TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes), TOP)),
+            DiskManagerMode::Directories(vec![dir.clone()]),
+        ),
+        None => (
+            Arc::new(TrackConsumersPool::new(GreedyMemoryPool::new(config.memory_bytes), TOP)),
+            DiskManagerMode::Disabled,
+        ),
+    };
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(pool)
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
+        .with_metadata_cache_limit(config.metadata_cache_bytes)
+        .build_arc()?;
+    // DataFusion brings the local file system along.
+    runtime.deregister_object_store(ObjectStoreUrl::local_filesystem().as_ref())?;
+    Ok(runtime)
+}
+
+fn template(runtime: Arc<RuntimeEnv>) -> SessionState {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true);
+    let options = config.options_mut();
+    options.sql_parser.collect_spans = true;
+    options.execution.time_zone = Some("UTC".to_owned());
+    options.execution.parquet.max_in_list_size = IN_LIST_MAX;
+    // Each scan decides for itself; see `table`.
+    options.execution.parquet.pushdown_filters = false;
+    // No file formats and no table factories: nothing a statement could open a file with.
+    let table_functions = SessionStateDefaults::default_table_functions().into_iter();
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+        .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .with_window_functions(SessionStateDefaults::default_window_functions())
+        .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
+        .with_table_functions(table_functions.map(|f| (f.name().to_owned(), f)).collect())
+        .build()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,298 @@
+//! Writes batches as JSON, NDJSON, CSV, an Arrow stream or a table.
+//!
+//! Called by `http`, batch by batch, and by the command line. Timestamps are RFC 3339 in UTC; 64-bit integers are numbers;
+//! NaN and infinities are the strings `NaN`, `+Inf`, `-Inf`, as Prometheus writes them; decimals are strings, so that no
+//! digit is lost; maps are objects; binary is hexadecimal.
+//!
+//! Invariant: the text of an [`Encoder`] is whole only after [`Encoder::finish`]: JSON lacks its closing brackets before, and
+//! an Arrow stream its end marker, so a body that was cut off is told from a short one.
+
+mod cell;
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, RecordBatch, StringArray},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+    ipc::writer::StreamWriter,
+    util::pretty::pretty_format_batches,
+};
+
+use crate::Result;
+
+use cell::{Cell, Style, cell};
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One object: `{"status":"success","data":{"columns":[{"name","type"}],"rows":[[…]]}}`.
+    Json,
+    /// One object a row, one row a line.
+    Ndjson,
+    /// RFC 4180 with a header; nulls are empty, lists and maps are JSON.
+    Csv,
+    /// Arrow IPC stream.
+    Arrow,
+}
+
+impl Format {
+    /// The format of a name, as in `format=csv`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "json" => Some(Self::Json),
+            "ndjson" | "jsonl" => Some(Self::Ndjson),
+            "csv" => Some(Self::Csv),
+            "arrow" => Some(Self::Arrow),
+            _ => None,
+        }
+    }
+
+    /// The first media type of an `Accept` header that is a format of ours.
+    #[must_use]
+    pub fn accepted(header: &str) -> Option<Self> {
+        let media = header.split(',').filter_map(|part| part.split(';').next()).map(str::trim);
+        media.filter_map(|media| Self::all().into_iter().find(|f| f.has_media_type(media))).next()
+    }
+
+    fn all() -> [Self; 4] {
+        [Self::Json, Self::Ndjson, Self::Csv, Self::Arrow]
+    }
+
+    fn has_media_type(self, media: &str) -> bool {
+        media == self.content_type() || (self == Self::Csv && media == "text/csv")
+    }
+
+    /// Media type.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
+        }
+    }
+}
+
+/// Writes one answer, batch by batch.
+pub struct Encoder {
+    format: Format,
+    names: Vec<String>,
+    /// Only of an Arrow stream.
+    ipc: Option<StreamWriter<Vec<u8>>>,
+    has_rows: bool,
+}
+
+impl Encoder {
+    /// Begins an answer; gives its first bytes.
+    ///
+    /// # Errors
+    /// If a type cannot be written as Arrow.
+    pub fn begin(format: Format, schema: &SchemaRef) -> Result<(Self, Vec<u8>)> {
+        let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+        let mut encoder = Self { format, names, ipc: None, has_rows: false };
+        let mut out = Vec::new();
+        match format {
+            Format::Json => {
+                out.extend_from_slice(br#"{"status":"success","data":{"columns":["#);
+                for (i, field) in schema.fields().iter().enumerate() {
+                    out.extend_from_slice(if i == 0 { br#"{"name":"# } else { br#",{"name":"# });
+                    cell::quoted(&mut out, field.name());
+                    out.extend_from_slice(br#","type":"#);
+                    cell::quoted(&mut out, &type_name(field.data_type()));
+                    out.push(b'}');
+                }
+                out.extend_from_slice(br#"],"rows":["#);
+            }
+            Format::Ndjson => {}
+            Format::Csv => {
+                for (i, name) in encoder.names.iter().enumerate() {
+                    csv_field(&mut out, name.as_bytes(), i);
+                }
+                out.extend_from_slice(b"\r\n");
+            }
+            Format::Arrow => {
+                let mut ipc = StreamWriter::try_new(Vec::new(), schema)?;
+                out.append(ipc.get_mut());
+                encoder.ipc = Some(ipc);
+            }
+        }
+        Ok((encoder, out))
+    }
+
+    /// Bytes of some rows.
+    ///
+    /// # Errors
+    /// If a value cannot be written.
+    pub fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        if let Some(ipc) = &mut self.ipc {
+            ipc.write(batch)?;
+            out.append(ipc.get_mut());
+            return Ok(out);
+        }
+        let style = if self.format == Format::Csv { Style::Plain } else { Style::Json };
+        let cells = cells(batch, style)?;
+        let mut text = Vec::new();
+        for row in 0..batch.num_rows() {
+            match self.format {
+                Format::Json => {
+                    out.extend_from_slice(if self.has_rows { b",\n[" } else { b"\n[" });
+                    for (i, cell) in cells.iter().enumerate() {
+                        if i > 0 {
+                            out.push(b',');
+                        }
+                        cell(row, &mut out);
+                    }
+                    out.push(b']');
+                }
+                Format::Ndjson | Format::Arrow => {
+                    for (i, (name, cell)) in self.names.iter().zip(&cells).enumerate() {
+                        out.push(if i == 0 { b'{' } else { b',' });
+                        cell::quoted(&mut out, name);
+                        out.push(b':');
+                        cell(row, &mut out);
+                    }
+                    out.extend_from_slice(if cells.is_empty() { b"{}\n" } else { b"}\n" });
+                }
+                Format::Csv => {
+                    for (i, cell) in cells.iter().enumerate() {
+                        text.clear();
+                        cell(row, &mut text);
+                        csv_field(&mut out, &text, i);
+                    }
+                    out.extend_from_slice(b"\r\n");
+                }
+            }
+            self.has_rows = true;
+        }
+        Ok(out)
+    }
+
+    /// Ends the answer; gives its last bytes.
+    ///
+    /// # Errors
+    /// If an Arrow stream cannot be ended.
+    pub fn finish(mut self) -> Result<Vec<u8>> {
+        match (self.format, &mut self.ipc) {
+            (_, Some(ipc)) => {
+                ipc.finish()?;
+                Ok(std::mem::take(ipc.get_mut()))
+            }
+            (Format::Json, _) => Ok(b"\n]}}\n".to_vec()),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Whole answer as one JSON object.
+///
+/// # Errors
+/// If a value cannot be written.
+pub fn json(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
+    text(Format::Json, schema, batches)
+}
+
+/// Whole answer as CSV.
+///
+/// # Errors
+/// If a value cannot be written.
+pub fn csv(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
+    text(Format::Csv, schema, batches)
+}
+
+fn text(format: Format, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
+    let (mut encoder, mut out) = Encoder::begin(format, schema)?;
+    for batch in batches {
+        out.append(&mut encoder.rows(batch)?);
+    }
+    out.append(&mut encoder.finish()?);
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+/// Whole answer as a table for a terminal.
+///
+/// # Errors
+/// If a value cannot be written.
+pub fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
+    let fields: Vec<Field> = schema.fields().iter().map(|f| Field::new(f.name(), DataType::Utf8, true)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let mut shown = Vec::new();
+    for batch in batches.iter().filter(|b| b.num_columns() > 0) {
+        let column = |cell: &Cell<'_>| -> ArrayRef {
+            let value = |row| {
+                let mut out = Vec::new();
+                cell(row, &mut out);
+                String::from_utf8_lossy(&out).into_owned()
+            };
+            Arc::new(StringArray::from_iter_values((0..batch.num_rows()).map(value)))
+        };
+        let columns = cells(batch, Style::Plain)?.iter().map(column).collect();
+        shown.push(RecordBatch::try_new(Arc::clone(&schema), columns)?);
+    }
+    if shown.is_empty() {
+        shown.push(RecordBatch::new_empty(schema));
+    }
+    Ok(pretty_format_batches(&shown)?.to_string())
+}
+
+fn cells(batch: &RecordBatch, style: Style) -> Result<Vec<Cell<'_>>> {
+    batch.columns().iter().map(|column| cell(column.as_ref(), style)).collect()
+}
+
+fn csv_field(out: &mut Vec<u8>, text: &[u8], index: usize) {
+    if index > 0 {
+        out.push(b',');
+    }
+    if text.iter().any(|b| matches!(b, b'"' | b',' | b'\n' | b'\r')) {
+        out.push(b'"');
+        for byte in text {
+            if *byte == b'"' {
+                out.push(b'"');
+            }
+            out.push(*byte);
+        }
+        out.push(b'"');
+    } else {
+        out.extend_from_slice(text);
+    }
+}
+
+/// Name of a type in an answer: `int64`, `string`, `timestamp`, `map(string, string)`, `decimal(38, 15)`.
+fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "bool".to_owned(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            "binary".to_owned()
+        }
+        DataType::Timestamp(..) => "timestamp".to_owned(),
+        DataType::Date32 | DataType::Date64 => "date".to_owned(),
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => {
+            format!("decimal({p}, {s})")
+        }
+        DataType::Dictionary(_, values) => type_name(values),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            format!("list({})", type_name(item.data_type()))
+        }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) => {
+                let names: Vec<_> = fields.iter().map(|f| type_name(f.data_type())).collect();
+                format!("map({})", names.join(", "))
+            }
+            other => type_name(other),
+        },
+        DataType::Struct(fields) => {
+            let names: Vec<_> = fields.iter().map(|f| format!("{} {}", f.name(), type_name(f.data_type()))).collect();
+            format!("struct({})", names.join(", "))
+        }
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! `POST` and `GET /api/v1/sql`.
+//!
+//! Called by the binary, which merges [`router`] under its own authentication and limits. Takes SQL as the body of a `POST`
+//! (plain text, or `{"query": …, "format": …}` as `application/json`) or as `?query=` of a `GET`; answers in the format that
+//! is asked for by `format=`, by the body or by `Accept`, JSON otherwise.
+//!
+//! The status line is sent with the first rows, so a query that fails before has a status that says so and a body
+//! `{"status":"error","errorType":…,"error":…}`, with `position` where the text is at fault. A query that fails later cuts the
+//! body off without its proper end, in every format: a client sees a broken transfer, never a short answer.
+//!
+//! Invariants: rows are sent as they come and never collected; a client that goes away drops the body, and with it the query.
+
+use std::io;
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, Query, State, rejection::{BytesRejection, QueryRejection}},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use datafusion::execution::SendableRecordBatchStream;
+use futures::{Stream, StreamExt};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Answer, Engine, Error, ErrorKind, Position, Result,
+    format::{Encoder, Format},
+    gate::TEXT_BYTES_MAX,
+};
+
+/// Longest body: a text as long as allowed, every character of it escaped by JSON.
+const BODY_BYTES_MAX: usize = 2 * TEXT_BYTES_MAX + 1024;
+/// Seconds after which a client that met an overload may try again; a query of a dashboard is done by then.
+const RETRY_AFTER_S: &str = "2";
+
+/// Routes of SQL.
+pub fn router(engine: Engine) -> Router {
+    Router::new()
+        .route("/api/v1/sql", get(by_url).post(by_body))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(engine)
+}
+
+/// What may be said in the URL.
+#[derive(Debug, Deserialize)]
+struct Params {
+    query: Option<String>,
+    format: Option<String>,
+}
+
+/// A JSON body.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    query: String,
+    format: Option<String>,
+}
+
+async fn by_url(
+    State(engine): State<Engine>,
+    params: Result<Query<Params>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let params = match params {
+        Ok(Query(params)) => params,
+        Err(error) => return failure(&Error::new(ErrorKind::Invalid, error.body_text())),
+    };
+    let Some(query) = params.query else {
+        return failure(&Error::new(ErrorKind::Invalid, "no query; send it as ?query= or as the body of a POST"));
+    };
+    answer(&engine, &query, params.format.as_deref(), &headers).await.unwrap_or_else(|error| failure(&error))
+}
+
+async fn by_body(
+    State(engine): State<Engine>,
+    params: Result<Query<Params>, QueryRejection>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let params = match params {
+        Ok(Query(params)) => params,
+        Err(error) => return failure(&Error::new(ErrorKind::Invalid, error.body_text())),
+    };
+    let asked = match body.map_err(|e| Error::new(ErrorKind::Invalid, e.body_text())).and_then(|b| asked(&headers, &b))
+    {
+        Ok(asked) => asked,
+        Err(error) => return failure(&error),
+    };
+    let format = params.format.or(asked.format);
+    answer(&engine, &asked.query, format.as_deref(), &headers).await.unwrap_or_else(|error| failure(&error))
+}
+
+fn asked(headers: &HeaderMap, body: &[u8]) -> Result<Asked> {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if media.split(';').next().is_some_and(|m| m.trim().eq_ignore_ascii_case("application/json")) {
+        return serde_json::from_slice(body).map_err(|error| {
+            Error::new(ErrorKind::Invalid, format!("body is not {{\"query\": …, \"format\": …}}: {error}"))
+        });
+    }
+    // Whatever else the client calls it is SQL: curl sends `--data` as a form.
+    let query = std::str::from_utf8(body).map_err(|_| Error::new(ErrorKind::Invalid, "query is not UTF-8"))?;
+    Ok(Asked { query: query.to_owned(), format: None })
+}
+
+async fn answer(engine: &Engine, query: &str, format: Option<&str>, headers: &HeaderMap) -> Result<Response> {
+    let format = match format {
+        Some(name) => Format::named(name).ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, format!("no such format; use json, ndjson, csv or arrow format={name:?}"))
+        })?,
+        None => {
+            let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+            accept.and_then(Format::accepted).unwrap_or(Format::Json)
+        }
+    };
+    let Answer { schema, mut stream } = engine.sql(query).await?;
+    let (mut encoder, mut bytes) = Encoder::begin(format, &schema)?;
+    // The first rows decide the status.
+    let first = stream.next().await.transpose()?;
+    if let Some(batch) = &first {
+        bytes.append(&mut encoder.rows(batch)?);
+    }
+    let rest = first.is_some().then_some(stream);
+    let body = Body::from_stream(body(bytes, encoder, rest));
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()))], body).into_response())
+}
+
+/// The body: what is written already, then batch by batch, then the end.
+fn body(
+    begun: Vec<u8>,
+    encoder: Encoder,
+    rest: Option<SendableRecordBatchStream>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let begun = futures::stream::once(async move { Ok(Bytes::from(begun)) });
+    let rows = futures::stream::try_unfold(Some((encoder, rest)), |state| async move {
+        let Some((mut encoder, mut rest)) = state else { return Ok(None) };
+        let batch = match &mut rest {
+            Some(stream) => stream.next().await.transpose().map_err(Error::from).map_err(cut_off)?,
+            None => None,
+        };
+        match batch {
+            Some(batch) => {
+                let bytes = encoder.rows(&batch).map_err(cut_off)?;
+                Ok(Some((Bytes::from(bytes), Some((encoder, rest)))))
+            }
+            None => Ok(Some((Bytes::from(encoder.finish().map_err(cut_off)?), None))),
+        }
+    });
+    begun.chain(rows)
+}
+
+/// Ends a body that has begun; the server then closes the connection without the proper end.
+fn cut_off(error: Error) -> io::Error {
+    tracing::info!(error = %error, "query failed after its answer began");
+    io::Error::other(error)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure<'a> {
+    status: &'a str,
+    error_type: &'a str,
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Position>,
+}
+
+fn failure(error: &Error) -> Response {
+    let (status, error_type) = match error.kind {
+        ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "bad_data"),
+        ErrorKind::Execution => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
+        ErrorKind::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
+        ErrorKind::Overloaded | ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    };
+    let body = Failure { status: "error", error_type, error: error.to_string(), position: error.position };
+    let mut response = (status, axum::Json(body)).into_response();
+    if matches!(error.kind, ErrorKind::Overloaded | ErrorKind::Unavailable) {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

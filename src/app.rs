@@ -1,0 +1,271 @@
+//! The composition root: builds every part from its settings, runs them, and stops them in order.
+//!
+//! Called by the `serve` and `check` commands. Start: bind → answer probes → open storage → open the rest → ready.
+//! Stop, within 30 s of the first signal: no new connections → requests end → rows are committed → the log is closed.
+//! Invariants: an address that is taken or a setting that is wrong ends the start before anything is written; a second
+//! signal ends at once, and what was acknowledged is in the log; the real clock and real randomness enter here and nowhere
+//! else.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use axum_server::{Handle, tls_rustls::RustlsConfig};
+use ingest::remote_write::RemoteWrite;
+use prometheus::{IntCounter, IntGauge, Registry};
+use query::{Catalog, Engine};
+use storage::{Clock, Env, Probe, Random, Storage};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+};
+use tracing::{info, warn};
+
+use crate::{
+    auth::{self, Auth, Token},
+    config::{self, Config},
+    http::{self, Shared, listen, metrics::Metrics},
+    reload::Watched,
+    tls,
+};
+
+/// Time for running requests to end. Longer than a write takes on a slow disk; queries beyond it are cut.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// Time for rows to be committed after that. Both together leave a margin to the 30 s that process supervisors wait.
+const COMMIT_MAX: Duration = Duration::from_secs(18);
+/// How often a slow stop says what it waits for.
+const REMIND_EVERY: Duration = Duration::from_secs(3);
+
+/// Runs the server until a signal ends it.
+///
+/// # Errors
+/// Why it could not start, or what it could not finish.
+pub async fn serve(config: Config) -> Result<()> {
+    let mut signals = Signals::install()?;
+    let (registry, env) = (Registry::new(), Env { probe: crash_probe()?, ..env() });
+    let (auth, tokens) = open_auth(&config.auth, env.clock.clone())?;
+    let (tls, certificates) = open_tls(config.tls.as_ref())?;
+    let listener = TcpListener::bind(config.listen)
+        .with_context(|| format!("cannot listen on {}: is another server running there?", config.listen))?;
+    let address = listener.local_addr()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    info!(%address, scheme, data_dir = %config.storage.data_dir.display(), "listening; reading the log");
+    if !config.auth.is_closed() && !address.ip().to_canonical().is_loopback() {
+        warn!(%address, "open to every machine that reaches this address: no tokens are configured (--insecure)");
+    }
+
+    let refused = own_metrics(&registry)?;
+    let shared = Shared::new(auth, Metrics::register(&registry, env.clock.clone())?, registry.clone());
+    let handle = Handle::new();
+    let server = listen::serve(listener, tls, http::router(shared.clone()), handle.clone(), refused);
+    let mut server = Serving { task: tokio::spawn(server), handle };
+    let watches = [tokens, certificates].into_iter().flatten().map(tokio::spawn).collect();
+    let _watches = Watches(watches);
+
+    let storage = tokio::select! {
+        opened = open(&config, &shared, env, &registry) => opened?,
+        name = signals.next() => {
+            info!(signal = name, "stopping before the log was read: nothing is lost");
+            return Ok(());
+        }
+        ended = server.ended() => return Err(ended),
+    };
+    let url = format!("{scheme}://{address}/api/v1/write");
+    info!(url, "ready; to send metrics, give Prometheus `remote_write: [{{url: \"{url}\"}}]`");
+
+    tokio::select! {
+        name = signals.next() => info!(signal = name, "stopping; a second signal stops at once"),
+        ended = server.ended() => warn!(error = format!("{ended:#}"), "stopping: connections are no longer accepted"),
+    }
+    tokio::select! {
+        stopped = stop(&server, &storage) => stopped,
+        name = signals.next() => bail!("stopped at once by a second signal: acknowledged rows are in the log signal={name}"),
+    }
+}
+
+/// Opens storage and what works on it, and lets requests in.
+async fn open(config: &Config, shared: &Shared, env: Env, registry: &Registry) -> Result<Storage> {
+    let (datasets, clock) = (schemas::all(), env.clock.clone());
+    let storage = Storage::open(config.storage.clone(), datasets.clone(), env, registry)
+        .await
+        .with_context(|| format!("storage cannot be opened data_dir={}", config.storage.data_dir.display()))?;
+    let remote_write = RemoteWrite::open(config.remote_write.clone(), storage.clone(), clock.clone(), registry).await?;
+    if let Some(spill_dir) = &config.query.spill_dir {
+        // What queries of a process that was killed left behind. The folder is ours: storage holds its lock.
+        let _ = std::fs::remove_dir_all(spill_dir);
+        std::fs::create_dir(spill_dir).with_context(|| format!("{} cannot be made", spill_dir.display()))?;
+    }
+    let views = storage.clone();
+    let catalog = Catalog { store: storage.store(), datasets, view: Arc::new(move |dataset| views.view(dataset)) };
+    let engine = Engine::new(config.query.clone(), catalog, clock, registry)?;
+    shared.open(storage.clone(), remote_write.router().merge(query::router(engine)));
+    Ok(storage)
+}
+
+/// Ends requests, commits and closes, each in its time.
+async fn stop(server: &Serving, storage: &Storage) -> Result<()> {
+    server.handle.graceful_shutdown(Some(DRAIN_MAX));
+    // Connections that are still there after the time are closed by the server itself.
+    let drained = waiting("requests", DRAIN_MAX + Duration::from_secs(1), async {
+        while server.handle.connection_count() > 0 || !server.task.is_finished() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    if drained.await.is_none() {
+        warn!(connections = server.handle.connection_count(), "requests were cut");
+    }
+    match waiting("storage", COMMIT_MAX, storage.close()).await {
+        Some(closed) => closed.context("not everything could be committed: the rest is in the log")?,
+        None => bail!("committing took too long: the rest is in the log seconds={}", COMMIT_MAX.as_secs()),
+    }
+    info!("stopped; all rows are committed");
+    Ok(())
+}
+
+/// Waits for a part to end and says from time to time that it does; none if its time is up.
+async fn waiting<T>(what: &str, most: Duration, ending: impl Future<Output = T>) -> Option<T> {
+    let mut reminder = tokio::time::interval(REMIND_EVERY);
+    reminder.tick().await;
+    let deadline = tokio::time::sleep(most);
+    tokio::pin!(deadline, ending);
+    loop {
+        tokio::select! {
+            ended = &mut ending => return Some(ended),
+            () = &mut deadline => return None,
+            _ = reminder.tick() => info!(waiting_for = what, "still stopping"),
+        }
+    }
+}
+
+/// The tokens in force, and what keeps them fresh.
+fn open_auth(config: &auth::Config, clock: Clock) -> Result<(Auth, Option<JoinTask>)> {
+    let own = config.tokens.clone();
+    let Some(file) = config.tokens_file.clone() else {
+        return Ok((Auth::new(own, !config.is_closed(), clock), None));
+    };
+    let (watched, contents) = Watched::open("tokens", vec![file.clone()])?;
+    let read = move |contents: &[String]| -> Result<Vec<Token>> {
+        let text = contents.first().map(String::as_str).unwrap_or_default();
+        let more = auth::parse_file(&file, text, &config::variable)?;
+        auth::joined(&own, more).with_context(|| file.display().to_string())
+    };
+    let auth = Auth::new(read(&contents)?, false, clock);
+    let live = auth.clone();
+    let task = watched.follow(move |contents| read(contents).map(|tokens| live.set(tokens)));
+    Ok((auth, Some(Box::pin(task))))
+}
+
+/// The certificate in force, and what keeps it fresh.
+fn open_tls(config: Option<&tls::Config>) -> Result<(Option<RustlsConfig>, Option<JoinTask>)> {
+    let Some(config) = config.cloned() else { return Ok((None, None)) };
+    let (watched, contents) = Watched::open("certificate and key", config.files())?;
+    let live = RustlsConfig::from_config(config.build(&contents)?);
+    let reloaded = live.clone();
+    let task = watched.follow(move |contents| config.reload(contents, &reloaded));
+    Ok((Some(live), Some(Box::pin(task))))
+}
+
+/// Checks what only files outside the settings can tell, and says what tokens there are; changes nothing.
+///
+/// # Errors
+/// What would end the start.
+pub fn check(config: &Config) -> Result<Vec<Token>> {
+    open_tls(config.tls.as_ref())?;
+    let (auth, _) = open_auth(&config.auth, env().clock)?;
+    Ok(auth.tokens().to_vec())
+}
+
+/// Metrics of the process itself; gives the counter of refused connections.
+fn own_metrics(registry: &Registry) -> Result<IntCounter> {
+    registry.register(Box::new(http::process::Process::new()?))?;
+    let labels = [("version", http::status::VERSION), ("revision", http::status::REVISION)];
+    let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let opts = prometheus::Opts::new("streamgauge_build_info", "Always 1; its labels say what was built.");
+    let build = IntGauge::with_opts(opts.const_labels(labels))?;
+    build.set(1);
+    registry.register(Box::new(build))?;
+    let help = "Connections refused because there were too many.";
+    let refused = IntCounter::new("streamgauge_http_connections_refused_total", help)?;
+    registry.register(Box::new(refused.clone()))?;
+    Ok(refused)
+}
+
+/// The real clock and real randomness.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "this is where clock and randomness enter")]
+pub fn env() -> Env {
+    let now_us = || {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    };
+    Env { clock: Clock::new(now_us), random: Random::new(|| uuid::Uuid::new_v4().as_u128()), probe: Probe::default() }
+}
+
+/// Ends the process the n-th time a row reaches a point of its way, if `STREAMGAUGE_CRASH_AT=<point>:<n>` says so. For the
+/// tests that prove what is left after a crash; nothing else sets it.
+fn crash_probe() -> Result<Probe> {
+    let Some(setting) = config::variable("STREAMGAUGE_CRASH_AT") else { return Ok(Probe::default()) };
+    let parts = setting.split_once(':').and_then(|(point, n)| Some((point.to_owned(), n.parse::<u64>().ok()?)));
+    let (point, hit) = parts.context("STREAMGAUGE_CRASH_AT is not <point>:<number>")?;
+    let hits = AtomicU64::new(0);
+    warn!(point, hit, "this server ends itself on purpose: STREAMGAUGE_CRASH_AT is set");
+    Ok(Probe::new(move |reached| {
+        if reached == point && hits.fetch_add(1, Ordering::Relaxed) + 1 == hit {
+            std::process::abort();
+        }
+    }))
+}
+
+type JoinTask = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The HTTP server while it runs.
+struct Serving {
+    task: JoinHandle<std::io::Result<()>>,
+    handle: Handle<SocketAddr>,
+}
+
+impl Serving {
+    /// Why it ended, which it does not by itself.
+    async fn ended(&mut self) -> anyhow::Error {
+        match (&mut self.task).await {
+            Ok(Ok(())) => anyhow!("the HTTP server ended"),
+            Ok(Err(error)) => anyhow!(error).context("the HTTP server failed"),
+            Err(error) => anyhow!(error).context("the HTTP server failed"),
+        }
+    }
+}
+
+/// Tasks that end with the scope they are held in.
+struct Watches(Vec<JoinHandle<()>>);
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Signals that ask the process to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self> {
+        let install = |kind| signal(kind).context("signals cannot be received");
+        Ok(Self { terminate: install(SignalKind::terminate())?, interrupt: install(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

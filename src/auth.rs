@@ -1,0 +1,182 @@
+//! Decides who may do what: tokens with scopes and an expiry, checked on every request but the two health probes.
+//!
+//! Called by `http` before anything is routed, so an endpoint nobody thought of needs the read scope. Tokens come from the
+//! settings and from a file that is read again when it changes.
+//! Invariants: only SHA-256 hashes of tokens are kept (tokens are 256 random bits, so a slow hash would add nothing); a
+//! presented token is compared with every hash, in constant time; no token and no hash is ever printed; once a token is
+//! configured the server stays closed, whatever happens to the file later.
+//! Not here: passwords, users, sessions and cookies, of which there are none.
+
+mod tokens;
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use axum::http::{HeaderMap, header::AUTHORIZATION};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use clap::ValueEnum;
+use parking_lot::RwLock;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use storage::Clock;
+use subtle::{ConditionallySelectable, ConstantTimeEq};
+
+pub(crate) use tokens::tokens;
+pub use tokens::{Token, joined, new_token, parse_file};
+
+/// Longest `Authorization` header that is looked at; ours are below 200 bytes.
+const HEADER_BYTES_MAX: usize = 4096;
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Sending data.
+    Write,
+    /// Queries, metrics and status.
+    Read,
+    /// Endpoints that change how the server runs.
+    Admin,
+}
+
+/// Settings of authentication.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// File with further tokens, read again when it changes.
+    pub tokens_file: Option<PathBuf>,
+    /// Tokens of the settings file.
+    pub tokens: Vec<Token>,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denied {
+    /// It has no token, or one that is not known.
+    Unknown,
+    /// Its token has expired.
+    Expired,
+    /// Its token lacks this scope.
+    Scope(Scope),
+}
+
+/// The tokens in force. Cheap to clone; clones share them.
+#[derive(Clone)]
+pub struct Auth {
+    tokens: Arc<RwLock<Arc<[Token]>>>,
+    /// Are requests without a token welcome? Only if none was ever configured.
+    open: bool,
+    clock: Clock,
+}
+
+impl Scope {
+    /// The scope that a path needs; none for the probes, which tell nothing.
+    #[must_use]
+    pub fn of(path: &str) -> Option<Self> {
+        match path {
+            "/-/healthy" | "/-/ready" => None,
+            "/api/v1/write" => Some(Self::Write),
+            path if path.starts_with("/api/v1/admin") => Some(Self::Admin),
+            _ => Some(Self::Read),
+        }
+    }
+
+    /// Its name in settings and answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Read => "read",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl Config {
+    /// Is any way to authenticate configured?
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.tokens_file.is_some() || !self.tokens.is_empty()
+    }
+}
+
+impl Auth {
+    /// Starts with these tokens; `open` lets everybody in.
+    #[must_use]
+    pub fn new(tokens: Vec<Token>, open: bool, clock: Clock) -> Self {
+        Self { tokens: Arc::new(RwLock::new(tokens.into())), open, clock }
+    }
+
+    /// Replaces the tokens; requests that are running keep what they were allowed.
+    pub fn set(&self, tokens: Vec<Token>) {
+        *self.tokens.write() = tokens.into();
+    }
+
+    /// The tokens in force.
+    #[must_use]
+    pub fn tokens(&self) -> Arc<[Token]> {
+        Arc::clone(&self.tokens.read())
+    }
+
+    /// May a request with these headers do what needs `scope`? Gives the token's name.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, headers: &HeaderMap, scope: Option<Scope>) -> Result<Option<Arc<str>>, Denied> {
+        let Some(scope) = scope.filter(|_| !self.open) else { return Ok(None) };
+        let (name, secret) = presented(headers).ok_or(Denied::Unknown)?;
+        let tokens = self.tokens();
+        let token = find(&tokens, &Sha256::digest(&secret).into()).ok_or(Denied::Unknown)?;
+        if name.is_some_and(|name| name != *token.name) {
+            return Err(Denied::Unknown);
+        }
+        if token.expires_us.is_some_and(|expires_us| self.clock.now_us() >= expires_us) {
+            return Err(Denied::Expired);
+        }
+        if token.scopes.contains(&scope) { Ok(Some(Arc::clone(&token.name))) } else { Err(Denied::Scope(scope)) }
+    }
+}
+
+/// Looks at every token, whichever matches, so that time tells nothing.
+fn find<'a>(tokens: &'a [Token], hash: &[u8; 32]) -> Option<&'a Token> {
+    let mut found = u64::MAX;
+    for (index, token) in (0_u64..).zip(tokens) {
+        found.conditional_assign(&index, token.hash.ct_eq(hash));
+    }
+    usize::try_from(found).ok().and_then(|index| tokens.get(index))
+}
+
+/// The token of a request: `Bearer <token>`, or `Basic <token name>:<token>` with the name.
+fn presented(headers: &HeaderMap) -> Option<(Option<String>, Vec<u8>)> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next()?;
+    if values.next().is_some() || value.len() > HEADER_BYTES_MAX {
+        return None;
+    }
+    let (scheme, credentials) = value.to_str().ok()?.split_once(' ')?;
+    let credentials = credentials.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some((None, credentials.as_bytes().to_vec()));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = BASE64_STANDARD.decode(credentials).ok()?;
+    let colon = pair.iter().position(|byte| *byte == b':')?;
+    let name = String::from_utf8(pair[..colon].to_vec()).ok()?;
+    Some((Some(name), pair[colon + 1..].to_vec()))
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str(
+                "no valid token: send `Authorization: Bearer <token>`, or basic authentication with the token's name as \
+                 user and the token as password",
+            ),
+            Self::Expired => f.write_str("the token has expired: ask for a new one (`streamgauge token` makes it)"),
+            Self::Scope(scope) => write!(f, "the token lacks the scope `{}`", scope.name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! The command line: what can be asked of the program, and how `--help` teaches it.
+//!
+//! Called by `main`; hands on to `app` and `sql`. Not here: exit codes, which are `main`'s.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing::error;
+
+use crate::{
+    app,
+    auth::{self, Scope},
+    config::{self, Config, Overrides},
+    sql, telemetry,
+};
+
+/// Metrics, costs and audit events in Delta Lake tables, asked with SQL.
+#[derive(Debug, Parser)]
+#[command(name = "streamgauge", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  streamgauge serve                                     listen on 127.0.0.1:4090, data in ./streamgauge-data
+  streamgauge sql 'SELECT count(*) FROM samples'        ask the server that runs here
+  streamgauge check --config streamgauge.yaml           is this file right, and what would run?
+
+Send metrics from Prometheus:
+  remote_write:
+    - url: http://127.0.0.1:4090/api/v1/write
+
+Exit codes: 0 done; 1 failed, the reason is on stderr; 2 the command line is wrong.";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  streamgauge serve
+  streamgauge serve --data-dir /var/lib/streamgauge --log-format json
+  streamgauge serve --config /etc/streamgauge.yaml --listen 0.0.0.0:4090
+
+Settings come from the embedded defaults, then the file, then these options. Secrets come from the environment where the
+file says ${VARIABLE}. SIGTERM or SIGINT commits everything and exits within 30 s; a second one exits at once, and what was
+acknowledged is read from the log at the next start.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  streamgauge check                                     what would run by default?
+  streamgauge check --config /etc/streamgauge.yaml      errors come as file:line:column: reason
+
+Reads the settings, the tokens file and the certificates; touches neither the data folder nor the network.";
+
+const SQL_EXAMPLES: &str = "\
+Examples:
+  streamgauge sql 'SELECT metric, count(*) FROM samples GROUP BY metric ORDER BY 2 DESC LIMIT 10'
+  streamgauge sql --format csv \"SELECT timestamp, value FROM metrics WHERE metric = 'up'\" > up.csv
+  streamgauge sql --url https://gauge:4090 --ca ca.pem --token-env SG_TOKEN 'SELECT 1'
+  streamgauge sql --data-dir ./streamgauge-data 'SELECT max(ts) FROM samples'
+  streamgauge sql - < question.sql
+
+With --data-dir the folder is only read, whether or not a server runs on it.";
+
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  streamgauge token --name prometheus --scope write
+  streamgauge token --name grafana --scope read --expires 2027-12-31T00:00:00Z
+
+The token is shown once; the server needs only its hash. Put the printed entry into the file that `auth.tokens_file` names:
+a running server takes it within seconds. Clients send `Authorization: Bearer <token>`, or basic authentication with the
+token's name as user and the token as password.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Serve),
+    /// Validate the settings and say what would run.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Check),
+    /// Ask a question in SQL: a running server, or a data folder.
+    #[command(after_help = SQL_EXAMPLES)]
+    Sql(sql::Sql),
+    /// Make an access token.
+    #[command(after_help = TOKEN_EXAMPLES)]
+    Token(Token),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Settings, YAML.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for the log and the tables [default: streamgauge-data].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address to listen on; port 0 takes a free one and logs it [default: 127.0.0.1:4090].
+    #[arg(long, value_name = "ADDR", value_parser = config::address)]
+    listen: Option<SocketAddr>,
+    /// Listen where other machines can connect although no tokens are configured.
+    #[arg(long)]
+    insecure: bool,
+    /// How a log line looks [default: text].
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<telemetry::Format>,
+    /// What is logged: error, warn, info, debug, trace, or by module `info,storage=debug` [default: info].
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    /// Settings, YAML.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Token {
+    /// Name of the token: who uses it.
+    #[arg(long, default_value = "client")]
+    name: String,
+    /// What it allows; may be given several times.
+    #[arg(long = "scope", value_name = "SCOPE", default_values = ["read"])]
+    scopes: Vec<Scope>,
+    /// When it ends, RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// Why it could not be done.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Serve(serve) => serve.run(),
+            Command::Check(check) => check.run(),
+            Command::Sql(sql) => sql.run(),
+            Command::Token(token) => token.run(),
+        }
+    }
+}
+
+impl Serve {
+    fn run(self) -> Result<()> {
+        let Self { config, data_dir, listen, insecure, log_format, log_level } = self;
+        let overrides = Overrides { data_dir, listen, insecure, log_format, log_level };
+        let config = Config::load(config.as_deref(), overrides)?;
+        telemetry::start(&config.log)?;
+        let runtime = runtime()?;
+        let served = runtime.block_on(app::serve(config));
+        // A read that hangs must not hold up the exit: everything that matters has ended by now.
+        runtime.shutdown_background();
+        // In the log, where whoever reads it as JSON finds it, and nowhere else.
+        served.map_err(|error| {
+            error!(error = format!("{error:#}"), "stopped");
+            telemetry::Logged.into()
+        })
+    }
+}
+
+impl Check {
+    fn run(self) -> Result<()> {
+        let config = Config::load(self.config.as_deref(), Overrides::default())?;
+        let tokens = app::check(&config)?;
+        let mut out = io::stdout().lock();
+        match &self.config {
+            Some(file) => writeln!(out, "{} is right. It would run:", file.display())?,
+            None => writeln!(out, "Without a file the defaults hold. They would run:")?,
+        }
+        writeln!(out, "{config}")?;
+        let now_us = app::env().clock.now_us();
+        for token in tokens {
+            let scopes: Vec<_> = token.scopes.iter().map(|scope| scope.name()).collect();
+            let expired = token.expires_us.is_some_and(|at| at <= now_us);
+            let note = if expired { " (expired)" } else { "" };
+            writeln!(out, "token          {}: {}{note}", token.name, scopes.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl Token {
+    fn run(self) -> Result<()> {
+        let (token, hash) = auth::new_token()?;
+        let scopes: Vec<_> = self.scopes.iter().map(|scope| scope.name()).collect();
+        let mut entry = format!("- name: {}\n  scopes: [{}]\n", self.name, scopes.join(", "));
+        if let Some(expires) = &self.expires {
+            entry.push_str(&format!("  expires: {expires}\n"));
+        }
+        entry.push_str(&format!("  sha256: {hash}\n"));
+        // What is printed is what the server will read, so a bad name or time is refused here.
+        auth::parse_file("token".as_ref(), &entry, &config::variable).context("no such token can be made")?;
+        let mut out = io::stdout().lock();
+        writeln!(out, "# The token. It is shown this once:\n{token}\n")?;
+        writeln!(out, "# Its entry for the tokens file (`auth.tokens_file`):\n{entry}")?;
+        Ok(())
+    }
+}
+
+/// The async runtime of a command.
+///
+/// # Errors
+/// If the system gives no threads.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime cannot be started")
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns, for people.
+    Table,
+    /// Comma-separated values with a header.
+    Csv,
+    /// One object with typed columns and rows.
+    Json,
+    /// One object a line.
+    Ndjson,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

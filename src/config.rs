@@ -1,0 +1,404 @@
+//! Settings: embedded defaults, the user's file over them, the command line over both; the environment for secrets only.
+//!
+//! Called by the commands; hands each crate its own `Config`. Raw settings (`raw`, as written, with places) are validated
+//! once, here; behind this module every value is good.
+//! Invariants: an unknown key or a bad value is an error with `file:line:column` and a hint; a secret is read from the
+//! variable the file names and kept as a hash; a server that others can reach has tokens, or was told in so many words that
+//! it needs none.
+//! Not here: rules for how the crates use their settings, and everything nobody would change, which is a `const` at its use.
+
+mod memory;
+pub(crate) mod raw;
+pub mod units;
+
+use std::{
+    fmt::{self, Display, Write as _},
+    fs,
+    io::Read as _,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_saphyr::Spanned;
+
+pub use memory::Budget;
+use raw::Raw;
+pub use raw::Refused;
+use units::{Memory, Size, Span};
+
+use crate::{auth, telemetry, tls};
+
+const DEFAULTS: &str = include_str!("defaults.yaml");
+
+/// Folder of the data folder in which large queries put what does not fit in memory. Emptied at each start.
+const SPILL: &str = "spill";
+/// Memory of a known series, as its index documents it.
+const SERIES_BYTES: u64 = 200;
+
+/// Looks up a variable of the environment.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Every setting, validated.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Was it said that a reachable server without tokens is meant?
+    pub insecure: bool,
+    /// Memory and its shares.
+    pub memory: Budget,
+    /// Certificate and key, if HTTPS is spoken.
+    pub tls: Option<tls::Config>,
+    /// Tokens.
+    pub auth: auth::Config,
+    /// Of `storage`.
+    pub storage: storage::Config,
+    /// Of remote write.
+    pub remote_write: ingest::remote_write::Config,
+    /// Of the engine.
+    pub query: query::Config,
+    /// Of the log.
+    pub log: telemetry::Config,
+}
+
+/// What the command line sets; over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+    /// `--listen`
+    pub listen: Option<SocketAddr>,
+    /// `--insecure`
+    pub insecure: bool,
+    /// `--log-format`
+    pub log_format: Option<telemetry::Format>,
+    /// `--log-level`
+    pub log_level: Option<String>,
+}
+
+/// What validation needs from the outside.
+struct Outside<'a> {
+    origin: &'a str,
+    variables: Variables<'a>,
+    memory_limit: u64,
+}
+
+impl Config {
+    /// Reads the defaults, the user's file and the command line.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self> {
+        let text = file.map(read).transpose()?.unwrap_or_default();
+        let origin = file.map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
+        let outside = Outside { origin: &origin, variables: &variable, memory_limit: memory::limit(Path::new("/")) };
+        let config = Self::read(&text, &outside)?.overridden(overrides)?;
+        config.check_exposure()?;
+        Ok(config)
+    }
+
+    fn read(text: &str, outside: &Outside<'_>) -> Result<Self, Refused> {
+        let defaults: Raw = raw::parse("defaults", DEFAULTS)?;
+        raw::parse::<Raw>(outside.origin, text)?.over(defaults).validate(outside)
+    }
+
+    fn overridden(mut self, overrides: Overrides) -> Result<Self> {
+        let Overrides { data_dir, listen, insecure, log_format, log_level } = overrides;
+        if let Some(level) = &log_level {
+            telemetry::filter(level).context("--log-level")?;
+        }
+        if let Some(data_dir) = data_dir {
+            self.query.spill_dir = Some(data_dir.join(SPILL));
+            self.storage.data_dir = data_dir;
+        }
+        self.listen = listen.unwrap_or(self.listen);
+        self.insecure |= insecure;
+        self.log.format = log_format.unwrap_or(self.log.format);
+        self.log.level = log_level.unwrap_or(self.log.level);
+        Ok(self)
+    }
+
+    /// A server that other machines can reach needs tokens, or the word that it is meant to be open.
+    fn check_exposure(&self) -> Result<()> {
+        if self.listen.ip().to_canonical().is_loopback() || self.auth.is_closed() || self.insecure {
+            return Ok(());
+        }
+        bail!(
+            "refusing to listen on {}: other machines could read and write everything there. Either configure tokens \
+             (`streamgauge token` makes one, `auth.tokens_file` names the file), or say --insecure if something in front \
+             of it checks who comes in",
+            self.listen
+        )
+    }
+}
+
+impl Raw {
+    fn validate(self, outside: &Outside<'_>) -> Result<Config, Refused> {
+        let Self { data_dir, listen, tenant, memory, insecure, tls, auth, storage, remote_write, sql, log } = self;
+        let origin = outside.origin;
+        let budget = budget(required(origin, "memory", memory)?, outside)?;
+        let log = required(origin, "log", log)?;
+        let level = required(origin, "log.level", log.level)?;
+        let data_dir = path(origin, required(origin, "data_dir", data_dir)?)?;
+        let spill_dir = data_dir.join(SPILL);
+        telemetry::filter(&level.value).map_err(|error| Refused::at(origin, &level, error.to_string()))?;
+        Ok(Config {
+            listen: listen_address(origin, &required(origin, "listen", listen)?)?,
+            insecure: insecure.unwrap_or(false),
+            memory: budget,
+            tls: tls.and_then(|tls| tls.validate(origin).transpose()).transpose()?,
+            auth: auth.unwrap_or_default().validate(outside)?,
+            storage: required(origin, "storage", storage)?.validate(
+                origin,
+                data_dir,
+                tenant_name(origin, required(origin, "tenant", tenant)?)?,
+                budget,
+            )?,
+            remote_write: required(origin, "remote_write", remote_write)?.validate(origin, budget)?,
+            query: required(origin, "sql", sql)?.validate(origin, budget, spill_dir)?,
+            log: telemetry::Config { format: required(origin, "log.format", log.format)?, level: level.value },
+        })
+    }
+}
+
+impl raw::Tls {
+    fn validate(self, origin: &str) -> Result<Option<tls::Config>, Refused> {
+        let client_ca = self.client_ca.map(|file| path(origin, file)).transpose()?;
+        match (self.cert, self.key) {
+            (Some(cert), Some(key)) => {
+                Ok(Some(tls::Config { cert: path(origin, cert)?, key: path(origin, key)?, client_ca }))
+            }
+            (None, None) if client_ca.is_none() => Ok(None),
+            (Some(one), None) | (None, Some(one)) => {
+                Err(Refused::at(origin, &one, "tls needs both `cert` and `key`, each naming a PEM file"))
+            }
+            (None, None) => Err(Refused::whole(origin, "tls.client_ca needs `cert` and `key` beside it")),
+        }
+    }
+}
+
+impl raw::Auth {
+    fn validate(self, outside: &Outside<'_>) -> Result<auth::Config, Refused> {
+        let tokens_file = self.tokens_file.map(|file| path(outside.origin, file)).transpose()?;
+        let tokens = auth::tokens(outside.origin, self.tokens.unwrap_or_default(), outside.variables)?;
+        Ok(auth::Config { tokens_file, tokens })
+    }
+}
+
+impl raw::Storage {
+    fn validate(
+        self,
+        origin: &str,
+        data_dir: PathBuf,
+        tenant: String,
+        budget: Budget,
+    ) -> Result<storage::Config, Refused> {
+        let key = |name: &str| format!("storage.{name}");
+        let flush_bytes = required(origin, &key("flush_bytes"), self.flush_bytes)?;
+        let flush_age = required(origin, &key("flush_age"), self.flush_age)?;
+        let segment = required(origin, &key("wal_segment_bytes"), self.wal_segment_bytes)?;
+        let flush_bytes = within(origin, &flush_bytes, Size(1 << 20)..=Size(4 << 30))?.0;
+        // A head that fills before it is committed would refuse writes for no reason: on a small machine, commit earlier.
+        let flush_bytes = flush_bytes.min(budget.head / 4);
+        Ok(storage::Config {
+            data_dir,
+            tenant,
+            flush_bytes: size(flush_bytes),
+            flush_age_ms: within(origin, &flush_age, span(1)..=span(3600))?.millis(),
+            head_bytes_max: size(budget.head),
+            wal_segment_bytes: within(origin, &segment, Size(1 << 20)..=Size(1 << 30))?.0,
+        })
+    }
+}
+
+impl raw::RemoteWrite {
+    fn validate(self, origin: &str, budget: Budget) -> Result<ingest::remote_write::Config, Refused> {
+        let key = |name: &str| format!("remote_write.{name}");
+        let body = required(origin, &key("body_bytes_max"), self.body_bytes_max)?;
+        let decoded = required(origin, &key("decoded_bytes_max"), self.decoded_bytes_max)?;
+        let labels = required(origin, &key("labels_max"), self.labels_max)?;
+        let value = required(origin, &key("label_value_bytes_max"), self.label_value_bytes_max)?;
+        let body = within(origin, &body, Size(64 << 10)..=Size(256 << 20))?.0;
+        let decoded = within(origin, &decoded, Size(64 << 10)..=Size(1 << 30))?.0;
+        Ok(ingest::remote_write::Config {
+            body_bytes_max: size(body),
+            decoded_bytes_max: size(decoded),
+            // At least one request of the largest size fits.
+            inflight_bytes_max: size(budget.requests.max(body + decoded)),
+            labels_max: size(within(origin, &labels, 1..=1000)?),
+            label_value_bytes_max: size(within(origin, &value, Size(64)..=Size(1 << 20))?.0),
+            series_max: size(budget.series / SERIES_BYTES),
+            ..ingest::remote_write::Config::default()
+        })
+    }
+}
+
+impl raw::Sql {
+    fn validate(self, origin: &str, budget: Budget, spill_dir: PathBuf) -> Result<query::Config, Refused> {
+        let key = |name: &str| format!("sql.{name}");
+        let timeout = required(origin, &key("timeout"), self.timeout)?;
+        let rows = required(origin, &key("rows_max"), self.rows_max)?;
+        let concurrent = required(origin, &key("concurrent_max"), self.concurrent_max)?;
+        Ok(query::Config {
+            memory_bytes: size(budget.queries),
+            timeout_ms: within(origin, &timeout, span(1)..=span(3600))?.millis().unsigned_abs(),
+            rows_max: size(within(origin, &rows, 1..=1_000_000_000)?),
+            concurrent_max: size(within(origin, &concurrent, 1..=1000)?),
+            metadata_cache_bytes: size(budget.caches),
+            spill_dir: Some(spill_dir),
+        })
+    }
+}
+
+fn budget(memory: Spanned<Memory>, outside: &Outside<'_>) -> Result<Budget, Refused> {
+    let budget = Budget::split(memory.value, outside.memory_limit);
+    if budget.total < memory::BUDGET_MIN {
+        let (total, least) = (Size(budget.total), Size(memory::BUDGET_MIN));
+        return Err(Refused::at(
+            outside.origin,
+            &memory,
+            format!("a budget of {total} is too small: at least {least}"),
+        ));
+    }
+    if budget.total > outside.memory_limit {
+        let (total, limit) = (Size(budget.total), Size(outside.memory_limit));
+        let reason = format!("a budget of {total} is more than this process may use: there are {limit}");
+        return Err(Refused::at(outside.origin, &memory, reason));
+    }
+    Ok(budget)
+}
+
+fn listen_address(origin: &str, written: &Spanned<String>) -> Result<SocketAddr, Refused> {
+    address(&written.value).map_err(|reason| Refused::at(origin, written, reason))
+}
+
+/// Reads an address to listen on; also what `--listen` takes.
+///
+/// # Errors
+/// What is wrong, and how addresses are written.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
+        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+    }
+    let hint = "write an IP address and a port, like `127.0.0.1:4090`, `0.0.0.0:4090` or `[::1]:4090`";
+    text.parse().map_err(|_| format!("`{text}` is no address to listen on: {hint}"))
+}
+
+/// Tenants are folder names, here and in object stores.
+fn tenant_name(origin: &str, written: Spanned<String>) -> Result<String, Refused> {
+    let name = &written.value;
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(good) {
+        let reason = "a tenant's name has 1 to 64 of the characters a-z A-Z 0-9 - _";
+        return Err(Refused::at(origin, &written, reason));
+    }
+    Ok(written.value)
+}
+
+/// A path as written, relative to the working directory.
+fn path(origin: &str, written: Spanned<PathBuf>) -> Result<PathBuf, Refused> {
+    if written.value.as_os_str().is_empty() {
+        return Err(Refused::at(origin, &written, "the path is empty"));
+    }
+    if written.value.to_string_lossy().contains("${") {
+        let reason = "variables are read in secrets only (`token: ${VARIABLE}`): write the path itself";
+        return Err(Refused::at(origin, &written, reason));
+    }
+    Ok(written.value)
+}
+
+/// The defaults hold every key, so one can be missing only in the defaults, which a test would notice.
+fn required<T>(origin: &str, key: &str, value: Option<T>) -> Result<T, Refused> {
+    value.ok_or_else(|| Refused::whole(origin, format!("setting `{key}` is missing")))
+}
+
+fn within<T: PartialOrd + Display + Copy>(
+    origin: &str,
+    written: &Spanned<T>,
+    range: RangeInclusive<T>,
+) -> Result<T, Refused> {
+    if range.contains(&written.value) {
+        return Ok(written.value);
+    }
+    let (value, least, most) = (written.value, range.start(), range.end());
+    Err(Refused::at(origin, written, format!("{value} is out of range: {least} to {most}")))
+}
+
+fn span(seconds: u64) -> Span {
+    Span(std::time::Duration::from_secs(seconds))
+}
+
+/// A count of bytes or things in memory. On a machine of 32 bits the address space is the limit.
+fn size(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// Reads a file of settings, tokens or certificates.
+///
+/// # Errors
+/// If it cannot be read, is too large, or is no text.
+pub fn read(file: &Path) -> Result<String> {
+    let mut text = String::new();
+    let opened = fs::File::open(file).and_then(|opened| opened.take(raw::FILE_BYTES_MAX + 1).read_to_string(&mut text));
+    let bytes = opened.with_context(|| format!("{} cannot be read", file.display()))?;
+    if u64::try_from(bytes)? > raw::FILE_BYTES_MAX {
+        bail!("{} is larger than {}", file.display(), Size(raw::FILE_BYTES_MAX));
+    }
+    Ok(text)
+}
+
+/// A variable of the process's environment. The only place that reads them.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+impl Display for Config {
+    /// What would run, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let storage = &self.storage;
+        let bytes = |count: usize| Size(u64::try_from(count).unwrap_or(u64::MAX));
+        writeln!(f, "address        {scheme}://{}", self.listen)?;
+        writeln!(f, "data           {} (tenant {})", storage.data_dir.display(), storage.tenant)?;
+        writeln!(f, "memory         {}", self.memory)?;
+        let age = Span(std::time::Duration::from_millis(storage.flush_age_ms.unsigned_abs()));
+        writeln!(f, "flush          at {} or {age}", bytes(storage.flush_bytes))?;
+        if let Some(tls) = &self.tls {
+            let clients =
+                tls.client_ca.as_ref().map_or_else(String::new, |ca| format!(", clients of {}", ca.display()));
+            writeln!(f, "certificate    {}{clients}", tls.cert.display())?;
+        }
+        write!(f, "access         {}", self.access())
+    }
+}
+
+impl Config {
+    fn access(&self) -> String {
+        if !self.auth.is_closed() {
+            let whom = if self.listen.ip().to_canonical().is_loopback() { "of this machine" } else { "(--insecure)" };
+            return format!("open to everybody {whom}: no tokens are configured");
+        }
+        let mut text = format!("{} tokens in the settings", self.auth.tokens.len());
+        if let Some(file) = &self.auth.tokens_file {
+            // Writing to a string cannot fail.
+            let _ = write!(text, ", more in {}", file.display());
+        }
+        text
+    }
+}
+
+impl Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| Size(bytes >> 20 << 20);
+        write!(f, "{}: ", mib(self.total))?;
+        write!(f, "{} for recent rows, {} for queries, ", mib(self.head), mib(self.queries))?;
+        write!(f, "{} for caches, {} for known series", mib(self.caches), mib(self.series))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! Settings as they are written: every one optional, every one with its place in the file.
+//!
+//! Called by `config`, which lays the user's file over the defaults and validates the result. Unknown keys, doubled keys and
+//! values of a wrong type end here, with `file:line:column`.
+//! Invariant: no secret is in here but as the name of the variable that holds it, so none can be printed.
+
+use std::{fmt, path::PathBuf};
+
+use serde::Deserialize;
+use serde_saphyr::{Location, Spanned};
+
+use super::units::{Memory, Size, Span};
+use crate::{auth::Scope, telemetry::Format};
+
+/// Largest file of settings or tokens that is read. A thousand tokens take a fifth of it.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Why settings are refused, and where: `file:line:column: reason`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    origin: String,
+    place: Option<(u64, u64)>,
+    reason: String,
+}
+
+/// The whole file.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raw {
+    pub data_dir: Option<Spanned<PathBuf>>,
+    pub listen: Option<Spanned<String>>,
+    pub tenant: Option<Spanned<String>>,
+    pub memory: Option<Spanned<Memory>>,
+    pub insecure: Option<bool>,
+    pub tls: Option<Tls>,
+    pub auth: Option<Auth>,
+    pub storage: Option<Storage>,
+    pub remote_write: Option<RemoteWrite>,
+    pub sql: Option<Sql>,
+    pub log: Option<Log>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    pub cert: Option<Spanned<PathBuf>>,
+    pub key: Option<Spanned<PathBuf>>,
+    pub client_ca: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    pub tokens_file: Option<Spanned<PathBuf>>,
+    pub tokens: Option<Vec<Token>>,
+}
+
+/// One token; also an entry of the tokens file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    pub name: Spanned<String>,
+    pub scopes: Spanned<Vec<Scope>>,
+    pub expires: Option<Spanned<String>>,
+    pub sha256: Option<Spanned<String>>,
+    pub token: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    pub flush_bytes: Option<Spanned<Size>>,
+    pub flush_age: Option<Spanned<Span>>,
+    pub wal_segment_bytes: Option<Spanned<Size>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RemoteWrite {
+    pub body_bytes_max: Option<Spanned<Size>>,
+    pub decoded_bytes_max: Option<Spanned<Size>>,
+    pub labels_max: Option<Spanned<u64>>,
+    pub label_value_bytes_max: Option<Spanned<Size>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sql {
+    pub timeout: Option<Spanned<Span>>,
+    pub rows_max: Option<Spanned<u64>>,
+    pub concurrent_max: Option<Spanned<u64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    pub format: Option<Format>,
+    pub level: Option<Spanned<String>>,
+}
+
+impl Raw {
+    /// These settings, and those of `below` where there are none.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        let (tls, auth, storage, remote_write, sql, log) =
+            (self.tls, self.auth, self.storage, self.remote_write, self.sql, self.log);
+        Self {
+            data_dir: self.data_dir.or(below.data_dir),
+            listen: self.listen.or(below.listen),
+            tenant: self.tenant.or(below.tenant),
+            memory: self.memory.or(below.memory),
+            insecure: self.insecure.or(below.insecure),
+            tls: lay(tls, below.tls, |top, below| Tls {
+                cert: top.cert.or(below.cert),
+                key: top.key.or(below.key),
+                client_ca: top.client_ca.or(below.client_ca),
+            }),
+            auth: lay(auth, below.auth, |top, below| Auth {
+                tokens_file: top.tokens_file.or(below.tokens_file),
+                tokens: top.tokens.or(below.tokens),
+            }),
+            storage: lay(storage, below.storage, |top, below| Storage {
+                flush_bytes: top.flush_bytes.or(below.flush_bytes),
+                flush_age: top.flush_age.or(below.flush_age),
+                wal_segment_bytes: top.wal_segment_bytes.or(below.wal_segment_bytes),
+            }),
+            remote_write: lay(remote_write, below.remote_write, |top, below| RemoteWrite {
+                body_bytes_max: top.body_bytes_max.or(below.body_bytes_max),
+                decoded_bytes_max: top.decoded_bytes_max.or(below.decoded_bytes_max),
+                labels_max: top.labels_max.or(below.labels_max),
+                label_value_bytes_max: top.label_value_bytes_max.or(below.label_value_bytes_max),
+            }),
+            sql: lay(sql, below.sql, |top, below| Sql {
+                timeout: top.timeout.or(below.timeout),
+                rows_max: top.rows_max.or(below.rows_max),
+                concurrent_max: top.concurrent_max.or(below.concurrent_max),
+            }),
+            log: lay(log, below.log, |top, below| Log {
+                format: top.format.or(below.format),
+                level: top.level.or(below.level),
+            }),
+        }
+    }
+}
+
+fn lay<T>(top: Option<T>, below: Option<T>, merge: impl FnOnce(T, T) -> T) -> Option<T> {
+    match (top, below) {
+        (Some(top), Some(below)) => Some(merge(top, below)),
+        (top, below) => top.or(below),
+    }
+}
+
+/// Reads YAML. `origin` is the file's name as errors show it.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn parse<'a, T: Deserialize<'a> + Default>(origin: &str, text: &'a str) -> Result<T, Refused> {
+    // A file of comments alone holds no document; it says: the defaults.
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(T::default());
+    }
+    serde_saphyr::from_str(text).map_err(|error| {
+        let error = error.without_snippet();
+        let place = error.location().filter(|at| *at != Location::UNKNOWN).map(|at| (at.line(), at.column()));
+        Refused { origin: origin.to_owned(), place, reason: explain(error) }
+    })
+}
+
+/// The reason in our words where we have better ones than the parser. Text that could hold a secret is not repeated.
+fn explain(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error;
+    match error {
+        Error::SerdeUnknownField { field, expected, .. } => {
+            let near = expected
+                .iter()
+                .min_by_key(|key| distance(field, key))
+                .filter(|key| distance(field, key) <= (field.len() / 2).min(3));
+            let hint = near.map(|key| format!("did you mean `{key}`? ")).unwrap_or_default();
+            format!("unknown key `{field}`; {hint}keys here are {}", expected.join(", "))
+        }
+        Error::SerdeMissingField { field, .. } => format!("key `{field}` is missing"),
+        Error::SerdeUnknownVariant { variant, expected, .. } => {
+            format!("`{variant}` is not known here; write one of {}", expected.join(", "))
+        }
+        Error::SerdeInvalidType { unexpected, expected, .. } => format!("expected {expected}, found {unexpected}"),
+        Error::DuplicateMappingKey { key, .. } => {
+            format!("key `{}` is given twice", key.as_deref().unwrap_or("?"))
+        }
+        Error::Unexpected { expected: "mapping start", .. } => "expected keys and values (`key: value`)".to_owned(),
+        Error::Unexpected { expected: "sequence start", .. } => "expected a list (`[one, two]`)".to_owned(),
+        Error::InvalidScalar { ty, .. } if ty.starts_with("bool") => "expected true or false".to_owned(),
+        Error::InvalidScalar { ty, .. } if ty.starts_with('u') => "expected a whole number".to_owned(),
+        Error::Message { msg, .. } => msg.clone(),
+        other => {
+            let text = other.to_string();
+            // The place is printed once, in front.
+            text.split(" at line ").next().unwrap_or(&text).lines().next().unwrap_or_default().to_owned()
+        }
+    }
+}
+
+/// Edits between two keys.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+impl Refused {
+    /// Refuses the value at `at`.
+    pub fn at<T>(origin: &str, at: &Spanned<T>, reason: impl Into<String>) -> Self {
+        let place = (at.referenced.line(), at.referenced.column());
+        Self { origin: origin.to_owned(), place: Some(place), reason: reason.into() }
+    }
+
+    /// Refuses the settings as a whole.
+    pub fn whole(origin: &str, reason: impl Into<String>) -> Self {
+        Self { origin: origin.to_owned(), place: None, reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.origin)?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+impl std::error::Error for Refused {}

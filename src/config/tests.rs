@@ -1,0 +1,156 @@
+use super::*;
+
+const GIB: u64 = 1 << 30;
+
+fn outside() -> Outside<'static> {
+    Outside { origin: "gauge.yaml", variables: &|_| None, memory_limit: 8 * GIB }
+}
+
+fn read(text: &str) -> Result<Config, String> {
+    Config::read(text, &outside()).map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn refused(text: &str, expected: &str) {
+    let error = read(text).expect_err(text);
+    assert!(error.contains(expected), "{text}\n{error}");
+}
+
+#[test]
+fn the_documented_file_says_what_the_defaults_are() {
+    let documented = include_str!("../../deploy/streamgauge.yaml");
+    assert_eq!(format!("{:?}", read(documented).unwrap()), format!("{:?}", read("").unwrap()));
+}
+
+#[test]
+fn the_documented_file_names_every_setting() {
+    let documented = include_str!("../../deploy/streamgauge.yaml");
+    let everything: String = documented.lines().map(|line| line.replacen("  #", "  ", 1) + "\n").collect();
+    let keys = [
+        "data_dir",
+        "listen",
+        "tenant",
+        "memory",
+        "insecure",
+        "tls",
+        "auth",
+        "storage",
+        "remote_write",
+        "sql",
+        "log",
+        "cert",
+        "key",
+        "client_ca",
+        "tokens_file",
+        "tokens",
+        "flush_bytes",
+        "flush_age",
+        "wal_segment_bytes",
+        "body_bytes_max",
+        "decoded_bytes_max",
+        "labels_max",
+        "label_value_bytes_max",
+        "timeout",
+        "rows_max",
+        "concurrent_max",
+        "format",
+        "level",
+    ];
+    for key in keys {
+        assert!(everything.lines().any(|line| line.trim().starts_with(&format!("{key}:"))), "{key}");
+    }
+    // An unknown key is answered with those that are known, so the list above cannot go stale unnoticed.
+    let known = read("zzz: 1").unwrap_err();
+    let sections = ["tls", "auth", "storage", "remote_write", "sql", "log"];
+    let inner: String = sections.iter().map(|section| read(&format!("{section}: {{zzz: 1}}")).unwrap_err()).collect();
+    let listed = |text: &str| text.matches("keys here are").count() + text.matches(", ").count();
+    assert_eq!(listed(&known) + listed(&inner), keys.len(), "{known} {inner}");
+}
+
+#[test]
+fn a_file_needs_only_what_differs() {
+    let config = read("storage: {flush_age: 5m}\nlisten: localhost:9\n").unwrap();
+    assert_eq!(config.storage.flush_age_ms, 300_000);
+    assert_eq!(config.storage.wal_segment_bytes, 64 << 20);
+    assert_eq!(config.listen, "127.0.0.1:9".parse().unwrap());
+}
+
+#[test]
+fn unknown_keys_are_refused_with_place_and_hint() {
+    refused("lisen: x\n", "gauge.yaml:1:1: unknown key `lisen`; did you mean `listen`?");
+    refused(
+        "storage:\n  flush_bites: 1MiB\n",
+        "gauge.yaml:2:3: unknown key `flush_bites`; did you mean `flush_bytes`?",
+    );
+    refused("tls:\n  zzzzzzzz: 1\n", "gauge.yaml:2:3: unknown key `zzzzzzzz`; keys here are cert, key, client_ca");
+    refused("listen: 127.0.0.1:1\nlisten: 127.0.0.1:2\n", "gauge.yaml:2:1: key `listen` is given twice");
+}
+
+#[test]
+fn bad_values_are_refused_with_place_and_hint() {
+    refused("listen: here\n", "gauge.yaml:1:9: `here` is no address to listen on: write an IP address and a port");
+    refused("storage:\n  flush_bytes: 64MB\n", "gauge.yaml:2:16: `64MB` is no size: write a number and a unit");
+    refused("storage:\n  flush_bytes: 1KiB\n", "gauge.yaml:2:16: 1KiB is out of range: 1MiB to 4GiB");
+    refused("storage:\n  flush_age: 5\n", "gauge.yaml:2:14: `5` is no duration");
+    refused("memory: 120%\n", "gauge.yaml:1:9: `120%` is no share of memory");
+    refused("memory: 1MiB\n", "gauge.yaml:1:9: a budget of 1MiB is too small");
+    refused("memory: 9GiB\n", "gauge.yaml:1:9: a budget of 9GiB is more than this process may use");
+    refused("tenant: ../other\n", "gauge.yaml:1:9: a tenant's name");
+    refused("log: {level: loud}\n", "gauge.yaml:1:14: `loud` is no log level");
+    refused("log: {format: xml}\n", "gauge.yaml:1:15: `xml` is not known here; write one of text, json");
+    refused("insecure: maybe\n", "gauge.yaml:1:11: expected true or false");
+    refused("data_dir: ${HOME}/data\n", "gauge.yaml:1:11: variables are read in secrets only");
+    refused("tls: {cert: a.pem}\n", "gauge.yaml:1:13: tls needs both `cert` and `key`");
+    refused("sql: {rows_max: many}\n", "gauge.yaml:1:17: expected a whole number");
+    refused("sql:\n\ttimeout: 1m\n", "gauge.yaml:2:");
+    refused("- 1\n", "gauge.yaml:1:1: expected keys and values");
+}
+
+#[test]
+fn a_token_comes_from_the_variable_the_file_names() {
+    let text = "auth: {tokens: [{name: p, scopes: [write], token: '${SG_TOKEN}'}]}\n";
+    refused(text, "gauge.yaml:1:51: environment variable `SG_TOKEN` is not set");
+    let variables = |name: &str| (name == "SG_TOKEN").then(|| "t".repeat(43));
+    let config = Config::read(text, &Outside { variables: &variables, ..outside() }).unwrap();
+    assert!(config.auth.is_closed());
+    assert!(!format!("{config:?}").contains("tttt"));
+}
+
+#[test]
+fn a_reachable_address_needs_tokens_or_the_word_that_it_is_meant() {
+    let exposed = |text: &str| read(text).unwrap().check_exposure();
+    let error = exposed("listen: 0.0.0.0:4090").unwrap_err().to_string();
+    assert!(error.contains("auth.tokens_file") && error.contains("--insecure"), "{error}");
+    assert!(exposed("listen: '[::]:4090'").is_err());
+    assert!(exposed("listen: '[::ffff:10.0.0.1]:4090'").is_err());
+    for fine in [
+        "listen: 127.0.0.2:4090",
+        "listen: '[::1]:4090'",
+        "listen: '[::ffff:127.0.0.1]:4090'",
+        "listen: 0.0.0.0:4090\ninsecure: true",
+        "listen: 0.0.0.0:4090\nauth: {tokens_file: tokens.yaml}",
+    ] {
+        assert!(exposed(fine).is_ok(), "{fine}");
+    }
+}
+
+#[test]
+fn the_command_line_stands_over_the_file() {
+    let overrides = Overrides {
+        data_dir: Some("elsewhere".into()),
+        listen: Some("127.0.0.1:7".parse().unwrap()),
+        insecure: true,
+        log_format: Some(telemetry::Format::Json),
+        log_level: Some("debug".into()),
+    };
+    let config = read("data_dir: here\nlog: {level: warn}").unwrap().overridden(overrides).unwrap();
+    assert_eq!(config.storage.data_dir, PathBuf::from("elsewhere"));
+    assert_eq!((config.listen.port(), config.insecure), (7, true));
+    assert_eq!(config.log, telemetry::Config { format: telemetry::Format::Json, level: "debug".into() });
+}
+
+#[test]
+fn on_a_small_machine_rows_are_flushed_before_their_memory_is_full() {
+    let config = Config::read("memory: 100%", &Outside { memory_limit: 256 << 20, ..outside() }).unwrap();
+    assert!(config.storage.flush_bytes * 4 <= config.storage.head_bytes_max, "{:?}", config.storage);
+}

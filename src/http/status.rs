@@ -1,0 +1,124 @@
+//! What the server says about itself: health, metrics, build, endpoints; and the one thing it does when told: flush.
+//!
+//! Routed by `http`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+};
+use prometheus::{TEXT_FORMAT, TextEncoder};
+use serde::Deserialize;
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::{Shared, refusal};
+
+/// Revision the binary was built of, if the build said so.
+pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+/// Version of the binary.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const ENDPOINTS: [(&str, &str, &str); 7] = [
+    ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
+    ("POST", "/api/v1/sql", "SQL; also GET ?query=&amp;format=json|ndjson|csv|arrow (scope read)"),
+    ("GET", "/metrics", "metrics of this server (scope read)"),
+    ("GET", "/api/v1/status/buildinfo", "version (scope read)"),
+    ("POST", "/api/v1/admin/flush", "write recent rows to files now; ?wait=true waits for it (scope admin)"),
+    ("GET", "/-/healthy", "is the process alive?"),
+    ("GET", "/-/ready", "does it take reads and writes?"),
+];
+
+pub(super) async fn index() -> Html<String> {
+    let rows: String = ENDPOINTS
+        .iter()
+        .map(|(method, path, what)| format!("<tr><td>{method}</td><td><code>{path}</code></td><td>{what}</td></tr>\n"))
+        .collect();
+    Html(format!(
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Streamgauge</title>\n\
+         <h1>Streamgauge {VERSION}</h1>\n<table>\n{rows}</table>\n</html>\n"
+    ))
+}
+
+/// The process is alive, also while it recovers.
+pub(super) async fn healthy() -> &'static str {
+    "streamgauge is healthy\n"
+}
+
+/// Reads and writes are taken.
+pub(super) async fn ready(State(shared): State<Shared>) -> Response {
+    let Some(open) = shared.open.get() else { return starting() };
+    match open.storage.healthy() {
+        Ok(()) => "streamgauge is ready\n".into_response(),
+        Err(error) => refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.chain()),
+    }
+}
+
+/// The answer until storage is open.
+pub(super) fn starting() -> Response {
+    let reason = "starting: the log is being read; nothing that was acknowledged is lost";
+    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", reason);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
+    match TextEncoder::new().encode_to_string(&shared.registry.gather()) {
+        Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()),
+    }
+}
+
+/// In the shape of Prometheus, whose clients ask for it; values that make no sense here say so.
+pub(super) async fn build_info() -> Json<serde_json::Value> {
+    let data = json!({
+        "version": VERSION,
+        "revision": REVISION,
+        "branch": "unknown",
+        "buildUser": "unknown",
+        "buildDate": "unknown",
+        "goVersion": "none (built with Rust)",
+        "application": "Streamgauge",
+    });
+    Json(json!({"status": "success", "data": data}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Flush {
+    #[serde(default)]
+    wait: bool,
+}
+
+/// Writes recent rows to files: 200 when it is done if the caller waits, else 202.
+pub(super) async fn flush(State(shared): State<Shared>, query: Result<Query<Flush>, QueryRejection>) -> Response {
+    let Query(Flush { wait }) = match query {
+        Ok(query) => query,
+        Err(error) => return refusal(StatusCode::BAD_REQUEST, "bad_data", error.body_text()),
+    };
+    let Some(open) = shared.open.get() else { return starting() };
+    let storage = open.storage.clone();
+    if wait {
+        return match storage.flush().await {
+            Ok(()) => Json(json!({"status": "success"})).into_response(),
+            Err(error) => refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.chain()),
+        };
+    }
+    // A flush that is under way takes what came before it; more than one would only queue.
+    if let Ok(permit) = Arc::clone(&shared.flushing).try_acquire_owned() {
+        tokio::spawn(async move {
+            match storage.flush().await {
+                Ok(()) => info!("flushed on request"),
+                Err(error) => warn!(error = error.chain(), "the requested flush failed"),
+            }
+            drop(permit);
+        });
+    }
+    (StatusCode::ACCEPTED, Json(json!({"status": "success"}))).into_response()
+}

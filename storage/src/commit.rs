@@ -1,0 +1,228 @@
+//! Turns rows into files and files into a commit.
+//!
+//! Called by the writer, on a task of its own; one at a time per table. Sorting and encoding run on the blocking pool. Puts are
+//! retried until they succeed: the rows are safe in the log meanwhile, and visible in the head.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{TimestampMicrosecondType, SchemaRef};
+use arrow::row::{RowConverter, SortField};
+use arrow::array::AsArray;
+use bytes::Bytes;
+use hashbrown::HashSet;
+use object_store::{ObjectStoreExt, path::Path};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use schemas::Dataset;
+
+use crate::{
+    Bound, DataFile, Delete, Env, Error, ErrorKind, Lane, Result, Rows,
+    delta::{
+        Backoff, Change, Table,
+        action::{Add, Place},
+    },
+    parquet_file::{self, Encoded},
+    sort::{Equal, sort_into_partitions},
+};
+
+/// Commits rows of the head with the positions they reach up to.
+pub(crate) async fn append(
+    table: &mut Table,
+    rows: Vec<Arc<Rows>>,
+    positions: BTreeMap<Arc<str>, i64>,
+    env: &Env,
+) -> Result<()> {
+    let dataset = table.dataset;
+    let parts = blocking(move || {
+        let mut parts = Vec::new();
+        for (lane, equal) in [(Lane::InOrder, Equal::Keep), (Lane::Late, Equal::Last)] {
+            let batches: Vec<&RecordBatch> =
+                rows.iter().filter(|rows| rows.lane == lane).map(|rows| &rows.batch).collect();
+            if batches.is_empty() {
+                continue;
+            }
+            for part in sort_into_partitions(dataset, &batches, equal)? {
+                let encoded = parquet_file::encode(dataset, &part.rows)?;
+                parts.push((part.partition, lane, encoded));
+            }
+        }
+        Ok(parts)
+    })
+    .await?;
+    let mut adds = Vec::with_capacity(parts.len());
+    for (partition, lane, encoded) in parts {
+        let seq = table.next_seq(lane);
+        adds.push(put(table, partition.as_deref(), (lane, seq), &encoded, env).await);
+    }
+    env.probe.reach("parquet_put");
+    let change = Change { operation: "WRITE", adds, removes: Vec::new(), positions };
+    table.commit(change, env).await?;
+    env.probe.reach("delta_committed");
+    Ok(())
+}
+
+/// Commits rows in place of all files of one partition value.
+pub(crate) async fn replace(
+    table: &mut Table,
+    scope: &str,
+    rows: Vec<RecordBatch>,
+    position: (Arc<str>, i64),
+    env: &Env,
+) -> Result<()> {
+    let dataset = table.dataset;
+    let parts = blocking(move || {
+        let parts = sort_into_partitions(dataset, &rows.iter().collect::<Vec<_>>(), Equal::Keep)?;
+        parts
+            .into_iter()
+            .map(|part| Ok((part.partition.clone(), parquet_file::encode(dataset, &part.rows)?)))
+            .collect::<Result<Vec<_>>>()
+    })
+    .await?;
+    if let Some((other, _)) = parts.iter().find(|(partition, _)| partition.as_deref() != Some(scope)) {
+        let message = format!("rows lie outside the replaced scope, scope={scope:?} found={other:?}");
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    let removes = table.files_where(|file| file.partition.as_deref() == Some(scope));
+    let seq = table.next_seq(Lane::InOrder);
+    let mut adds = Vec::with_capacity(parts.len());
+    for (_, encoded) in parts {
+        adds.push(put(table, Some(scope), (Lane::InOrder, seq), &encoded, env).await);
+    }
+    let removes = removes.into_iter().map(|(path, _)| path).collect();
+    let change = Change { operation: "WRITE", adds, removes, positions: [position].into() };
+    table.commit(change, env).await
+}
+
+/// Rewrites the files that hold rows a delete takes out; the head is empty.
+pub(crate) async fn delete(
+    table: &mut Table,
+    delete: &Delete,
+    positions: BTreeMap<Arc<str>, i64>,
+    env: &Env,
+) -> Result<()> {
+    let dataset = table.dataset;
+    let mut change = Change { operation: "DELETE", positions, ..Change::default() };
+    for (path, file) in table.files_where(|file| may_hold(dataset, file, delete)) {
+        let bytes = get(table, &file.path).await;
+        let (delete, partition) = (delete.clone(), file.partition.clone());
+        let rewritten = blocking(move || {
+            let rows = read(dataset, bytes, partition.as_deref())?;
+            let kept = survivors(dataset, &rows, &delete)?;
+            let encoded = if kept.num_rows() > 0 { Some(parquet_file::encode(dataset, &kept)?) } else { None };
+            Ok((kept.num_rows() < rows.num_rows()).then_some(encoded))
+        })
+        .await?;
+        if let Some(encoded) = rewritten {
+            change.removes.push(path);
+            if let Some(encoded) = encoded {
+                change.adds.push(put(table, file.partition.as_deref(), (file.lane, file.seq), &encoded, env).await);
+            }
+        }
+    }
+    table.commit(change, env).await
+}
+
+/// Runs CPU-bound work off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "a storage job panicked").caused_by(error)))
+}
+
+/// Puts a file under a new name, however long the store is away.
+async fn put(table: &Table, partition: Option<&str>, (lane, seq): (Lane, i64), encoded: &Encoded, env: &Env) -> Add {
+    let folder = match (table.dataset.partition_column(), partition) {
+        (Some(column), Some(value)) => format!("{column}={}/", path_safe(value)),
+        _ => String::new(),
+    };
+    let path = format!("{folder}part-{:032x}.parquet", env.random.bits());
+    let location = table.file_path(&path);
+    let mut backoff = Backoff::default();
+    while let Err(error) = table.store().put(&location, encoded.bytes.clone().into()).await {
+        tracing::warn!(dataset = table.dataset.name, %error, "file cannot be put; retrying");
+        backoff.wait().await;
+    }
+    let partition = partition.map(str::to_owned);
+    Add::new(table.dataset, encoded, Place { path, partition, lane, seq, now_ms: env.clock.now_ms() })
+}
+
+async fn get(table: &Table, path: &Path) -> Bytes {
+    let mut backoff = Backoff::default();
+    loop {
+        let read = async { table.store().get(path).await?.bytes().await };
+        match read.await {
+            Ok(bytes) => return bytes,
+            Err(error) => tracing::warn!(dataset = table.dataset.name, %error, "file cannot be read; retrying"),
+        }
+        backoff.wait().await;
+    }
+}
+
+/// A folder name that needs no escaping anywhere; the value itself stands in the log.
+fn path_safe(value: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    value.chars().take(80).map(safe).collect()
+}
+
+// === delete ===
+
+pub(crate) fn may_hold(dataset: &Dataset, file: &DataFile, delete: &Delete) -> bool {
+    match file.bounds.get(dataset.time) {
+        Some((Bound::Int(low), Bound::Int(high))) => *low < delete.end_us && *high >= delete.start_us,
+        _ => true,
+    }
+}
+
+/// All rows of a file, with the partition column restored.
+pub(crate) fn read(dataset: &Dataset, bytes: Bytes, partition: Option<&str>) -> Result<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
+    let batches = reader.build()?.collect::<Result<Vec<_>, _>>()?;
+    let mut restored = Vec::with_capacity(batches.len());
+    for batch in batches {
+        restored.push(restore(dataset, &batch, partition)?);
+    }
+    let batches: Vec<&RecordBatch> = restored.iter().collect();
+    // Dictionaries differ between batches; sorting unifies them and changes nothing else, as files are sorted.
+    crate::sort::sort(dataset, &batches, Equal::Keep)
+}
+
+fn restore(dataset: &Dataset, batch: &RecordBatch, partition: Option<&str>) -> Result<RecordBatch> {
+    let schema: &SchemaRef = &dataset.schema;
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| match batch.column_by_name(field.name()) {
+            Some(column) => Ok(arrow::compute::cast(column, field.data_type())?),
+            None => {
+                let text = arrow::array::StringArray::from(vec![partition; batch.num_rows()]);
+                Ok(arrow::compute::cast(&text, field.data_type())?)
+            }
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
+/// Rows that a delete leaves.
+pub(crate) fn survivors(dataset: &Dataset, rows: &RecordBatch, delete: &Delete) -> Result<RecordBatch> {
+    let fields = delete.keys.schema();
+    let converter = RowConverter::new(
+        fields.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect(),
+    )?;
+    let doomed = converter.convert_columns(delete.keys.columns())?;
+    let doomed: HashSet<&[u8]> = doomed.iter().map(|row| row.data()).collect();
+    let columns = fields
+        .fields()
+        .iter()
+        .map(|field| rows.column_by_name(field.name()).cloned())
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "delete names a column the dataset lacks"))?;
+    let keys = converter.convert_columns(&columns)?;
+    let times = rows
+        .column_by_name(dataset.time)
+        .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "dataset has no time column to delete by"))?;
+    let range = delete.start_us..delete.end_us;
+    let kept = (0..rows.num_rows()).map(|i| !(range.contains(&times.value(i)) && doomed.contains(keys.row(i).data())));
+    Ok(filter_record_batch(rows, &BooleanArray::from(kept.collect::<Vec<bool>>()))?)
+}

@@ -1,0 +1,371 @@
+//! One Delta Lake table: its state, read from the log in one pass, and the commit that moves it on.
+//!
+//! Owned by the dataset's writer, through which every commit of the table goes. A commit writes `N+1.json` if absent; after an
+//! ambiguous answer it reads that version back until it is known whose it is. A version that is not ours means that another
+//! process writes the table: fenced, no more writes.
+//!
+//! Invariants, checked before every commit: a removed file is active; positions never go back.
+//! Spec: <https://github.com/delta-io/delta/blob/master/PROTOCOL.md>. Why not the `deltalake` crate: decision 0002.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
+use schemas::Dataset;
+
+use crate::{DataFile, Env, Error, ErrorKind, Result};
+
+pub(crate) mod action;
+mod checkpoint;
+mod schema;
+
+use action::{Add, Line, Remove, Txn};
+pub(crate) use schema::uuid_text;
+
+/// Transaction id under which each start of a writer leaves its epoch.
+const WRITER: &str = "writer/0";
+/// Commits between checkpoints, so that opening reads at most this many small files.
+const CHECKPOINT_COMMITS: i64 = 100;
+/// Version of what is written below the table root, checked at start.
+const FORMAT: &str = "1";
+
+/// A table and its newest state.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub dataset: &'static Dataset,
+    store: Arc<dyn ObjectStore>,
+    root: Path,
+    /// Newest version; `None` while the table does not exist.
+    pub version: Option<i64>,
+    files: BTreeMap<String, ActiveFile>,
+    removes: BTreeMap<String, Remove>,
+    positions: BTreeMap<Arc<str>, i64>,
+    /// Lines of protocol and metadata, as they stand in checkpoints.
+    preamble: Vec<Line>,
+    epoch: i64,
+}
+
+#[derive(Debug)]
+struct ActiveFile {
+    add: Add,
+    file: Arc<DataFile>,
+}
+
+/// What a commit changes.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    /// Delta's name of the operation.
+    pub operation: &'static str,
+    pub adds: Vec<Add>,
+    /// Log paths of files to remove.
+    pub removes: Vec<String>,
+    /// Positions the table contains after the commit.
+    pub positions: BTreeMap<Arc<str>, i64>,
+}
+
+impl Table {
+    /// Reads the table's newest state; a table that does not exist is empty.
+    pub(crate) async fn load(store: Arc<dyn ObjectStore>, root: Path, dataset: &'static Dataset) -> Result<Self> {
+        let mut table = Self {
+            dataset,
+            store,
+            root,
+            version: None,
+            files: BTreeMap::new(),
+            removes: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            preamble: Vec::new(),
+            epoch: 0,
+        };
+        let (checkpoint, commits) = table.list_log().await?;
+        if let Some(version) = checkpoint {
+            let bytes = table.get(&table.log_path(&format!("{version:020}.checkpoint.parquet"))).await?;
+            for line in checkpoint::read(bytes)? {
+                table.apply(line, version)?;
+            }
+            table.version = Some(version);
+        }
+        for version in commits.into_iter().filter(|version| Some(*version) > checkpoint) {
+            if table.version.map_or(0, |last| last + 1) != version {
+                return Err(table.corrupt(&format!("a commit is missing before version={version}")));
+            }
+            table.read_commit(version).await?;
+        }
+        table.check_format()?;
+        Ok(table)
+    }
+
+    /// Active files, oldest `seq` first.
+    pub(crate) fn files(&self) -> Vec<Arc<DataFile>> {
+        let mut files: Vec<_> = self.files.values().map(|active| Arc::clone(&active.file)).collect();
+        files.sort_by_key(|file| file.seq);
+        files
+    }
+
+    /// Log paths and files that satisfy a condition.
+    pub(crate) fn files_where(&self, keep: impl Fn(&DataFile) -> bool) -> Vec<(String, Arc<DataFile>)> {
+        self.files
+            .iter()
+            .filter(|(_, active)| keep(&active.file))
+            .map(|(path, active)| (path.clone(), Arc::clone(&active.file)))
+            .collect()
+    }
+
+    /// Committed positions by source, our own writer epoch left out.
+    pub(crate) fn positions(&self) -> BTreeMap<Arc<str>, i64> {
+        self.positions.clone()
+    }
+
+    /// Committed position of a source; 0 if none.
+    pub(crate) fn position(&self, source: &str) -> i64 {
+        self.positions.get(source).copied().unwrap_or(0)
+    }
+
+    /// The path below the store's root of a file whose log path is `path`.
+    pub(crate) fn file_path(&self, path: &str) -> Path {
+        Path::from(format!("{}/{path}", self.root))
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// `seq` of rows the next commit writes; late ones come after those in order.
+    pub(crate) fn next_seq(&self, lane: crate::Lane) -> i64 {
+        let version = self.version.map_or(0, |version| version + 1);
+        version * 2 + i64::from(lane == crate::Lane::Late)
+    }
+
+    /// Takes the table over from earlier writers, whose commits fail from here on.
+    pub(crate) async fn fence(&mut self, env: &Env) -> Result<()> {
+        self.epoch += 1;
+        if self.version.is_some() {
+            self.commit(Change { operation: "STREAMGAUGE START", ..Change::default() }, env).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits a change as the next version. Retries until the outcome is known, however long the store is away.
+    pub(crate) async fn commit(&mut self, change: Change, env: &Env) -> Result<()> {
+        self.check(&change)?;
+        let version = self.version.map_or(0, |version| version + 1);
+        let lines = self.lines(change, env)?;
+        let mut body = Vec::new();
+        for line in &lines {
+            serde_json::to_writer(&mut body, line).map_err(|error| internal("a commit cannot be encoded", error))?;
+            body.push(b'\n');
+        }
+        self.put_commit(version, body.into()).await?;
+        for line in lines {
+            self.apply(line, version)?;
+        }
+        self.version = Some(version);
+        if version > 0 && version % CHECKPOINT_COMMITS == 0 {
+            // The commit stands without it; a reader then reads more small files.
+            if let Err(error) = self.checkpoint(env).await {
+                tracing::warn!(dataset = self.dataset.name, error = %error.chain(), "checkpoint failed; retrying later");
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, change: &Change) -> Result<()> {
+        if let Some(path) = change.removes.iter().find(|path| !self.files.contains_key(*path)) {
+            return Err(Error::new(ErrorKind::Internal, format!("commit removes a file that is not active, path={path}")));
+        }
+        if let Some((source, position)) = change.positions.iter().find(|(source, new)| **new < self.position(source)) {
+            let message = format!("commit would take a position back, source={source} position={position}");
+            return Err(Error::new(ErrorKind::Internal, message));
+        }
+        Ok(())
+    }
+
+    fn lines(&self, change: Change, env: &Env) -> Result<Vec<Line>> {
+        let now_ms = env.clock.now_ms();
+        let blind = change.removes.is_empty();
+        let mut lines = vec![Line::commit_info(change.operation, blind, now_ms, env.random.bits())];
+        if self.version.is_none() {
+            lines.extend(schema::preamble(self.dataset, FORMAT, env.random.bits(), now_ms)?);
+        }
+        let txn = |app_id: &str, version: i64| Line {
+            txn: Some(Txn { app_id: app_id.to_owned(), version, last_updated: Some(now_ms) }),
+            ..Line::default()
+        };
+        lines.push(txn(WRITER, self.epoch));
+        lines.extend(change.positions.iter().map(|(source, position)| txn(source, *position)));
+        lines.extend(change.removes.iter().filter_map(|path| {
+            let add = &self.files.get(path)?.add;
+            Some(Line { remove: Some(Remove::of(add, now_ms)), ..Line::default() })
+        }));
+        lines.extend(change.adds.into_iter().map(|add| Line { add: Some(add), ..Line::default() }));
+        Ok(lines)
+    }
+
+    /// Writes `version` if absent. An error that leaves open whether it was written is settled by reading it back.
+    async fn put_commit(&self, version: i64, body: Bytes) -> Result<()> {
+        let path = self.log_path(&format!("{version:020}.json"));
+        let mut backoff = Backoff::default();
+        loop {
+            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            match self.store.put_opts(&path, PutPayload::from_bytes(body.clone()), options).await {
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(dataset = self.dataset.name, version, %error, "commit not confirmed; reading it back");
+                }
+            }
+            // A missing version may still be on its way, so the same bytes are put again: whichever lands first is ours.
+            match self.store.get(&path).await {
+                Ok(found) => match found.bytes().await {
+                    Ok(found) if found == body => return Ok(()),
+                    Ok(found) => return Err(self.fenced(version, &found)),
+                    Err(error) => tracing::warn!(dataset = self.dataset.name, version, %error, "commit not readable yet"),
+                },
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => tracing::warn!(dataset = self.dataset.name, version, %error, "commit not readable yet"),
+            }
+            backoff.wait().await;
+        }
+    }
+
+    fn fenced(&self, version: i64, found: &[u8]) -> Error {
+        let engine = action::parse(found)
+            .ok()
+            .and_then(|lines| lines.iter().find_map(|line| line.engine_info()))
+            .unwrap_or_else(|| "unknown".to_owned());
+        Error::new(
+            ErrorKind::Fenced,
+            format!(
+                "another process committed to this table, so this one writes no more; run one server per data folder and \
+                 restart this one, dataset={} version={version} engine={engine}",
+                self.dataset.name
+            ),
+        )
+    }
+
+    async fn checkpoint(&self, env: &Env) -> Result<()> {
+        let Some(version) = self.version else { return Ok(()) };
+        // Removed files older than any vacuum's delay need no record.
+        const REMOVES_KEPT_MS: i64 = 7 * 86_400_000;
+        let since_ms = env.clock.now_ms() - REMOVES_KEPT_MS;
+        let mut lines = self.preamble.clone();
+        let txn = |(app_id, version): (&str, i64)| Line {
+            txn: Some(Txn { app_id: app_id.to_owned(), version, last_updated: None }),
+            ..Line::default()
+        };
+        lines.push(txn((WRITER, self.epoch)));
+        lines.extend(self.positions.iter().map(|(source, position)| txn((source, *position))));
+        lines.extend(self.files.values().map(|active| Line { add: Some(active.add.clone()), ..Line::default() }));
+        let recent = self.removes.values().filter(|remove| remove.deletion_timestamp.is_none_or(|ms| ms >= since_ms));
+        lines.extend(recent.map(|remove| Line { remove: Some(remove.clone()), ..Line::default() }));
+        let bytes = checkpoint::write(&lines)?;
+        let path = self.log_path(&format!("{version:020}.checkpoint.parquet"));
+        self.store.put(&path, bytes.into()).await?;
+        let pointer = serde_json::json!({"version": version, "size": lines.len()}).to_string();
+        self.store.put(&self.log_path("_last_checkpoint"), pointer.into_bytes().into()).await?;
+        Ok(())
+    }
+
+    /// Newest checkpoint and all commits, oldest first.
+    async fn list_log(&self) -> Result<(Option<i64>, Vec<i64>)> {
+        let mut commits = Vec::new();
+        let mut checkpoint = None;
+        let mut objects = self.store.list(Some(&Path::from(format!("{}/_delta_log", self.root))));
+        while let Some(object) = objects.try_next().await? {
+            let Some(name) = object.location.filename() else { continue };
+            let number = |text: &str| text.parse::<i64>().ok();
+            if let Some(version) = name.strip_suffix(".json").and_then(number) {
+                commits.push(version);
+            } else if let Some(version) = name.strip_suffix(".checkpoint.parquet").and_then(number) {
+                checkpoint = checkpoint.max(Some(version));
+            }
+        }
+        commits.sort_unstable();
+        Ok((checkpoint, commits))
+    }
+
+    async fn read_commit(&mut self, version: i64) -> Result<()> {
+        let bytes = self.get(&self.log_path(&format!("{version:020}.json"))).await?;
+        let lines = action::parse(&bytes)
+            .map_err(|error| self.corrupt(&format!("commit is not readable, version={version}")).caused_by(error))?;
+        for line in lines {
+            self.apply(line, version)?;
+        }
+        self.version = Some(version);
+        Ok(())
+    }
+
+    async fn get(&self, path: &Path) -> Result<Bytes> {
+        Ok(self.store.get(path).await?.bytes().await?)
+    }
+
+    fn apply(&mut self, line: Line, version: i64) -> Result<()> {
+        if let Some(add) = line.add {
+            let file = Arc::new(add.to_file(self.dataset, self.file_path(&add.path), version)?);
+            self.removes.remove(&add.path);
+            self.files.insert(add.path.clone(), ActiveFile { add, file });
+        } else if let Some(remove) = line.remove {
+            self.files.remove(&remove.path);
+            self.removes.insert(remove.path.clone(), remove);
+        } else if let Some(txn) = line.txn {
+            if txn.app_id == WRITER {
+                self.epoch = self.epoch.max(txn.version);
+            } else {
+                self.positions.insert(txn.app_id.into(), txn.version);
+            }
+        } else if line.protocol.is_some() || line.meta_data.is_some() {
+            let same = |kept: &Line| kept.protocol.is_some() == line.protocol.is_some();
+            self.preamble.retain(|kept| !same(kept));
+            self.preamble.push(line);
+        }
+        Ok(())
+    }
+
+    /// Refuses a table that a newer version wrote, or whose columns differ from the dataset's.
+    fn check_format(&self) -> Result<()> {
+        let Some(meta_data) = self.preamble.iter().find_map(|line| line.meta_data.as_ref()) else {
+            return if self.version.is_none() { Ok(()) } else { Err(self.corrupt("the log has no metadata")) };
+        };
+        let format = meta_data.configuration.get("streamgauge.format").map_or("", String::as_str);
+        if format != FORMAT {
+            let message = format!(
+                "the table has another on-disk format; use the version that wrote it, dataset={} found={format:?} known={FORMAT:?}",
+                self.dataset.name
+            );
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        if meta_data.schema_string != schema::schema_string(self.dataset)? {
+            return Err(self.corrupt("the table's columns are not those of the dataset"));
+        }
+        Ok(())
+    }
+
+    fn log_path(&self, name: &str) -> Path {
+        Path::from(format!("{}/_delta_log/{name}", self.root))
+    }
+
+    fn corrupt(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Corrupt, format!("delta table is damaged: {what}, table={}", self.root))
+    }
+}
+
+fn internal(what: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(ErrorKind::Internal, what).caused_by(error)
+}
+
+/// Waits between attempts: 50 ms, doubling to 5 s.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    pub(crate) async fn wait(&mut self) {
+        let millis = 50u64 << self.attempts.min(7);
+        self.attempts += 1;
+        tokio::time::sleep(Duration::from_millis(millis.min(5_000))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

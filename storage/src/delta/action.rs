@@ -1,0 +1,200 @@
+//! The actions of a Delta log line, and how they map to files of a view.
+//!
+//! Called by the table (commits) and by checkpoints, which hold the same lines as rows. Actions we do not write are skipped.
+
+use std::collections::BTreeMap;
+
+use object_store::path::Path;
+use schemas::Dataset;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::schema;
+use crate::{DataFile, Lane, Result, parquet_file::Encoded};
+
+/// One line of a commit: exactly one action is set.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Line {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit_info: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meta_data: Option<MetaData>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub txn: Option<Txn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub add: Option<Add>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remove: Option<Remove>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Protocol {
+    pub min_reader_version: i32,
+    pub min_writer_version: i32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MetaData {
+    pub id: String,
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub format: Format,
+    pub schema_string: String,
+    pub partition_columns: Vec<String>,
+    pub configuration: BTreeMap<String, String>,
+    pub created_time: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Format {
+    pub provider: String,
+    pub options: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Txn {
+    pub app_id: String,
+    pub version: i64,
+    pub last_updated: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Add {
+    pub path: String,
+    pub partition_values: BTreeMap<String, Option<String>>,
+    pub size: i64,
+    pub modification_time: i64,
+    pub data_change: bool,
+    pub stats: Option<String>,
+    pub tags: Option<BTreeMap<String, Option<String>>>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Remove {
+    pub path: String,
+    pub deletion_timestamp: Option<i64>,
+    pub data_change: bool,
+    pub extended_file_metadata: Option<bool>,
+    pub partition_values: Option<BTreeMap<String, Option<String>>>,
+    pub size: Option<i64>,
+}
+
+/// What a file is, beside its bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub path: String,
+    pub partition: Option<String>,
+    pub lane: Lane,
+    pub seq: i64,
+    pub now_ms: i64,
+}
+
+impl Line {
+    pub(crate) fn commit_info(operation: &str, blind: bool, now_ms: i64, id: u128) -> Self {
+        let info = json!({
+            "timestamp": now_ms,
+            "operation": operation,
+            "operationParameters": {},
+            "isBlindAppend": blind,
+            "engineInfo": concat!("streamgauge/", env!("CARGO_PKG_VERSION")),
+            // Makes the bytes of every commit unlike those of any other, so that comparing them tells whose it is.
+            "txnId": format!("{id:032x}"),
+        });
+        Self { commit_info: Some(info), ..Self::default() }
+    }
+
+    pub(crate) fn engine_info(&self) -> Option<String> {
+        self.commit_info.as_ref()?.get("engineInfo")?.as_str().map(str::to_owned)
+    }
+}
+
+/// The lines of a commit file.
+pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<Vec<Line>> {
+    serde_json::Deserializer::from_slice(bytes).into_iter::<Line>().collect()
+}
+
+impl Add {
+    pub(crate) fn new(dataset: &Dataset, encoded: &Encoded, place: Place) -> Self {
+        let mut lows = Map::new();
+        let mut highs = Map::new();
+        for (name, (low, high)) in &encoded.bounds {
+            if let Ok(field) = dataset.schema.field_with_name(name) {
+                lows.insert(name.clone(), schema::stat_value(field.data_type(), low));
+                highs.insert(name.clone(), schema::stat_value(field.data_type(), high));
+            }
+        }
+        let stats = json!({
+            "numRecords": encoded.rows,
+            "minValues": lows,
+            "maxValues": highs,
+            "nullCount": encoded.null_counts,
+        });
+        let lane = if place.lane == Lane::Late { "late" } else { "in_order" };
+        let tags = [("lane", lane.to_owned()), ("seq", place.seq.to_string()), ("sorted", "true".to_owned())];
+        let partition = dataset.partition_column().map(|column| (column.to_owned(), place.partition));
+        Self {
+            path: place.path,
+            partition_values: partition.into_iter().collect(),
+            size: i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX),
+            modification_time: place.now_ms,
+            data_change: true,
+            stats: Some(stats.to_string()),
+            tags: Some(tags.into_iter().map(|(key, value)| (key.to_owned(), Some(value))).collect()),
+        }
+    }
+
+    /// The file of a view, at `path` below the store's root.
+    pub(crate) fn to_file(&self, dataset: &Dataset, path: Path, version: i64) -> Result<DataFile> {
+        let stats: Stats = match &self.stats {
+            Some(text) => serde_json::from_str(text).unwrap_or_default(),
+            None => Stats::default(),
+        };
+        let tag = |name: &str| self.tags.as_ref()?.get(name)?.as_deref();
+        let bounds = stats.min_values.iter().filter_map(|(name, low)| {
+            let data_type = dataset.schema.field_with_name(name).ok()?.data_type();
+            let high = stats.max_values.get(name)?;
+            Some((name.clone(), (schema::bound(data_type, low)?, schema::bound(data_type, high)?)))
+        });
+        let partition = dataset.partition_column().and_then(|column| self.partition_values.get(column)?.as_deref());
+        Ok(DataFile {
+            path,
+            size: u64::try_from(self.size).unwrap_or(0),
+            rows: stats.num_records,
+            partition: partition.map(Into::into),
+            bounds: bounds.collect(),
+            lane: if tag("lane") == Some("late") { Lane::Late } else { Lane::InOrder },
+            seq: tag("seq").and_then(|seq| seq.parse().ok()).unwrap_or(version * 2),
+            sorted: tag("sorted") == Some("true"),
+        })
+    }
+}
+
+impl Remove {
+    pub(crate) fn of(add: &Add, now_ms: i64) -> Self {
+        Self {
+            path: add.path.clone(),
+            deletion_timestamp: Some(now_ms),
+            data_change: true,
+            extended_file_metadata: Some(true),
+            partition_values: Some(add.partition_values.clone()),
+            size: Some(add.size),
+        }
+    }
+}
+
+/// A file without readable statistics is never pruned.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Stats {
+    num_records: u64,
+    min_values: Map<String, Value>,
+    max_values: Map<String, Value>,
+}

@@ -1,0 +1,95 @@
+//! The table's log: what is committed is what is read, whatever the store answers.
+
+use std::sync::Arc;
+
+use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
+
+use super::{Change, Table};
+use crate::{ErrorKind, Lane, Rows, commit, model::faults::{Fault, FaultStore}, test_rows::{env, samples}};
+
+async fn open(store: &Arc<dyn ObjectStore>) -> Table {
+    Table::load(Arc::clone(store), Path::from("default/samples"), schemas::samples()).await.unwrap()
+}
+
+async fn append(table: &mut Table, n: i64, seed: u64) -> crate::Result<()> {
+    let batch = samples(&[("up".into(), n, n * 1000, n as f64)]);
+    let rows = Arc::new(Rows { batch, sorted: false, lane: Lane::InOrder, seq: n });
+    commit::append(table, vec![rows], [("wal/a".into(), n)].into(), &env(seed + n as u64)).await
+}
+
+#[tokio::test]
+async fn a_checkpoint_holds_what_the_commits_before_it_said() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let mut table = open(&store).await;
+    table.fence(&env(1)).await.unwrap();
+    for n in 1..=105 {
+        append(&mut table, n, 0).await.unwrap();
+    }
+    let removed = table.files_where(|_| true)[0].0.clone();
+    let change = Change { operation: "DELETE", removes: vec![removed], ..Change::default() };
+    table.commit(change, &env(999)).await.unwrap();
+    // Only the checkpoint and what follows it may be needed.
+    for version in 0..100 {
+        store.delete(&Path::from(format!("default/samples/_delta_log/{version:020}.json"))).await.unwrap();
+    }
+    let again = open(&store).await;
+    assert_eq!(again.version, table.version);
+    assert_eq!(again.positions(), table.positions());
+    let files = |table: &Table| table.files().iter().map(|file| format!("{file:?}")).collect::<Vec<_>>();
+    assert_eq!(files(&again), files(&table));
+    assert_eq!(again.files().len(), 104);
+    assert_eq!(again.epoch, table.epoch);
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_found_to_be_ours() {
+    let faults = FaultStore::new(Arc::new(InMemory::new()));
+    let store: Arc<dyn ObjectStore> = Arc::clone(&faults) as _;
+    let mut table = open(&store).await;
+    for n in 1..=20 {
+        faults.next([Fault::AfterPut, Fault::BeforePut, Fault::AfterPut, Fault::BeforePut]);
+        append(&mut table, n, 0).await.unwrap();
+    }
+    let again = open(&store).await;
+    assert_eq!((again.version, again.files().len()), (Some(19), 20));
+}
+
+#[tokio::test]
+async fn a_foreign_commit_fences() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let mut first = open(&store).await;
+    append(&mut first, 1, 0).await.unwrap();
+    let mut second = open(&store).await;
+    second.fence(&env(5)).await.unwrap();
+    let error = append(&mut first, 2, 100).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Fenced);
+    assert!(error.chain().contains("dataset=samples version=1 engine=streamgauge/"), "{}", error.chain());
+    append(&mut second, 2, 200).await.unwrap();
+    assert_eq!(open(&store).await.files().len(), 2);
+}
+
+#[tokio::test]
+async fn a_commit_never_removes_what_is_gone_nor_takes_a_position_back() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let mut table = open(&store).await;
+    append(&mut table, 5, 0).await.unwrap();
+    let gone = Change { operation: "DELETE", removes: vec!["day=x/part".into()], ..Change::default() };
+    assert_eq!(table.commit(gone, &env(8)).await.unwrap_err().kind, ErrorKind::Internal);
+    let back = Change { positions: [("wal/a".into(), 4)].into(), ..Change::default() };
+    assert_eq!(table.commit(back, &env(9)).await.unwrap_err().kind, ErrorKind::Internal);
+    assert_eq!(open(&store).await.version, Some(0));
+}
+
+#[tokio::test]
+async fn a_table_of_another_format_is_refused() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    append(&mut open(&store).await, 1, 0).await.unwrap();
+    let path = Path::from("default/samples/_delta_log/00000000000000000000.json");
+    let text = store.get(&path).await.unwrap().bytes().await.unwrap();
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    let newer = text.replace(r#""streamgauge.format":"1""#, r#""streamgauge.format":"2""#);
+    assert_ne!(text, newer);
+    store.put(&path, newer.into()).await.unwrap();
+    let error = Table::load(store, Path::from("default/samples"), schemas::samples()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+}

@@ -1,0 +1,149 @@
+//! The data folder: its identity, its lock, and where things are in it.
+//!
+//! Called when storage opens. Layout:
+//!
+//! ```text
+//! streamgauge.json   on-disk format and the identity of the log, made once
+//! lock               held by the process that writes
+//! wal/               the log
+//! tables/<tenant>/<dataset>/   Delta tables
+//! ```
+
+use std::{
+    fs::{self, File, OpenOptions},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::FlockOperation;
+use schemas::Dataset;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Env, Error, ErrorKind, Result,
+    delta::uuid_text,
+    disk::{Disk, create_dir_durable},
+};
+
+/// Version of the folder's layout and of the log; the tables carry their own.
+const FORMAT: u32 = 1;
+
+/// An open data folder. Dropping it frees the lock.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    root: PathBuf,
+    /// Identity of the log. A new folder gets a new one, so that tables that outlived their log do not take its rows for
+    /// rows they have.
+    pub log: u128,
+    _lock: Option<File>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Identity {
+    format: u32,
+    log: String,
+}
+
+impl Folder {
+    /// Opens the folder for writing, making it if needed.
+    pub(crate) fn open(root: &Path, disk: &dyn Disk, env: &Env) -> Result<Self> {
+        fs::create_dir_all(root).map_err(|error| at(root, "data folder cannot be made", error))?;
+        let lock = lock(root)?;
+        let parent = Path::new("/");
+        for part in ["wal", "tables"] {
+            let path = root.join(part);
+            create_dir_durable(disk, parent, &path).map_err(|error| at(&path, "folder cannot be made", error))?;
+        }
+        let log = match read_identity(root)? {
+            Some(log) => log,
+            None => {
+                let log = env.random.bits();
+                write_identity(root, disk, log).map_err(|error| at(root, "data folder cannot be written", error))?;
+                log
+            }
+        };
+        Ok(Self { root: root.to_owned(), log, _lock: Some(lock) })
+    }
+
+    /// Looks at a folder that may be in use.
+    pub(crate) fn look(root: &Path) -> Result<Self> {
+        match read_identity(root)? {
+            Some(log) => Ok(Self { root: root.to_owned(), log, _lock: None }),
+            None => {
+                let message = format!("this is not a data folder: it has no streamgauge.json, path={}", root.display());
+                Err(Error::new(ErrorKind::Invalid, message))
+            }
+        }
+    }
+
+    pub(crate) fn wal_dir(&self) -> PathBuf {
+        self.root.join("wal")
+    }
+
+    pub(crate) fn tables_dir(&self) -> PathBuf {
+        self.root.join("tables")
+    }
+
+    /// The log as a source of rows.
+    pub(crate) fn source(&self) -> String {
+        format!("wal/{}", uuid_text(self.log))
+    }
+}
+
+/// Where a dataset's table is below the root of the store.
+pub(crate) fn table_root(tenant: &str, dataset: &Dataset) -> object_store::path::Path {
+    object_store::path::Path::from_iter([tenant, dataset.name])
+}
+
+fn lock(root: &Path) -> Result<File> {
+    let path = root.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| at(&path, "lock file cannot be made", error))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(error) => Err(Error::new(
+            ErrorKind::Fenced,
+            format!("another streamgauge has this data folder; stop it or choose another --data-dir, path={}", root.display()),
+        )
+        .caused_by(error)),
+    }
+}
+
+fn read_identity(root: &Path) -> Result<Option<u128>> {
+    let path = root.join("streamgauge.json");
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at(&path, "identity cannot be read", error)),
+    };
+    let damaged = || Error::new(ErrorKind::Corrupt, format!("data folder's identity is damaged, file={}", path.display()));
+    let identity: Identity = serde_json::from_slice(&text).map_err(|error| damaged().caused_by(error))?;
+    if identity.format != FORMAT {
+        let message = format!(
+            "the data folder has another on-disk format; use the version that wrote it, found={} known={FORMAT} file={}",
+            identity.format,
+            path.display()
+        );
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    let log = uuid::Uuid::parse_str(&identity.log).map_err(|error| damaged().caused_by(error))?;
+    Ok(Some(log.as_u128()))
+}
+
+fn write_identity(root: &Path, disk: &dyn Disk, log: u128) -> std::io::Result<()> {
+    let identity = Identity { format: FORMAT, log: uuid::Uuid::from_u128(log).to_string() };
+    let staged = root.join("streamgauge.json.new");
+    let _ = disk.remove(&staged);
+    let file = disk.create(&staged)?;
+    file.write_at(serde_json::to_string(&identity)?.as_bytes(), 0)?;
+    file.sync()?;
+    disk.rename(&staged, &root.join("streamgauge.json"))?;
+    disk.sync_dir(root)
+}
+
+fn at(path: &Path, what: &str, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("{what}, path={}", path.display())).caused_by(error)
+}

@@ -1,0 +1,144 @@
+//! Rows of one dataset that are not in files yet.
+//!
+//! Owned by the writer. Batches come in at the end as they are; once enough of them have gathered they are sorted into a run,
+//! off the writer's task, and a commit takes everything at the front. Views share the rows.
+//!
+//! Invariants: oldest first: rows under commit, then runs, then batches; a run never mixes lanes; among rows with one key the
+//! larger `seq` is the later.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use schemas::Dataset;
+
+use crate::{
+    Lane, Result, Rows,
+    sort::{Equal, sort},
+};
+
+/// Rows in batches at which they are sorted into a run: a sort of a few tens of milliseconds.
+const RUN_ROWS: usize = 128 << 10;
+/// Batches at which they are sorted whatever they hold, so that a view stays short.
+const RUN_BATCHES: usize = 256;
+/// Above the `seq` of every file; a file's is twice its version.
+const SEQ_BASE: i64 = 1 << 61;
+
+/// The head of one dataset.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    rows: Vec<Entry>,
+    /// How many entries, from the front, are being committed.
+    frozen: usize,
+    /// How many, from the front, need no sorting: frozen ones and runs.
+    settled: usize,
+    bytes: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    rows: Arc<Rows>,
+    bytes: usize,
+    since_ms: i64,
+}
+
+/// Batches to be sorted into runs.
+#[derive(Debug)]
+pub(crate) struct Unsorted {
+    from: usize,
+    entries: Vec<Entry>,
+}
+
+impl Head {
+    /// Adds rows that came at a position.
+    pub(crate) fn push(&mut self, batch: RecordBatch, lane: Lane, position: i64, now_ms: i64) -> usize {
+        let bytes = batch.get_array_memory_size();
+        let seq = SEQ_BASE + position * 2 + i64::from(lane == Lane::Late);
+        let rows = Arc::new(Rows { batch, sorted: false, lane, seq });
+        self.rows.push(Entry { rows, bytes, since_ms: now_ms });
+        self.bytes += bytes;
+        bytes
+    }
+
+    pub(crate) fn rows(&self) -> Vec<Arc<Rows>> {
+        self.rows.iter().map(|entry| Arc::clone(&entry.rows)).collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Bytes not under commit.
+    pub(crate) fn bytes_waiting(&self) -> usize {
+        self.rows[self.frozen..].iter().map(|entry| entry.bytes).sum()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// When the oldest row that is not under commit came.
+    pub(crate) fn oldest_ms(&self) -> Option<i64> {
+        self.rows.get(self.frozen).map(|entry| entry.since_ms)
+    }
+
+    /// Batches worth sorting, if there are enough.
+    pub(crate) fn unsorted(&self) -> Option<Unsorted> {
+        let waiting = &self.rows[self.settled..];
+        let rows: usize = waiting.iter().map(|entry| entry.rows.batch.num_rows()).sum();
+        (rows >= RUN_ROWS || waiting.len() >= RUN_BATCHES)
+            .then(|| Unsorted { from: self.settled, entries: waiting.to_vec() })
+    }
+
+    /// Puts the runs where their batches were. Says how many bytes fewer (or more) there are; nothing happens if a commit has
+    /// taken the batches meanwhile.
+    pub(crate) fn settle(&mut self, unsorted: &Unsorted, runs: Vec<Rows>) -> isize {
+        let same = |(ours, theirs): (&Entry, &Entry)| Arc::ptr_eq(&ours.rows, &theirs.rows);
+        if self.settled != unsorted.from
+            || !self.rows.get(unsorted.from).zip(unsorted.entries.first()).is_some_and(same)
+        {
+            return 0;
+        }
+        let since_ms = unsorted.entries.first().map_or(0, |entry| entry.since_ms);
+        let runs: Vec<Entry> = runs
+            .into_iter()
+            .map(|rows| Entry { bytes: rows.batch.get_array_memory_size(), rows: Arc::new(rows), since_ms })
+            .collect();
+        self.settled += runs.len();
+        let before = self.bytes;
+        self.rows.splice(unsorted.from..unsorted.from + unsorted.entries.len(), runs);
+        self.bytes = self.rows.iter().map(|entry| entry.bytes).sum();
+        self.bytes.cast_signed() - before.cast_signed()
+    }
+
+    /// Takes everything for a commit; it stays visible until [`Head::thaw`].
+    pub(crate) fn freeze(&mut self) -> Vec<Arc<Rows>> {
+        self.frozen = self.rows.len();
+        self.settled = self.rows.len();
+        self.rows()
+    }
+
+    /// Drops what was committed; says how many bytes that were.
+    pub(crate) fn thaw(&mut self) -> usize {
+        let bytes = self.rows.drain(..self.frozen).map(|entry| entry.bytes).sum();
+        self.settled -= self.frozen;
+        self.frozen = 0;
+        self.bytes -= bytes;
+        bytes
+    }
+}
+
+impl Unsorted {
+    /// One sorted run per lane.
+    pub(crate) fn sort(&self, dataset: &Dataset) -> Result<Vec<Rows>> {
+        let mut runs = Vec::new();
+        for (lane, equal) in [(Lane::InOrder, Equal::Keep), (Lane::Late, Equal::Last)] {
+            let members = || self.entries.iter().map(|entry| &entry.rows).filter(move |rows| rows.lane == lane);
+            let Some(seq) = members().map(|rows| rows.seq).max() else { continue };
+            let batches: Vec<&RecordBatch> = members().map(|rows| &rows.batch).collect();
+            // A late run of a partitioned table may hold one key in two partitions; those rows are told apart at the commit.
+            let equal = if dataset.partition == schemas::Partition::FirstColumn { Equal::Keep } else { equal };
+            runs.push(Rows { batch: sort(dataset, &batches, equal)?, sorted: true, lane, seq });
+        }
+        Ok(runs)
+    }
+}

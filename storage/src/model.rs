@@ -1,0 +1,342 @@
+//! The model test of storage: whatever happens to disk, store and process, the view is what was acknowledged, once.
+//!
+//! Random steps run against storage and against plain maps; after each the views are compared. Lives end by a crash (the
+//! process goes, the disk stays), by a power cut (what was not synced goes too), or orderly; puts fail before or after they
+//! took effect; a second server takes over and the first one goes on; the disk is lost and the tables survive.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory};
+use proptest::prelude::*;
+use schemas::Dataset;
+use tokio::runtime::Runtime;
+
+use crate::{
+    Batch, Config, Delete, ErrorKind, Lane, Origin, Replace, Result, Storage, View, Write, commit,
+    open::Parts,
+    test_rows::{DAY_US, Sample, env, samples, samples_of, series, series_of},
+};
+
+pub(crate) mod faults;
+mod power;
+
+use faults::{Fault, FaultStore};
+use power::PowerDisk;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Samples `(series, time)`; those written before go late.
+    Append(Vec<(u8, u8)>),
+    /// As before, and the same request again, as a sender does that missed the answer.
+    AppendTwice(Vec<(u8, u8)>),
+    Flush,
+    Replace { day: u8, ids: Vec<u8>, repeat: bool },
+    Delete { series: u8, from: u8, to: u8 },
+    Crash,
+    PowerCut { seed: u64 },
+    Restart,
+    Faults(Vec<bool>),
+    Zombie,
+    LostDisk,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let points = || prop::collection::vec((0u8..6, 0u8..40), 1..12);
+    prop_oneof![
+        6 => points().prop_map(Step::Append),
+        2 => points().prop_map(Step::AppendTwice),
+        3 => Just(Step::Flush),
+        2 => (0u8..3, prop::collection::vec(0u8..9, 0..6), any::<bool>())
+            .prop_map(|(day, ids, repeat)| Step::Replace { day, ids, repeat }),
+        2 => (0u8..6, 0u8..40, 0u8..40).prop_map(|(series, from, to)| Step::Delete { series, from, to }),
+        2 => Just(Step::Crash),
+        2 => any::<u64>().prop_map(|seed| Step::PowerCut { seed }),
+        1 => Just(Step::Restart),
+        2 => prop::collection::vec(any::<bool>(), 1..5).prop_map(Step::Faults),
+        1 => Just(Step::Zombie),
+        1 => Just(Step::LostDisk),
+    ]
+}
+
+/// A world: storage as it lives and dies, and what must be in it.
+struct World {
+    dir: tempfile::TempDir,
+    disk: Arc<PowerDisk>,
+    /// Shared tables, or `None` when they are in the folder.
+    bucket: Option<Arc<FaultStore>>,
+    life: Option<(Runtime, Storage)>,
+    lives: u64,
+    samples: BTreeMap<(String, i64, i64), u64>,
+    /// Every key ever written, deleted or not: a row with such a key is late.
+    ever: BTreeMap<(String, i64, i64), ()>,
+    series: BTreeMap<i32, Vec<(String, i64)>>,
+    revisions: BTreeMap<i32, i64>,
+    value: u64,
+}
+
+impl World {
+    fn new(bucket: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = Self {
+            disk: Arc::new(PowerDisk::default()),
+            dir,
+            bucket: bucket.then(|| FaultStore::new(Arc::new(InMemory::new()))),
+            life: None,
+            lives: 0,
+            samples: BTreeMap::new(),
+            ever: BTreeMap::new(),
+            series: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            value: 0,
+        };
+        world.start();
+        world
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            data_dir: self.dir.path().to_owned(),
+            tenant: "default".into(),
+            flush_bytes: 3000,
+            flush_age_ms: i64::MAX,
+            head_bytes_max: 64 << 20,
+            wal_segment_bytes: 4096,
+        }
+    }
+
+    fn open(&mut self) -> (Runtime, Storage) {
+        self.lives += 1;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let parts = Parts {
+            disk: Arc::clone(&self.disk) as _,
+            store: self.bucket.clone().map(|bucket| bucket as Arc<dyn ObjectStore>),
+        };
+        let registry = prometheus::Registry::new();
+        let datasets = vec![schemas::samples(), schemas::series()];
+        let storage = runtime
+            .block_on(Storage::open_with(self.config(), datasets, env(self.lives), &registry, parts))
+            .unwrap_or_else(|error| panic!("storage opens again: {}", error.chain()));
+        (runtime, storage)
+    }
+
+    fn start(&mut self) {
+        self.life = Some(self.open());
+    }
+
+    /// The process goes; what it was doing stops where it was.
+    fn crash(&mut self) {
+        if let Some((runtime, storage)) = self.life.take() {
+            kill(runtime, storage);
+        }
+    }
+
+    fn run<T>(&self, work: impl AsyncFnOnce(Storage) -> T) -> T {
+        let (runtime, storage) = self.life.as_ref().unwrap();
+        runtime.block_on(work(storage.clone()))
+    }
+
+    fn append(&mut self, points: &[(u8, u8)], twice: bool) {
+        let mut lanes: BTreeMap<Lane, Vec<Sample>> = BTreeMap::new();
+        for (series, time) in points {
+            self.value += 1;
+            let row = ("cpu".to_owned(), i64::from(*series), i64::from(*time) * (DAY_US / 16));
+            let lane = if self.ever.insert(row.clone(), ()).is_some() { Lane::Late } else { Lane::InOrder };
+            let value = f64::from_bits(self.value);
+            lanes.entry(lane).or_default().push((row.0.clone(), row.1, row.2, value));
+            self.samples.insert(row, value.to_bits());
+        }
+        let batches = |lanes: &BTreeMap<Lane, Vec<Sample>>| -> Vec<Batch> {
+            let append = |(lane, rows): (&Lane, &Vec<Sample>)| Batch::append(schemas::samples(), samples(rows), *lane);
+            lanes.iter().map(append).collect()
+        };
+        // In one request a key may come twice: the in-order one first, then the late one.
+        self.send(batches(&lanes));
+        if twice {
+            let again = lanes.into_values().flatten().collect::<Vec<_>>();
+            // What the first request wrote under one key twice, it wrote in this order.
+            self.send(batches(&[(Lane::Late, again)].into()));
+        }
+    }
+
+    fn send(&self, batches: Vec<Batch>) {
+        self.run(async |storage| {
+            let room = storage.reserve(1000).await.unwrap();
+            storage.append(room, batches).done().await.unwrap();
+        });
+    }
+
+    fn replace(&mut self, day: u8, ids: &[u8], repeat: bool) {
+        let day = i32::from(day) + 20_000;
+        let revision = self.revisions.entry(day).or_default();
+        if !repeat || *revision == 0 {
+            *revision += 1;
+            let mut rows: Vec<(String, i64)> = ids.iter().map(|id| ("up".to_owned(), i64::from(*id))).collect();
+            rows.sort();
+            self.series.insert(day, rows);
+        }
+        let rows: Vec<(i32, &str, i64)> = ids.iter().map(|id| (day, "up", i64::from(*id))).collect();
+        let replace = Replace {
+            dataset: schemas::series(),
+            scope: crate::sort::day_text(day),
+            rows: vec![series(&rows)],
+            origin: Origin { source: format!("billing/test/{day}").into(), position: *revision },
+        };
+        self.run(async |storage| storage.replace(replace).await).unwrap();
+    }
+
+    fn delete(&mut self, id: u8, from: u8, to: u8) {
+        let (start_us, end_us) = (i64::from(from) * (DAY_US / 16), i64::from(to) * (DAY_US / 16));
+        let doomed = |key: &(String, i64, i64)| key.1 == i64::from(id) && (start_us..end_us).contains(&key.2);
+        self.samples.retain(|key, _| !doomed(key));
+        let keys = samples(&[("cpu".into(), i64::from(id), 0, 0.0)]).project(&[0, 1]).unwrap();
+        let write = Write::Delete(Delete { keys, start_us, end_us });
+        self.send(vec![Batch { dataset: schemas::samples(), write }]);
+    }
+
+    /// A second server takes the tables over; the first finds out at its next commit and changes nothing any more.
+    fn zombie(&mut self) {
+        if self.bucket.is_none() {
+            return;
+        }
+        self.run(async |storage| storage.flush().await).unwrap();
+        let (old_runtime, old) = self.life.take().unwrap();
+        // The new server is on another machine: a folder and a log of its own.
+        let old_dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        self.disk = Arc::new(PowerDisk::default());
+        self.start();
+        let exists = old.view(schemas::samples()).version.is_some();
+        let outcome: Result<()> = old_runtime.block_on(async {
+            let room = old.reserve(1000).await.unwrap();
+            let rows = samples(&[("zombie".into(), 1, 1, 1.0)]);
+            old.append(room, vec![Batch::append(schemas::samples(), rows, Lane::InOrder)]).done().await?;
+            old.flush().await
+        });
+        if exists {
+            assert_eq!(outcome.unwrap_err().kind, ErrorKind::Fenced);
+            assert!(old_runtime.block_on(old.reserve(1)).is_err(), "a fenced server takes no writes");
+        } else if outcome.is_ok() {
+            // There was no table to take over: the first to make it has it, and the rows are in it.
+            self.samples.insert(("zombie".into(), 1, 1), 1f64.to_bits());
+            self.ever.insert(("zombie".into(), 1, 1), ());
+            self.crash();
+            self.start();
+        }
+        kill(old_runtime, old);
+        drop(old_dir);
+    }
+
+    fn check(&self) {
+        let (runtime, storage) = self.life.as_ref().unwrap();
+        runtime.block_on(async {
+            let view = storage.view(schemas::samples());
+            let found: BTreeMap<(String, i64, i64), u64> = latest(&view, storage).await;
+            assert_eq!(found, self.samples);
+            let view = storage.view(schemas::series());
+            let mut found: BTreeMap<i32, Vec<(String, i64)>> = BTreeMap::new();
+            for (_, _, rows) in all_rows(&view, storage).await {
+                for (day, metric, id) in series_of(&rows) {
+                    found.entry(day).or_default().push((metric, id));
+                }
+            }
+            found.values_mut().for_each(|rows| rows.sort());
+            let expected: BTreeMap<_, _> = self.series.clone().into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
+            assert_eq!(found, expected);
+        });
+    }
+}
+
+fn kill(runtime: Runtime, storage: Storage) {
+    drop(storage);
+    // Waits for jobs on blocking threads, as their file system calls cannot be cut in the middle from here.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(10));
+}
+
+async fn all_rows(view: &View, storage: &Storage) -> Vec<(Lane, i64, arrow::array::RecordBatch)> {
+    let mut out = Vec::new();
+    for file in view.files.iter() {
+        let bytes = storage.store().get(&file.path).await.unwrap().bytes().await.unwrap();
+        let rows = commit::read(view.dataset, bytes, file.partition.as_deref()).unwrap();
+        assert_eq!(rows.num_rows() as u64, file.rows);
+        out.push((file.lane, file.seq, rows));
+    }
+    out.extend(view.head.iter().map(|rows| (rows.lane, rows.seq, rows.batch.clone())));
+    out
+}
+
+/// What a reader sees: of rows with one key the one with the largest `seq`, and in-order rows of one key only once.
+async fn latest(view: &View, storage: &Storage) -> BTreeMap<(String, i64, i64), u64> {
+    let mut found: BTreeMap<(String, i64, i64), (i64, u64)> = BTreeMap::new();
+    let mut in_order = std::collections::BTreeSet::new();
+    for (lane, seq, rows) in all_rows(view, storage).await {
+        for (metric, id, time, value) in samples_of(&rows) {
+            let key = (metric, id, time);
+            assert!(lane == Lane::Late || in_order.insert(key.clone()), "{key:?} is twice among rows in order");
+            let best = found.entry(key).or_insert((seq, value.to_bits()));
+            if seq >= best.0 {
+                *best = (seq, value.to_bits());
+            }
+        }
+    }
+    found.into_iter().map(|(key, (_, value))| (key, value)).collect()
+}
+
+fn check(bucket: bool, steps: Vec<Step>) {
+    let dataset: &'static Dataset = schemas::samples();
+    assert_eq!(dataset.key, 3);
+    let mut world = World::new(bucket);
+    for step in steps {
+        match step {
+            Step::Append(points) => world.append(&points, false),
+            Step::AppendTwice(points) => world.append(&points, true),
+            Step::Flush => world.run(async |storage| storage.flush().await).unwrap(),
+            Step::Replace { day, ids, repeat } => world.replace(day, &ids, repeat),
+            Step::Delete { series, from, to } => world.delete(series, from.min(to), from.max(to)),
+            Step::Crash => {
+                world.crash();
+                world.start();
+            }
+            Step::PowerCut { seed } => {
+                world.crash();
+                world.disk.cut_power(seed);
+                world.start();
+            }
+            Step::Restart => {
+                world.run(async |storage| storage.close().await).unwrap();
+                world.crash();
+                world.start();
+            }
+            Step::Faults(faults) => {
+                if let Some(bucket) = &world.bucket {
+                    bucket.next(faults.into_iter().map(|after| if after { Fault::AfterPut } else { Fault::BeforePut }));
+                }
+            }
+            Step::Zombie => world.zombie(),
+            Step::LostDisk => {
+                if world.bucket.is_some() {
+                    // Only what is committed survives the loss, so commit first.
+                    world.run(async |storage| storage.flush().await).unwrap();
+                    world.crash();
+                    let lost: PathBuf = world.dir.path().to_owned();
+                    std::fs::remove_dir_all(&lost).unwrap();
+                    world.disk = Arc::new(PowerDisk::default());
+                    world.start();
+                }
+            }
+        }
+        world.check();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_acknowledged_is_there_once_on_a_bucket(steps in prop::collection::vec(step(), 1..30)) {
+        check(true, steps);
+    }
+
+    #[test]
+    fn what_was_acknowledged_is_there_once_on_a_disk(steps in prop::collection::vec(step(), 1..30)) {
+        check(false, steps);
+    }
+}

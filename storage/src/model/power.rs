@@ -1,0 +1,188 @@
+//! A disk that loses at a power cut what was never synced: contents, names, or both.
+//!
+//! Works on real files and remembers what is not durable: for each file its content at the last sync, for each folder the names
+//! that changed since it was synced. A cut takes back each of them or not, as a seed says, which covers the nasty case of a
+//! durable name over an empty file.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use crate::disk::{Disk, DiskFile, LocalDisk};
+
+#[derive(Debug, Default)]
+pub(crate) struct PowerDisk {
+    lossy: Arc<Mutex<Lossy>>,
+}
+
+#[derive(Debug, Default)]
+struct Lossy {
+    /// Content at the last sync of files written since, by inode.
+    unsynced: BTreeMap<u64, (PathBuf, Vec<u8>)>,
+    /// Changes of names by folder, oldest first.
+    names: BTreeMap<PathBuf, Vec<Name>>,
+}
+
+#[derive(Debug)]
+enum Name {
+    Made(PathBuf),
+    /// A file that was taken away, with its content.
+    Gone(PathBuf, Vec<u8>),
+}
+
+#[derive(Debug)]
+struct PowerFile {
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    inode: u64,
+    lossy: Arc<Mutex<Lossy>>,
+}
+
+impl PowerDisk {
+    /// Takes back what was not durable, each thing or not by the seed.
+    pub(crate) fn cut_power(&self, seed: u64) {
+        let mut state = seed | 1;
+        let mut lose = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 62 != 0
+        };
+        let lossy = std::mem::take(&mut *self.lossy.lock());
+        for (inode, (path, durable)) in lossy.unsynced {
+            if lose() && fs::metadata(&path).is_ok_and(|found| found.ino() == inode) {
+                fs::write(&path, durable).unwrap();
+            }
+        }
+        for names in lossy.names.into_values() {
+            // Changes of one folder become durable in order: a lost one takes the later ones with it.
+            let from = names.iter().position(|_| lose()).unwrap_or(names.len());
+            for name in names.into_iter().skip(from).rev() {
+                match name {
+                    Name::Made(path) if path.is_dir() => drop(fs::remove_dir_all(path)),
+                    Name::Made(path) => drop(fs::remove_file(path)),
+                    Name::Gone(path, content) => drop(fs::write(path, content)),
+                }
+            }
+        }
+    }
+
+    fn note(&self, path: &Path, name: Name) {
+        let folder = path.parent().unwrap().to_owned();
+        self.lossy.lock().names.entry(folder).or_default().push(name);
+    }
+
+    fn file(&self, path: &Path, file: Arc<dyn DiskFile>) -> io::Result<Arc<dyn DiskFile>> {
+        let inode = fs::metadata(path)?.ino();
+        Ok(Arc::new(PowerFile { file, path: path.to_owned(), inode, lossy: Arc::clone(&self.lossy) }))
+    }
+}
+
+impl Disk for PowerDisk {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = LocalDisk.create(path)?;
+        self.note(path, Name::Made(path.to_owned()));
+        self.file(path, file)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.file(path, LocalDisk.open(path)?)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        LocalDisk.link(from, to)?;
+        self.note(to, Name::Made(to.to_owned()));
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (moved, replaced) = (fs::read(from)?, fs::read(to).ok());
+        LocalDisk.rename(from, to)?;
+        self.note(to, replaced.map_or(Name::Made(to.to_owned()), |old| Name::Gone(to.to_owned(), old)));
+        self.note(from, Name::Gone(from.to_owned(), moved));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let content = fs::read(path)?;
+        LocalDisk.remove(path)?;
+        self.note(path, Name::Gone(path.to_owned(), content));
+        Ok(())
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let new = !path.is_dir();
+        LocalDisk.create_dir(path)?;
+        if new {
+            self.note(path, Name::Made(path.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.sync_dir(path)?;
+        self.lossy.lock().names.remove(path);
+        Ok(())
+    }
+}
+
+impl PowerFile {
+    fn before_write(&self) {
+        let mut lossy = self.lossy.lock();
+        if !lossy.unsynced.contains_key(&self.inode) {
+            let content = fs::read(&self.path).unwrap_or_default();
+            lossy.unsynced.insert(self.inode, (self.path.clone(), content));
+        }
+    }
+}
+
+impl DiskFile for PowerFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.before_write();
+        self.file.write_at(bytes, offset)
+    }
+
+    fn preallocate(&self, size: u64) -> io::Result<()> {
+        self.before_write();
+        self.file.preallocate(size)
+    }
+
+    fn set_len(&self, size: u64) -> io::Result<()> {
+        self.before_write();
+        self.file.set_len(size)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()?;
+        self.lossy.lock().unsynced.remove(&self.inode);
+        Ok(())
+    }
+}
+
+/// A rename moves a file's content, not its inode's state; the tests below keep the disk itself honest.
+#[test]
+fn only_what_was_synced_survives_a_cut_that_takes_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = PowerDisk::default();
+    let (kept, lost) = (dir.path().join("kept"), dir.path().join("lost"));
+    let file = disk.create(&kept).unwrap();
+    file.write_at(b"durable", 0).unwrap();
+    file.sync().unwrap();
+    disk.sync_dir(dir.path()).unwrap();
+    file.write_at(b"!!", 7).unwrap();
+    disk.create(&lost).unwrap().write_at(b"x", 0).unwrap();
+    for seed in 0..64 {
+        disk.cut_power(seed);
+        if !lost.exists() && fs::read(&kept).unwrap() == b"durable" {
+            return;
+        }
+        file.write_at(b"!!", 7).unwrap();
+        let _ = fs::remove_file(&lost);
+        disk.create(&lost).unwrap().write_at(b"x", 0).unwrap();
+    }
+    panic!("no seed took everything");
+}

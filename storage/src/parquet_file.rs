@@ -1,0 +1,186 @@
+//! Encodes sorted rows as one Parquet file, with the writer properties that were measured for metrics.
+//!
+//! Called by commits. Gives the bytes and the bounds of its columns; knows datasets only by their columns' [`Encoding`].
+//! Why these properties: `docs/decisions/0003-parquet-writer-properties.md`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, RecordBatch},
+    compute::{max, min},
+    datatypes::{DataType, Date32Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType},
+};
+use bytes::Bytes;
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, Encoding as ParquetEncoding, ZstdLevel},
+    file::{
+        metadata::SortingColumn,
+        properties::{EnabledStatistics, WriterProperties, WriterVersion},
+    },
+    schema::types::ColumnPath,
+};
+use schemas::{Dataset, Encoding, Partition};
+
+use crate::{Bound, Result};
+
+/// 64 KiB pages of at most 8,192 rows: about one series and day, so that a needle reads one page per column.
+const PAGE_BYTES: usize = 64 << 10;
+const PAGE_ROWS: usize = 8192;
+const ROW_GROUP_ROWS: usize = 1 << 20;
+
+/// An encoded file.
+pub(crate) struct Encoded {
+    pub bytes: Bytes,
+    pub rows: u64,
+    pub bounds: BTreeMap<String, (Bound, Bound)>,
+    pub null_counts: BTreeMap<String, u64>,
+}
+
+/// Encodes rows that are sorted by the dataset's order and lie in one partition.
+pub(crate) fn encode(dataset: &Dataset, rows: &RecordBatch) -> Result<Encoded> {
+    let schema = dataset.file_schema();
+    let first = usize::from(dataset.partition == Partition::FirstColumn);
+    let columns = rows.columns()[first..].to_vec();
+    let file_rows = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+    let mut buffer = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut buffer, schema, Some(properties(dataset)))?;
+    writer.write(&file_rows)?;
+    writer.close()?;
+    let mut bounds = BTreeMap::new();
+    let mut null_counts = BTreeMap::new();
+    for (field, column) in file_rows.schema().fields().iter().zip(file_rows.columns()) {
+        null_counts.insert(field.name().clone(), column.null_count() as u64);
+        if let Some(bound) = bounds_of(column) {
+            bounds.insert(field.name().clone(), bound);
+        }
+    }
+    Ok(Encoded { bytes: buffer.into(), rows: rows.num_rows() as u64, bounds, null_counts })
+}
+
+fn properties(dataset: &Dataset) -> WriterProperties {
+    let zstd = ZstdLevel::try_new(1).map_or(Compression::SNAPPY, Compression::ZSTD);
+    let mut properties = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_created_by(concat!("streamgauge version ", env!("CARGO_PKG_VERSION")).into())
+        .set_compression(zstd)
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_ROWS)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_sorting_columns(sorting_columns(dataset));
+    for column in &dataset.columns {
+        for path in leaf_paths(column.name, &column.data_type) {
+            let path = ColumnPath::new(path);
+            properties = match column.encoding {
+                Encoding::Dictionary => properties.set_column_dictionary_enabled(path, true),
+                Encoding::Delta => properties
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_encoding(path, ParquetEncoding::DELTA_BINARY_PACKED),
+                Encoding::Plain => {
+                    let statistics = if dataset.sort.contains(&column.name) {
+                        EnabledStatistics::Page
+                    } else {
+                        EnabledStatistics::None
+                    };
+                    properties
+                        .set_column_dictionary_enabled(path.clone(), false)
+                        .set_column_encoding(path.clone(), ParquetEncoding::PLAIN)
+                        .set_column_statistics_enabled(path, statistics)
+                }
+            };
+        }
+    }
+    properties.build()
+}
+
+/// Positions of the sort columns among the file's leaves, if they are leaves of their own.
+fn sorting_columns(dataset: &Dataset) -> Option<Vec<SortingColumn>> {
+    let schema = dataset.file_schema();
+    let leaves: Vec<Vec<String>> =
+        schema.fields().iter().flat_map(|field| leaf_paths(field.name(), field.data_type())).collect();
+    dataset
+        .sort
+        .iter()
+        .map(|name| {
+            let leaf = leaves.iter().position(|path| path.len() == 1 && path[0] == *name)?;
+            Some(SortingColumn { column_idx: i32::try_from(leaf).ok()?, descending: false, nulls_first: false })
+        })
+        .collect()
+}
+
+/// Paths of the Parquet leaves of a column.
+fn leaf_paths(name: &str, data_type: &DataType) -> Vec<Vec<String>> {
+    let below = |children: Vec<Vec<String>>, prefix: &[&str]| {
+        let prefix: Vec<String> = std::iter::once(name).chain(prefix.iter().copied()).map(str::to_owned).collect();
+        children.into_iter().map(|child| [prefix.clone(), child].concat()).collect::<Vec<_>>()
+    };
+    match data_type {
+        DataType::List(item) => below(leaf_paths(item.name(), item.data_type()), &["list"]),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) => below(
+                fields.iter().flat_map(|field| leaf_paths(field.name(), field.data_type())).collect(),
+                &[entries.name()],
+            ),
+            _ => Vec::new(),
+        },
+        DataType::Struct(fields) => {
+            below(fields.iter().flat_map(|field| leaf_paths(field.name(), field.data_type())).collect(), &[])
+        }
+        _ => vec![vec![name.to_owned()]],
+    }
+}
+
+/// Smallest and largest value. Doubles have none: NaN has no place in an order, and no filter prunes by a value.
+pub(crate) fn bounds_of(column: &ArrayRef) -> Option<(Bound, Bound)> {
+    let integers = |low: Option<i64>, high: Option<i64>| Some((Bound::Int(low?), Bound::Int(high?)));
+    match column.data_type() {
+        DataType::Int64 => {
+            let values = column.as_primitive::<Int64Type>();
+            integers(min(values), max(values))
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let values = column.as_primitive::<TimestampMicrosecondType>();
+            integers(min(values), max(values))
+        }
+        DataType::Int32 => {
+            let values = column.as_primitive::<Int32Type>();
+            integers(min(values).map(i64::from), max(values).map(i64::from))
+        }
+        DataType::Date32 => {
+            let values = column.as_primitive::<Date32Type>();
+            integers(min(values).map(i64::from), max(values).map(i64::from))
+        }
+        DataType::Dictionary(_, _) => {
+            let dictionary = column.as_dictionary::<Int32Type>();
+            let values = dictionary.values().as_string::<i32>();
+            // The dictionary is sorted, so its keys are in the order of its values.
+            let low = usize::try_from(min(dictionary.keys())?).ok()?;
+            let high = usize::try_from(max(dictionary.keys())?).ok()?;
+            Some((Bound::Text(shorten(values.value(low))), Bound::Text(shorten_up(values.value(high)))))
+        }
+        DataType::Utf8 => {
+            let values = column.as_string::<i32>();
+            let low = arrow::compute::min_string(values)?;
+            let high = arrow::compute::max_string(values)?;
+            Some((Bound::Text(shorten(low)), Bound::Text(shorten_up(high))))
+        }
+        _ => None,
+    }
+}
+
+/// Longest text kept as a bound, in characters.
+const BOUND_CHARS: usize = 64;
+
+fn shorten(text: &str) -> String {
+    text.chars().take(BOUND_CHARS).collect()
+}
+
+fn shorten_up(text: &str) -> String {
+    let mut short = shorten(text);
+    if short.len() < text.len() {
+        // Above every continuation of the prefix.
+        short.push('\u{10FFFF}');
+    }
+    short
+}

@@ -1,0 +1,242 @@
+//! The write-ahead log: makes appends durable in one order, then hands them to the writers in that order.
+//!
+//! Called by [`crate::Storage::append`]; hands each record to the writers of its datasets. One thread owns the log: it takes
+//! what waits, encodes it, writes it with one call, syncs once (group commit; no timer: the next sync starts when the last one
+//! ends) and forwards. After a failed write or sync the log is poisoned: nothing is acknowledged until a restart has read back
+//! what is really there.
+//!
+//! Invariants: records have consecutive LSNs; only this thread forwards, in LSN order, after the sync; a record holds all rows
+//! of one append. Byte layout: [`segment`], [`payload`], [`codec`].
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::{
+    Batch, Clock, Error, ErrorKind, Latency, Probe, Write,
+    disk::{Disk, DiskFile},
+    ticket::Ticket,
+    writer::{Message, Record},
+};
+
+pub(crate) mod codec;
+pub(crate) mod payload;
+pub(crate) mod recovery;
+pub(crate) mod segment;
+
+/// One append on its way to the log.
+pub(crate) struct Entry {
+    pub batches: Vec<Batch>,
+    pub ticket: Arc<Ticket>,
+}
+
+/// What the log thread needs.
+pub(crate) struct Log {
+    pub disk: Arc<dyn Disk>,
+    pub dir: PathBuf,
+    /// Identity of the log.
+    pub id: u128,
+    pub next_lsn: u64,
+    pub segment_bytes: u64,
+    pub writers: HashMap<&'static str, mpsc::Sender<Message>>,
+    pub segments: Arc<Segments>,
+    pub clock: Clock,
+    pub probe: Probe,
+    pub metrics: Metrics,
+}
+
+/// What `/metrics` says of the log.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    pub sync_seconds: Latency,
+    pub bytes_total: prometheus::IntCounter,
+    pub records_total: prometheus::IntCounter,
+    pub syncs_total: prometheus::IntCounter,
+}
+
+/// The segments on disk, by first LSN; shared with the writers, which trim them.
+#[derive(Debug, Default)]
+pub(crate) struct Segments(Mutex<BTreeMap<u64, Segment>>);
+
+#[derive(Debug)]
+struct Segment {
+    path: PathBuf,
+    /// Last position that holds rows of each dataset.
+    last: BTreeMap<&'static str, i64>,
+}
+
+/// Bytes encoded before they are written and synced; bounds the memory of a group and the wait of its first entry.
+const GROUP_BYTES: usize = 4 << 20;
+
+struct Current {
+    file: Arc<dyn DiskFile>,
+    offset: u64,
+    size: u64,
+}
+
+impl Log {
+    /// Takes entries until their senders are gone; run on a thread of its own.
+    pub(crate) fn run(mut self, mut entries: mpsc::Receiver<Entry>) {
+        let mut current: Option<Current> = None;
+        let mut poison: Option<String> = None;
+        let mut group = Vec::new();
+        let mut buffer = Vec::new();
+        while let Some(first) = entries.blocking_recv() {
+            if let Some(reason) = &poison {
+                first.ticket.fail(poisoned(reason));
+                continue;
+            }
+            let first_lsn = self.next_lsn;
+            buffer.clear();
+            let mut next = Some(first);
+            while let Some(entry) = next {
+                self.encode(entry, first_lsn, &mut group, &mut buffer);
+                next = if buffer.len() < GROUP_BYTES { entries.try_recv().ok() } else { None };
+            }
+            match self.write(&mut current, first_lsn, &buffer) {
+                Ok(()) => self.forward(&mut group),
+                Err(error) => {
+                    tracing::error!(%error, "the log cannot be written; refusing writes until a restart");
+                    for (_, entry) in group.drain(..) {
+                        entry.ticket.fail(poisoned(&error.to_string()));
+                    }
+                    poison = Some(error.to_string());
+                }
+            }
+        }
+    }
+
+    fn encode(&mut self, entry: Entry, first_lsn: u64, group: &mut Vec<(i64, Entry)>, buffer: &mut Vec<u8>) {
+        let lsn = self.next_lsn;
+        if !entry.batches.is_empty() {
+            let fits = segment::write_record(buffer, lsn, first_lsn - 1, |out| payload::encode(&entry.batches, out));
+            if !fits {
+                return entry.ticket.fail(Error::new(ErrorKind::Invalid, "append exceeds 4 GiB: send less at once"));
+            }
+            self.next_lsn += 1;
+        }
+        group.push((lsn.cast_signed(), entry));
+    }
+
+    fn write(&self, current: &mut Option<Current>, first_lsn: u64, buffer: &[u8]) -> std::io::Result<()> {
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        let len = buffer.len() as u64;
+        let segment = match current {
+            Some(segment) if segment.offset + len <= segment.size => segment,
+            _ => current.insert(self.roll(first_lsn, len)?),
+        };
+        let start_us = self.clock.now_us();
+        segment.file.write_at(buffer, segment.offset)?;
+        self.probe.reach("wal_written");
+        segment.file.sync()?;
+        self.probe.reach("wal_synced");
+        segment.offset += len;
+        self.metrics.sync_seconds.observe_since(start_us);
+        self.metrics.syncs_total.inc();
+        self.metrics.bytes_total.inc_by(len);
+        self.metrics.records_total.inc_by(self.next_lsn - first_lsn);
+        Ok(())
+    }
+
+    /// Starts a segment: durable in name, size and header before the first record goes in.
+    fn roll(&self, first_lsn: u64, len: u64) -> std::io::Result<Current> {
+        let path = self.dir.join(segment_name(first_lsn));
+        let size = self.segment_bytes.max(len + segment::HEADER_BYTES as u64);
+        // A segment that lost its only, torn record to a restart is taken up again.
+        let exists = self.segments.0.lock().contains_key(&first_lsn);
+        let file = if exists { self.disk.open(&path)? } else { self.disk.create(&path)? };
+        file.preallocate(size)?;
+        file.write_at(&segment::header(self.id, first_lsn), 0)?;
+        file.sync()?;
+        self.disk.sync_dir(&self.dir)?;
+        self.segments.add(first_lsn, path);
+        Ok(Current { file, offset: segment::HEADER_BYTES as u64, size })
+    }
+
+    fn forward(&self, group: &mut Vec<(i64, Entry)>) {
+        for (lsn, entry) in group.drain(..) {
+            let Entry { batches, ticket } = entry;
+            if batches.is_empty() {
+                ticket.expect(self.writers.len());
+                for writer in self.writers.values() {
+                    send(writer, Message::Barrier(Arc::clone(&ticket)));
+                }
+                continue;
+            }
+            // All rows of an append for one dataset travel together, so that no commit can take a part of them.
+            let mut writes: BTreeMap<&'static str, Vec<Write>> = BTreeMap::new();
+            for batch in batches {
+                writes.entry(batch.dataset.name).or_default().push(batch.write);
+            }
+            self.segments.note(writes.keys().copied(), lsn);
+            ticket.expect(writes.len());
+            for (dataset, writes) in writes {
+                let Some(writer) = self.writers.get(dataset) else { continue };
+                send(writer, Message::Record(Record { position: lsn, writes, ticket: Arc::clone(&ticket) }));
+            }
+        }
+    }
+}
+
+/// A writer's inbox has room for every ticket there can be, so this never waits; a stopped writer fails the ticket by dropping it.
+fn send(writer: &mpsc::Sender<Message>, message: Message) {
+    if writer.blocking_send(message).is_err() {
+        tracing::warn!("a writer has stopped; the append stays in the log for the next start");
+    }
+}
+
+impl Segments {
+    pub(crate) fn add(&self, first_lsn: u64, path: PathBuf) {
+        self.0.lock().entry(first_lsn).or_insert(Segment { path, last: BTreeMap::new() });
+    }
+
+    /// Notes that the newest segment that starts at or below `lsn` holds rows of these datasets there.
+    pub(crate) fn note(&self, datasets: impl Iterator<Item = &'static str>, lsn: i64) {
+        let mut segments = self.0.lock();
+        if let Some((_, segment)) = segments.range_mut(..=lsn.cast_unsigned()).next_back() {
+            segment.last.extend(datasets.map(|dataset| (dataset, lsn)));
+        }
+    }
+
+    /// Removes the oldest segments as long as every row in them is committed; the newest stays.
+    pub(crate) fn trim(&self, disk: &dyn Disk, committed: &BTreeMap<&'static str, i64>) -> std::io::Result<()> {
+        let mut segments = self.0.lock();
+        while segments.len() > 1
+            && let Some(oldest) = segments.first_entry()
+        {
+            let needed = |(dataset, lsn): (&&str, &i64)| committed.get(dataset).is_none_or(|position| position < lsn);
+            if oldest.get().last.iter().any(needed) {
+                break;
+            }
+            disk.remove(&oldest.get().path)?;
+            oldest.remove();
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn segment_name(first_lsn: u64) -> String {
+    format!("{first_lsn:020}.wal")
+}
+
+fn poisoned(reason: &str) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("the write-ahead log failed and takes no writes until a restart: {reason}"),
+    )
+}
+
+/// First LSN of a segment by its file name.
+fn first_lsn_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_suffix(".wal")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

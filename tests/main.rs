@@ -1,0 +1,14 @@
+//! Integration tests, in one binary: linking DataFusion is dear. Each module says what it proves.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected fails")]
+
+mod auth;
+mod cli;
+mod config;
+mod crash;
+mod delta_readers;
+mod limits;
+mod remote_write_peers;
+mod support;
+mod tidy;
+mod tls;

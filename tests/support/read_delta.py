@@ -1,0 +1,57 @@
+"""Reads the Delta tables of a data folder with engines that are not ours, and prints what it finds as JSON.
+
+    read_delta.py <folder of the tables>
+
+Two readers: the `deltalake` package's own query engine, and DuckDB over that package's list of active files, with the
+partition taken from the path. Per reader and table: rows, and for `samples` also sums and bounds by metric and day.
+Exits with 77 if a package is missing.
+"""
+
+import json
+import pathlib
+import sys
+
+try:
+    import deltalake
+    import duckdb
+except ImportError as error:
+    print(error, file=sys.stderr)
+    sys.exit(77)
+
+SUMMARIES = {
+    "samples": """
+        SELECT metric, CAST(day AS VARCHAR) AS day, count(*) AS rows, count(DISTINCT series_id) AS series,
+               CAST(sum(value) AS VARCHAR) AS total, min({us}) AS first_us, max({us}) AS last_us
+        FROM t GROUP BY metric, day ORDER BY metric, day
+    """,
+    "series": """
+        SELECT metric, CAST(day AS VARCHAR) AS day, count(*) AS rows, count(DISTINCT series_id) AS series
+        FROM t GROUP BY metric, day ORDER BY metric, day
+    """,
+}
+
+
+def by_deltalake(table, query):
+    engine = deltalake.QueryBuilder().register("t", table)
+    batches = engine.execute(query.replace("{us}", "CAST(ts AS BIGINT)")).read_all()
+    columns = {name: batches.column(name).to_pylist() for name in batches.schema.names}
+    return [list(row) for row in zip(*columns.values())]
+
+
+def by_duckdb(table, query):
+    files = [str(uri).removeprefix("file://") for uri in table.file_uris()]
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.read_parquet(files, hive_partitioning=True).create_view("t")
+    return [list(row) for row in connection.execute(query.replace("{us}", "epoch_us(ts)")).fetchall()]
+
+
+def main():
+    found = {}
+    for name, query in SUMMARIES.items():
+        table = deltalake.DeltaTable(str(pathlib.Path(sys.argv[1]) / name))
+        found[name] = {"deltalake": by_deltalake(table, query), "duckdb": by_duckdb(table, query)}
+    json.dump(found, sys.stdout, default=str)
+
+
+main()

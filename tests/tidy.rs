@@ -1,0 +1,149 @@
+//! What the house forbids, as tests: dependency direction, dataset names in storage, missing module docs, overlong files,
+//! banned names, docs that lost touch.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+const CRATES: [&str; 5] = ["alerting", "ingest", "query", "schemas", "storage"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every Rust source of ours, with its path below the root.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = ["src", "tests", "benches"].map(|name| root().join(name)).into();
+    folders.extend(CRATES.map(|name| root().join(name)));
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(root()).unwrap().to_owned(), text));
+            }
+        }
+    }
+    assert!(found.len() > 60, "the walk finds the sources");
+    found
+}
+
+/// Names in the `[dependencies]` table of a crate.
+fn dependencies(name: &str) -> Vec<String> {
+    let manifest = read(Path::new(name).join("Cargo.toml"));
+    let table = manifest.split("[dependencies]").nth(1).unwrap_or_default().split("\n[").next().unwrap_or_default();
+    let names = table.lines().filter_map(|line| line.split(['.', '=', ' ']).next());
+    names.filter(|name| !name.is_empty() && !name.starts_with('#')).map(str::to_owned).collect()
+}
+
+#[test]
+fn dependencies_point_down_only() {
+    let allowed: [(&str, &[&str]); 5] = [
+        ("alerting", &["schemas"]),
+        ("ingest", &["schemas", "storage"]),
+        ("query", &["schemas", "storage"]),
+        ("schemas", &[]),
+        ("storage", &["schemas"]),
+    ];
+    for (name, allowed) in allowed {
+        let ours: Vec<String> = dependencies(name).into_iter().filter(|d| CRATES.contains(&d.as_str())).collect();
+        assert!(ours.iter().all(|d| allowed.contains(&d.as_str())), "{name} depends on {ours:?}");
+    }
+}
+
+#[test]
+fn datafusion_stays_in_query() {
+    for name in ["alerting", "ingest", "schemas", "storage"] {
+        assert!(!dependencies(name).iter().any(|d| d.starts_with("datafusion")), "{name} compiles DataFusion");
+    }
+}
+
+#[test]
+fn versions_stand_in_the_workspace_only() {
+    for name in CRATES {
+        for line in read(Path::new(name).join("Cargo.toml")).lines() {
+            let states_version = line.contains("version = \"") || line.contains("features = [");
+            assert!(!states_version, "{name}: `{line}` belongs into [workspace.dependencies]");
+        }
+    }
+}
+
+#[test]
+fn storage_knows_no_dataset_by_name() {
+    for (path, text) in sources() {
+        let test = path.to_string_lossy().contains("test") || path.to_string_lossy().contains("model");
+        if !path.starts_with("storage/src") || test {
+            continue;
+        }
+        for dataset in schemas::all() {
+            let quoted = format!("\"{}\"", dataset.name);
+            let called = format!("schemas::{}()", dataset.name);
+            assert!(!text.contains(&quoted) && !text.contains(&called), "{} names {}", path.display(), dataset.name);
+        }
+    }
+}
+
+#[test]
+fn every_module_says_what_it_does() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//!"), "{} has no module doc", path.display());
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= 620, "{} has {lines} lines: cut it by idea", path.display());
+    }
+}
+
+#[test]
+fn names_carry_meaning() {
+    const BANNED: [&str; 6] = ["Manager", "Helper", "Util", "Impl", "Legacy", "V2"];
+    for (path, text) in sources() {
+        for line in text.lines() {
+            let mut words = line.split_whitespace().filter(|word| *word != "pub" && !word.starts_with("pub("));
+            if let (Some("struct" | "enum" | "trait"), Some(name)) = (words.next(), words.next()) {
+                let banned = BANNED.iter().find(|banned| name.trim_end_matches(['{', ';', '(']).ends_with(**banned));
+                assert!(banned.is_none(), "{}: {name}", path.display());
+            }
+        }
+    }
+    for banned in ["common", "util", "core", "types", "server"] {
+        assert!(!root().join(banned).exists(), "no crate is called {banned}");
+    }
+}
+
+#[test]
+fn architecture_mentions_every_crate_and_fits_its_bound() {
+    let text = read("ARCHITECTURE.md");
+    assert!(text.lines().count() <= 400);
+    for name in CRATES {
+        assert!(text.contains(&format!("`{name}/`")), "{name}");
+    }
+    for word in text.split(['`', ' ', '\n', '(', ')', ',']).filter(|word| word.ends_with(".rs")) {
+        assert!(root().join(word).exists(), "ARCHITECTURE.md names {word}, which is not there");
+    }
+}
+
+#[test]
+fn decisions_are_numbered_without_gaps() {
+    let mut names: Vec<String> = fs::read_dir(root().join("docs/decisions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    for (number, name) in (1..).zip(&names) {
+        assert!(name.starts_with(&format!("{number:04}-")), "{name} should be number {number:04}");
+    }
+}
