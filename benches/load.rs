@@ -7,6 +7,7 @@
 //! and every series stays on one connection, which has one request in flight. Prints `key=value` lines.
 
 #![allow(clippy::disallowed_methods, reason = "a program of its own: it measures time")]
+#![allow(clippy::expect_used, reason = "a measurement that cannot go on stops")]
 
 #[path = "load/fleet.rs"]
 mod fleet;

@@ -29,7 +29,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  streamgauge serve                                     listen on 127.0.0.1:4090, data in ./streamgauge-data
+  streamgauge serve                                     listen on 127.0.0.1:4090, keep data here
   streamgauge sql 'SELECT count(*) FROM samples'        ask the server that runs here
   streamgauge check --config streamgauge.yaml           is this file right, and what would run?
 

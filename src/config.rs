@@ -26,7 +26,7 @@ use serde_saphyr::Spanned;
 pub use memory::Budget;
 use raw::Raw;
 pub use raw::Refused;
-use units::{Memory, Size, Span};
+use units::{Size, Span};
 
 use crate::{auth, telemetry, tls};
 
@@ -101,7 +101,15 @@ impl Config {
 
     fn read(text: &str, outside: &Outside<'_>) -> Result<Self, Refused> {
         let defaults: Raw = raw::parse("defaults", DEFAULTS)?;
-        raw::parse::<Raw>(outside.origin, text)?.over(defaults).validate(outside)
+        let written: Raw = raw::parse(outside.origin, text)?;
+        let memory = written.memory.clone();
+        let config = written.over(defaults).validate(outside)?;
+        config.memory.check(outside.memory_limit).map_err(|reason| match &memory {
+            Some(memory) => Refused::at(outside.origin, memory, reason),
+            // The one default that can be wrong: for a machine that is too small.
+            None => Refused::whole(outside.origin, reason),
+        })?;
+        Ok(config)
     }
 
     fn overridden(mut self, overrides: Overrides) -> Result<Self> {
@@ -138,7 +146,7 @@ impl Raw {
     fn validate(self, outside: &Outside<'_>) -> Result<Config, Refused> {
         let Self { data_dir, listen, tenant, memory, insecure, tls, auth, storage, remote_write, sql, log } = self;
         let origin = outside.origin;
-        let budget = budget(required(origin, "memory", memory)?, outside)?;
+        let budget = Budget::split(required(origin, "memory", memory)?.value, outside.memory_limit);
         let log = required(origin, "log", log)?;
         let level = required(origin, "log.level", log.level)?;
         let data_dir = path(origin, required(origin, "data_dir", data_dir)?)?;
@@ -250,24 +258,6 @@ impl raw::Sql {
             spill_dir: Some(spill_dir),
         })
     }
-}
-
-fn budget(memory: Spanned<Memory>, outside: &Outside<'_>) -> Result<Budget, Refused> {
-    let budget = Budget::split(memory.value, outside.memory_limit);
-    if budget.total < memory::BUDGET_MIN {
-        let (total, least) = (Size(budget.total), Size(memory::BUDGET_MIN));
-        return Err(Refused::at(
-            outside.origin,
-            &memory,
-            format!("a budget of {total} is too small: at least {least}"),
-        ));
-    }
-    if budget.total > outside.memory_limit {
-        let (total, limit) = (Size(budget.total), Size(outside.memory_limit));
-        let reason = format!("a budget of {total} is more than this process may use: there are {limit}");
-        return Err(Refused::at(outside.origin, &memory, reason));
-    }
-    Ok(budget)
 }
 
 fn listen_address(origin: &str, written: &Spanned<String>) -> Result<SocketAddr, Refused> {

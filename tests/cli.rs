@@ -1,10 +1,14 @@
 //! The command line as a user meets it: help that teaches, exit codes, start, stop, and what is left behind.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
 
 use tempfile::tempdir;
 
-use crate::support::server::{Server, binary, now_ms, run};
+use crate::support::server::{Server, binary, body, eventually, now_ms, run};
 
 #[test]
 fn help_teaches_with_examples_for_every_command() {
@@ -74,7 +78,56 @@ fn sigterm_and_sigint_commit_everything_and_the_next_start_goes_on() {
         ["--format", "csv", "SELECT metric, count(*) AS n, sum(value) AS total FROM samples GROUP BY metric"];
     let (code, out, err) = run(binary().args(["sql", "--data-dir"]).arg(folder.path().join("data")).args(question));
     assert_eq!(code, 0, "{err}");
-    assert_eq!(out.replace("\r\n", "\n"), "metric,n,total\nkept,6,42\n");
+    assert_eq!(out.replace("\r\n", "\n"), "metric,n,total\nkept,6,42.0\n");
+}
+
+/// A write of which all but the last byte is sent, and that byte.
+fn begun_write(server: &Server) -> (TcpStream, u8) {
+    let body = body("under_way", &[(now_ms(), 1.0)]);
+    let head = format!(
+        "POST /api/v1/write HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n\
+         X-Prometheus-Remote-Write-Version: 0.1.0\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let (last, most) = body.split_last().unwrap();
+    let mut stream = TcpStream::connect(server.url("").replace("http://", "")).unwrap();
+    stream.write_all(&[head.as_bytes(), most].concat()).unwrap();
+    let in_flight = || server.get("/metrics", None).body.contains("streamgauge_http_requests_in_flight 2");
+    eventually(|| in_flight().then_some(())).expect("the request is under way");
+    (stream, *last)
+}
+
+#[test]
+fn a_request_under_way_when_the_signal_comes_is_answered_and_kept() {
+    let folder = tempdir().unwrap();
+    let mut server = Server::start(folder.path(), &[]);
+    let (mut stream, last) = begun_write(&server);
+    server.signal("TERM");
+    server.event("stopping");
+    stream.write_all(&[last]).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    assert_eq!(server.wait().code(), Some(0));
+    let server = Server::start(folder.path(), &[]);
+    assert_eq!(server.sql("SELECT count(*) FROM samples"), ["1"]);
+}
+
+#[test]
+fn a_second_signal_ends_at_once_and_loses_nothing() {
+    let folder = tempdir().unwrap();
+    let mut server = Server::start(folder.path(), &[]);
+    assert!(server.write("acknowledged", &[(now_ms(), 1.0)], None).status < 300);
+    // Keeps the orderly end waiting.
+    let under_way = begun_write(&server);
+    server.signal("TERM");
+    server.event("stopping");
+    server.signal("INT");
+    server.event("stopped");
+    assert_eq!(server.wait().code(), Some(1));
+    drop(under_way);
+    let server = Server::start(folder.path(), &[]);
+    assert_eq!(server.sql("SELECT metric FROM samples"), ["acknowledged"]);
 }
 
 fn has_parquet(folder: &std::path::Path) -> bool {

@@ -45,11 +45,11 @@ fn deltalake_and_duckdb_find_the_rows_that_sql_finds() {
 
     let Some(found) = read_by_others(&home.data().join("tables/default")) else { return };
     let samples = rows(&home.sql(
-        "SELECT metric, CAST(day AS VARCHAR), count(*), count(DISTINCT series_id), CAST(sum(value) AS VARCHAR), \
+        "SELECT metric, CAST(day AS VARCHAR) AS date, count(*), count(DISTINCT series_id), CAST(sum(value) AS VARCHAR), \
          CAST(min(ts) AS BIGINT), CAST(max(ts) AS BIGINT) FROM samples GROUP BY metric, day ORDER BY metric, day",
     ));
     let series = rows(&home.sql(
-        "SELECT metric, CAST(day AS VARCHAR), count(*), count(DISTINCT series_id) FROM series \
+        "SELECT metric, CAST(day AS VARCHAR) AS date, count(*), count(DISTINCT series_id) FROM series \
          GROUP BY metric, day ORDER BY metric, day",
     ));
     let total: i64 = samples.iter().map(|row| row[2].parse::<i64>().expect("a count")).sum();

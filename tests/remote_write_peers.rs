@@ -205,7 +205,7 @@ fn samples_of_prometheus(url: &str, start_ms: i64, end_ms: i64) -> Samples {
     for series in answer["data"]["result"].as_array().expect("series") {
         let points = series["values"].as_array().map(Vec::as_slice).unwrap_or_default().iter().map(|point| {
             let seconds = point[0].as_f64().expect("a time");
-            (millis(seconds), point[1].as_str().expect("a value").parse::<f64>().expect("a number").to_bits())
+            (millis(seconds), bits_of(point[1].as_str().expect("a value")))
         });
         // The lower end belongs to the range before Prometheus 3.0 and not since; SQL's does.
         samples.insert(text_of(&series["metric"]), points.filter(|(ts_ms, _)| *ts_ms >= start_ms).collect());
@@ -324,4 +324,10 @@ scrape_configs:
 
 fn now_ms() -> i64 {
     i64::try_from(SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_millis()).expect("fits for long")
+}
+
+/// Bits of a value as Prometheus' API prints it. Of a NaN it prints the name only; Go's, which its exporters send, ends in 1.
+fn bits_of(text: &str) -> u64 {
+    const GO_NAN: u64 = 0x7ff8_0000_0000_0001;
+    if text == "NaN" { GO_NAN } else { text.parse::<f64>().expect("a number").to_bits() }
 }

@@ -145,6 +145,8 @@ const BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 const INLINE_BYTES_MAX: usize = 1 << 20;
 /// Rows take up to so many times the bytes of the message: a sample of 18 bytes becomes one of 36.
 const ROOM_PER_BYTE: usize = 2;
+/// Bytes of a body that permits are taken for at once.
+const BODY_STEP_BYTES: usize = 64 << 10;
 /// Bytes that one permit of the in-flight budget stands for; a semaphore counts to 2^32 at most on every platform.
 const PERMIT_BYTES: usize = 1024;
 
@@ -267,20 +269,25 @@ impl Inner {
         if declared.is_some_and(|declared: usize| declared > bytes_max) {
             return Err(too_large());
         }
-        let permit = self.permits(declared.unwrap_or(bytes_max)).ok_or_else(busy)?;
+        // Taken as bytes arrive: a sender that only announces a body holds nothing.
+        let mut permit = self.permits(0).ok_or_else(busy)?;
         body.clear();
         let mut chunks = request.into_body().into_data_stream();
         let arrived = async {
             while let Some(chunk) = chunks.next().await {
-                let chunk = chunk.map_err(|error| Failure::bad_request(format!("body cannot be read: {error}")))?;
-                if body.len() + chunk.len() > bytes_max {
+                let chunk = chunk.map_err(|error| Failure::overloaded(format!("body cannot be read: {error}")))?;
+                let wanted = body.len() + chunk.len();
+                if wanted > bytes_max {
                     return Err(too_large());
+                }
+                if let Some(lacking) = wanted.checked_sub(permit.num_permits() * PERMIT_BYTES) {
+                    permit.merge(self.permits(lacking.max(BODY_STEP_BYTES)).ok_or_else(busy)?);
                 }
                 body.extend_from_slice(&chunk);
             }
             Ok(permit)
         };
-        let late = |_| Failure::bad_request("body took too long to arrive");
+        let late = |_| Failure::overloaded("body took too long to arrive");
         tokio::time::timeout(BODY_TIME_MAX, arrived).await.map_err(late)?
     }
 

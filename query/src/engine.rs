@@ -4,13 +4,14 @@
 //! back a stream that ends with an error when a limit is reached.
 //!
 //! Invariants: the views of a query are taken before it is planned, samples before series; a query holds its place among the
-//! running ones from before planning until its stream ends or is dropped; the time limit covers both; a panic in a query is
-//! that query's error. The session has no settings a query could change, no functions that read files, and one store.
+//! running ones from before planning until its work has ended; the time limit covers both; a panic in a query is that query's
+//! error. The session has no settings a query could change, no functions that read files, and one store.
+
+mod run;
 
 use std::{
     fmt,
     num::NonZeroUsize,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     pin::Pin,
     sync::Arc,
@@ -28,15 +29,13 @@ use datafusion::{
     common::DataFusionError,
     execution::{
         SendableRecordBatchStream, SessionState, SessionStateBuilder, SessionStateDefaults,
-        context::SQLOptions,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::{FairSpillPool, GreedyMemoryPool, MemoryPool, TrackConsumersPool},
         object_store::ObjectStoreUrl,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
-    physical_plan::{RecordBatchStream, execute_stream},
+    physical_plan::RecordBatchStream,
     prelude::SessionConfig,
-    sql::parser::Statement,
 };
 use futures::{FutureExt, Stream, StreamExt};
 use object_store::ObjectStore;
@@ -46,6 +45,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep, timeout},
 };
+
+use run::{Threads, Work, YieldInJoins, defect};
 
 use crate::{
     Error, ErrorKind, Result, gate,
@@ -63,6 +64,10 @@ const SCHEMA: &str = "public";
 const QUEUE_WAIT_MS: u64 = 5_000;
 /// Queries that may wait, for each that may run.
 const QUEUE_FACTOR: usize = 8;
+
+/// Functions that make a value of any size out of a number, before the memory pool is asked. The table functions
+/// `generate_series` and `range` stream, and stay.
+const UNBOUNDED: [&str; 7] = ["array_repeat", "array_resize", "generate_series", "lpad", "range", "repeat", "rpad"];
 
 /// Where the rows are.
 #[derive(Clone)]
@@ -121,6 +126,7 @@ struct Inner {
     running: Arc<Semaphore>,
     waiting: Semaphore,
     meter: Arc<Meter>,
+    threads: Threads,
 }
 
 /// The answer to a query. Dropping it cancels the query.
@@ -159,6 +165,7 @@ impl Engine {
             running: Arc::new(Semaphore::new(running.min(Semaphore::MAX_PERMITS))),
             waiting: Semaphore::new(waiting.min(Semaphore::MAX_PERMITS)),
             meter: Arc::new(meter),
+            threads: Threads::new()?,
             config,
             catalog,
             clock,
@@ -173,20 +180,11 @@ impl Engine {
     pub async fn sql(&self, text: &str) -> Result<Answer> {
         let mut count = self.0.meter.begin();
         match self.begin(text).await {
-            Ok((inner, permit, deadline)) => {
-                let schema = inner.schema();
-                let rows_max = self.0.config.rows_max;
-                let timeout_ms = self.0.config.timeout_ms;
-                let stream = Bounded {
-                    inner: Some(inner),
-                    schema: Arc::clone(&schema),
-                    deadline,
-                    rows: 0,
-                    rows_max,
-                    timeout_ms,
-                    count,
-                    _permit: permit,
-                };
+            Ok((schema, work, deadline)) => {
+                let Config { rows_max, timeout_ms, .. } = self.0.config;
+                let of_answer = Arc::clone(&schema);
+                let stream =
+                    Bounded { work: Some(work), schema: of_answer, deadline, rows: 0, rows_max, timeout_ms, count };
                 Ok(Answer { schema, stream: Box::pin(stream) })
             }
             Err(error) => {
@@ -196,17 +194,17 @@ impl Engine {
         }
     }
 
-    async fn begin(&self, text: &str) -> Result<(SendableRecordBatchStream, OwnedSemaphorePermit, Pin<Box<Sleep>>)> {
+    async fn begin(&self, text: &str) -> Result<(SchemaRef, Work, Pin<Box<Sleep>>)> {
         let statement = gate::check(text)?;
         let permit = self.admit().await?;
         let timeout_ms = self.0.config.timeout_ms;
         let mut deadline = Box::pin(sleep(Duration::from_millis(timeout_ms)));
-        let planned = AssertUnwindSafe(self.plan(statement)).catch_unwind();
-        let stream = tokio::select! {
-            planned = planned => planned.unwrap_or_else(|_| Err(panicked()))?,
+        let mut work = self.0.threads.start(self.session()?, statement, permit)?;
+        let schema = tokio::select! {
+            planned = &mut work.schema => planned.unwrap_or_else(|_| Err(defect()))?,
             () = &mut deadline => return Err(timed_out(timeout_ms)),
         };
-        Ok((stream, permit, deadline))
+        Ok((schema, work, deadline))
     }
 
     async fn admit(&self) -> Result<OwnedSemaphorePermit> {
@@ -222,15 +220,6 @@ impl Engine {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(overloaded()),
         }
-    }
-
-    async fn plan(&self, statement: Statement) -> Result<SendableRecordBatchStream> {
-        let state = self.session()?;
-        let plan = state.statement_to_plan(statement).await?;
-        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        read_only.verify_plan(&plan)?;
-        let plan = state.create_physical_plan(&plan).await?;
-        Ok(execute_stream(plan, state.task_ctx())?)
     }
 
     /// A session over one view per dataset.
@@ -292,14 +281,13 @@ impl fmt::Debug for Answer {
 /// A query's rows under its limits.
 struct Bounded {
     /// `None` once it has ended, so that its memory is free before the client has read the last bytes.
-    inner: Option<SendableRecordBatchStream>,
+    work: Option<Work>,
     schema: SchemaRef,
     deadline: Pin<Box<Sleep>>,
     rows: usize,
     rows_max: usize,
     timeout_ms: u64,
     count: Count,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Bounded {
@@ -314,7 +302,7 @@ impl Bounded {
     }
 
     fn end(&mut self, result: Result<(), ErrorKind>) {
-        self.inner = None;
+        self.work = None;
         self.count.end(result);
     }
 }
@@ -330,13 +318,10 @@ impl Stream for Bounded {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        let Some(work) = &mut this.work else { return Poll::Ready(None) };
         let polled = match this.deadline.poll_unpin(cx) {
             Poll::Ready(()) => Poll::Ready(Some(Err(timed_out(this.timeout_ms)))),
-            Poll::Pending => match catch_unwind(AssertUnwindSafe(|| inner.poll_next_unpin(cx))) {
-                Ok(polled) => polled.map(|item| item.map(|batch| batch.map_err(Error::from))),
-                Err(_) => Poll::Ready(Some(Err(panicked()))),
-            },
+            Poll::Pending => work.batches.poll_recv(cx),
         };
         let item = match polled {
             Poll::Pending => return Poll::Pending,
@@ -354,10 +339,6 @@ impl Stream for Bounded {
 fn timed_out(timeout_ms: u64) -> Error {
     let message = format!("query took too long; narrow it or raise `query.timeout` timeout_ms={timeout_ms}");
     Error::new(ErrorKind::Timeout, message)
-}
-
-fn panicked() -> Error {
-    Error::new(ErrorKind::Internal, "query met a defect of the engine; the log has the place")
 }
 
 fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
@@ -395,11 +376,13 @@ fn template(runtime: Arc<RuntimeEnv>) -> SessionState {
     options.execution.parquet.pushdown_filters = false;
     // No file formats and no table factories: nothing a statement could open a file with.
     let table_functions = SessionStateDefaults::default_table_functions().into_iter();
+    let scalar_functions = SessionStateDefaults::default_scalar_functions().into_iter();
     SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
-        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+        .with_scalar_functions(scalar_functions.filter(|f| !UNBOUNDED.contains(&f.name())).collect())
+        .with_physical_optimizer_rule(Arc::new(YieldInJoins))
         .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
         .with_window_functions(SessionStateDefaults::default_window_functions())
         .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())

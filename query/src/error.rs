@@ -81,7 +81,8 @@ impl From<DataFusionError> for Error {
                 first_line(why)
             ),
             DataFusionError::SQL(parser, _) => format!("not valid SQL: {parser}"),
-            _ => first_line(&error.strip_backtrace()).to_owned(),
+            // What happened, not which optimizer rule was at work when it did.
+            _ => first_line(&root.strip_backtrace()).to_owned(),
         };
         let position = error
             .diagnostic()

@@ -1,7 +1,7 @@
 //! `POST` and `GET /api/v1/sql`.
 //!
 //! Called by the binary, which merges [`router`] under its own authentication and limits. Takes SQL as the body of a `POST`
-//! (plain text, or `{"query": …, "format": …}` as `application/json`) or as `?query=` of a `GET`; answers in the format that
+//! (plain text, a form, or `{"query": …, "format": …}` as `application/json`) or as `?query=` of a `GET`; answers in the format that
 //! is asked for by `format=`, by the body or by `Accept`, JSON otherwise.
 //!
 //! The status line is sent with the first rows, so a query that fails before has a status that says so and a body
@@ -15,8 +15,11 @@ use std::io;
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, Query, State, rejection::{BytesRejection, QueryRejection}},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::{
+        DefaultBodyLimit, Query, State,
+        rejection::{BytesRejection, QueryRejection},
+    },
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -99,8 +102,14 @@ fn asked(headers: &HeaderMap, body: &[u8]) -> Result<Asked> {
             Error::new(ErrorKind::Invalid, format!("body is not {{\"query\": …, \"format\": …}}: {error}"))
         });
     }
-    // Whatever else the client calls it is SQL: curl sends `--data` as a form.
     let query = std::str::from_utf8(body).map_err(|_| Error::new(ErrorKind::Invalid, "query is not UTF-8"))?;
+    // No statement begins so: a form, as Prometheus' API takes it. Whatever else a client calls it is SQL, since curl says
+    // form of all `--data`.
+    if query.starts_with("query=") {
+        let refused = |why: String| Error::new(ErrorKind::Invalid, format!("form cannot be read: {why}"));
+        let uri: Uri = format!("/?{query}").parse().map_err(|error| refused(format!("{error}")))?;
+        return Query::try_from_uri(&uri).map(|Query(asked)| asked).map_err(|error| refused(error.body_text()));
+    }
     Ok(Asked { query: query.to_owned(), format: None })
 }
 

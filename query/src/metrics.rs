@@ -43,6 +43,8 @@ use labels::LabelsExec;
 
 /// Ids up to which a list of them prunes files and pages one by one; more are kept to the range from least to greatest.
 const IDS_MAX: usize = 500;
+/// Values up to which DataFusion prunes pages by a list; it has no setting for pages.
+const PAGE_LIST_MAX: usize = 20;
 
 /// Samples with their labels.
 #[derive(Debug)]
@@ -238,11 +240,14 @@ fn narrowing(series: &Series) -> Vec<Expr> {
     } else if let (Some(least), Some(greatest)) = (series.metrics().min(), series.metrics().max()) {
         filters.push(col("metric").between(lit_view(least), lit_view(greatest)));
     }
-    if let (Some(least), Some(greatest)) = (series.ids().min(), series.ids().max()) {
-        filters.push(col("series_id").between(lit(least), lit(greatest)));
+    let ids: BTreeSet<i64> = series.ids().collect();
+    if ids.len() > PAGE_LIST_MAX
+        && let (Some(least), Some(greatest)) = (ids.first(), ids.last())
+    {
+        filters.push(col("series_id").between(lit(*least), lit(*greatest)));
     }
-    if series.ids().len() <= IDS_MAX {
-        filters.push(list(series.ids().collect::<BTreeSet<_>>().into_iter().map(lit).collect(), "series_id"));
+    if ids.len() <= IDS_MAX {
+        filters.push(list(ids.into_iter().map(lit).collect(), "series_id"));
     }
     filters
 }

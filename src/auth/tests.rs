@@ -1,3 +1,5 @@
+//! Tokens from their text to a verdict on a request.
+
 use std::path::Path;
 
 use super::*;

@@ -4,13 +4,13 @@
 
 use std::{fs, path::Path};
 
-use super::units::Memory;
+use super::units::{Memory, Size};
 
 /// Assumed where neither `/proc` nor control groups tell.
 const UNKNOWN: u64 = 4 << 30;
 
 /// Smallest budget that is accepted: below this a few requests of the largest size would not fit beside anything else.
-pub const BUDGET_MIN: u64 = 256 << 20;
+const BUDGET_MIN: u64 = 128 << 20;
 
 /// Hundredths of the budget for rows that were accepted and are not yet in files. Rows live there for minutes at most, and
 /// when it is full, writers are asked to wait, so it needs to cover a burst and one slow commit, not more.
@@ -48,9 +48,9 @@ impl Budget {
     pub fn split(memory: Memory, limit: u64) -> Self {
         let total = match memory {
             Memory::Bytes(bytes) => bytes,
-            Memory::Percent(percent) => limit / 100 * percent,
+            Memory::Percent(percent) => hundredths(limit, percent),
         };
-        let share = |percent| total / 100 * percent;
+        let share = |percent| hundredths(total, percent);
         Self {
             total,
             head: share(HEAD),
@@ -60,6 +60,26 @@ impl Budget {
             requests: share(REQUESTS),
         }
     }
+
+    /// Is it neither too little to work with nor more than there is?
+    ///
+    /// # Errors
+    /// Which of both, and the bound.
+    pub fn check(&self, limit: u64) -> Result<(), String> {
+        let total = Size(self.total);
+        if self.total < BUDGET_MIN {
+            return Err(format!("a memory budget of {total} is too small: at least {}", Size(BUDGET_MIN)));
+        }
+        if self.total > limit {
+            return Err(format!("a memory budget of {total} is more than this process may use: {}", Size(limit)));
+        }
+        Ok(())
+    }
+}
+
+/// Exact, and without overflow.
+fn hundredths(whole: u64, percent: u64) -> u64 {
+    whole / 100 * percent + whole % 100 * percent / 100
 }
 
 /// Memory that the process may use: the machine's, or the limit of its control group if that is less. `root` is `/`.

@@ -1,3 +1,5 @@
+//! What is written against what it means, and the place of what is wrong.
+
 use super::*;
 
 const GIB: u64 = 1 << 30;
@@ -93,8 +95,8 @@ fn bad_values_are_refused_with_place_and_hint() {
     refused("storage:\n  flush_bytes: 1KiB\n", "gauge.yaml:2:16: 1KiB is out of range: 1MiB to 4GiB");
     refused("storage:\n  flush_age: 5\n", "gauge.yaml:2:14: `5` is no duration");
     refused("memory: 120%\n", "gauge.yaml:1:9: `120%` is no share of memory");
-    refused("memory: 1MiB\n", "gauge.yaml:1:9: a budget of 1MiB is too small");
-    refused("memory: 9GiB\n", "gauge.yaml:1:9: a budget of 9GiB is more than this process may use");
+    refused("memory: 1MiB\n", "gauge.yaml:1:9: a memory budget of 1MiB is too small");
+    refused("memory: 9GiB\n", "gauge.yaml:1:9: a memory budget of 9GiB is more than this process may use");
     refused("tenant: ../other\n", "gauge.yaml:1:9: a tenant's name");
     refused("log: {level: loud}\n", "gauge.yaml:1:14: `loud` is no log level");
     refused("log: {format: xml}\n", "gauge.yaml:1:15: `xml` is not known here; write one of text, json");
@@ -152,5 +154,12 @@ fn the_command_line_stands_over_the_file() {
 #[test]
 fn on_a_small_machine_rows_are_flushed_before_their_memory_is_full() {
     let config = Config::read("memory: 100%", &Outside { memory_limit: 256 << 20, ..outside() }).unwrap();
+    assert!(config.storage.flush_bytes < 128 << 20);
     assert!(config.storage.flush_bytes * 4 <= config.storage.head_bytes_max, "{:?}", config.storage);
+}
+
+#[test]
+fn a_machine_too_small_for_the_defaults_is_told_so_without_a_line_it_did_not_write() {
+    let error = Config::read("tenant: t", &Outside { memory_limit: 100 << 20, ..outside() }).unwrap_err().to_string();
+    assert_eq!(error, "gauge.yaml: a memory budget of 60MiB is too small: at least 128MiB");
 }

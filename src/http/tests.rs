@@ -1,3 +1,5 @@
+//! The router as a whole, without storage and without sockets.
+
 use axum::body::{Body, to_bytes};
 use storage::Clock;
 

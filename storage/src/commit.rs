@@ -5,11 +5,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use arrow::array::AsArray;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{TimestampMicrosecondType, SchemaRef};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
-use arrow::array::AsArray;
 use bytes::Bytes;
 use hashbrown::HashSet;
 use object_store::{ObjectStoreExt, path::Path};
@@ -104,7 +104,7 @@ pub(crate) async fn delete(
     let dataset = table.dataset;
     let mut change = Change { operation: "DELETE", positions, ..Change::default() };
     for (path, file) in table.files_where(|file| may_hold(dataset, file, delete)) {
-        let bytes = get(table, &file.path).await;
+        let bytes = get(table, &file.path).await?;
         let (delete, partition) = (delete.clone(), file.partition.clone());
         let rewritten = blocking(move || {
             let rows = read(dataset, bytes, partition.as_deref())?;
@@ -147,12 +147,16 @@ async fn put(table: &Table, partition: Option<&str>, (lane, seq): (Lane, i64), e
     Add::new(table.dataset, encoded, Place { path, partition, lane, seq, now_ms: env.clock.now_ms() })
 }
 
-async fn get(table: &Table, path: &Path) -> Bytes {
+async fn get(table: &Table, path: &Path) -> Result<Bytes> {
     let mut backoff = Backoff::default();
     loop {
         let read = async { table.store().get(path).await?.bytes().await };
         match read.await {
-            Ok(bytes) => return bytes,
+            Ok(bytes) => return Ok(bytes),
+            Err(error @ object_store::Error::NotFound { .. }) => {
+                let message = format!("a file of the table is gone, path={path}");
+                return Err(Error::new(ErrorKind::Corrupt, message).caused_by(error));
+            }
             Err(error) => tracing::warn!(dataset = table.dataset.name, %error, "file cannot be read; retrying"),
         }
         backoff.wait().await;
@@ -206,9 +210,8 @@ fn restore(dataset: &Dataset, batch: &RecordBatch, partition: Option<&str>) -> R
 /// Rows that a delete leaves.
 pub(crate) fn survivors(dataset: &Dataset, rows: &RecordBatch, delete: &Delete) -> Result<RecordBatch> {
     let fields = delete.keys.schema();
-    let converter = RowConverter::new(
-        fields.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect(),
-    )?;
+    let converter =
+        RowConverter::new(fields.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect())?;
     let doomed = converter.convert_columns(delete.keys.columns())?;
     let doomed: HashSet<&[u8]> = doomed.iter().map(|row| row.data()).collect();
     let columns = fields

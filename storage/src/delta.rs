@@ -78,7 +78,7 @@ impl Table {
             preamble: Vec::new(),
             epoch: 0,
         };
-        let (checkpoint, commits) = table.list_log().await?;
+        let (checkpoint, last) = table.list_log().await?;
         if let Some(version) = checkpoint {
             let bytes = table.get(&table.log_path(&format!("{version:020}.checkpoint.parquet"))).await?;
             for line in checkpoint::read(bytes)? {
@@ -86,10 +86,8 @@ impl Table {
             }
             table.version = Some(version);
         }
-        for version in commits.into_iter().filter(|version| Some(*version) > checkpoint) {
-            if table.version.map_or(0, |last| last + 1) != version {
-                return Err(table.corrupt(&format!("a commit is missing before version={version}")));
-            }
+        // Read by number, not by listing: one made during the listing may show a later commit and not this one.
+        for version in checkpoint.map_or(0, |version| version + 1)..=last.unwrap_or(-1) {
             table.read_commit(version).await?;
         }
         table.check_format()?;
@@ -172,7 +170,10 @@ impl Table {
 
     fn check(&self, change: &Change) -> Result<()> {
         if let Some(path) = change.removes.iter().find(|path| !self.files.contains_key(*path)) {
-            return Err(Error::new(ErrorKind::Internal, format!("commit removes a file that is not active, path={path}")));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!("commit removes a file that is not active, path={path}"),
+            ));
         }
         if let Some((source, position)) = change.positions.iter().find(|(source, new)| **new < self.position(source)) {
             let message = format!("commit would take a position back, source={source} position={position}");
@@ -219,7 +220,9 @@ impl Table {
                 Ok(found) => match found.bytes().await {
                     Ok(found) if found == body => return Ok(()),
                     Ok(found) => return Err(self.fenced(version, &found)),
-                    Err(error) => tracing::warn!(dataset = self.dataset.name, version, %error, "commit not readable yet"),
+                    Err(error) => {
+                        tracing::warn!(dataset = self.dataset.name, version, %error, "commit not readable yet")
+                    }
                 },
                 Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => tracing::warn!(dataset = self.dataset.name, version, %error, "commit not readable yet"),
@@ -266,26 +269,31 @@ impl Table {
         Ok(())
     }
 
-    /// Newest checkpoint and all commits, oldest first.
-    async fn list_log(&self) -> Result<(Option<i64>, Vec<i64>)> {
-        let mut commits = Vec::new();
+    /// Newest checkpoint and newest commit.
+    async fn list_log(&self) -> Result<(Option<i64>, Option<i64>)> {
+        let mut last = None;
         let mut checkpoint = None;
         let mut objects = self.store.list(Some(&Path::from(format!("{}/_delta_log", self.root))));
         while let Some(object) = objects.try_next().await? {
             let Some(name) = object.location.filename() else { continue };
             let number = |text: &str| text.parse::<i64>().ok();
             if let Some(version) = name.strip_suffix(".json").and_then(number) {
-                commits.push(version);
+                last = last.max(Some(version));
             } else if let Some(version) = name.strip_suffix(".checkpoint.parquet").and_then(number) {
                 checkpoint = checkpoint.max(Some(version));
             }
         }
-        commits.sort_unstable();
-        Ok((checkpoint, commits))
+        Ok((checkpoint, last))
     }
 
     async fn read_commit(&mut self, version: i64) -> Result<()> {
-        let bytes = self.get(&self.log_path(&format!("{version:020}.json"))).await?;
+        let bytes = match self.store.get(&self.log_path(&format!("{version:020}.json"))).await {
+            Ok(found) => found.bytes().await?,
+            Err(error @ object_store::Error::NotFound { .. }) => {
+                return Err(self.corrupt(&format!("a commit is missing, version={version}")).caused_by(error));
+            }
+            Err(error) => return Err(error.into()),
+        };
         let lines = action::parse(&bytes)
             .map_err(|error| self.corrupt(&format!("commit is not readable, version={version}")).caused_by(error))?;
         for line in lines {
@@ -334,8 +342,13 @@ impl Table {
             );
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        if meta_data.schema_string != schema::schema_string(self.dataset)? {
+        if !schema::same_columns(&meta_data.schema_string, &schema::schema_string(self.dataset)?) {
             return Err(self.corrupt("the table's columns are not those of the dataset"));
+        }
+        let newer = |protocol: &action::Protocol| protocol.min_reader_version > 1 || protocol.min_writer_version > 2;
+        if self.preamble.iter().filter_map(|line| line.protocol.as_ref()).any(newer) {
+            let message = format!("the table was given Delta features this version does not know, table={}", self.root);
+            return Err(Error::new(ErrorKind::Invalid, message));
         }
         Ok(())
     }

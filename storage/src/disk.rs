@@ -102,9 +102,10 @@ impl DiskFile for File {
     }
 }
 
-/// Creates a folder and its parents, all of them durable. `root` must exist and bounds how far up is synced.
+/// Creates a folder and its parents below `root`, which must exist, and makes all of them durable: those that are there too,
+/// as whoever made them may have died before the sync.
 pub(crate) fn create_dir_durable(disk: &dyn Disk, root: &Path, path: &Path) -> io::Result<()> {
-    if path.is_dir() || path == root {
+    if path == root {
         return Ok(());
     }
     let parent = path.parent().unwrap_or(root);

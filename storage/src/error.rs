@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 
+use parking_lot::Mutex;
+
 /// Result of a storage call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -57,6 +59,24 @@ impl Error {
             cause = error.source();
         }
         out
+    }
+}
+
+/// Why storage takes no more writes, once it does not; shared by the log and the writers. The first reason stays.
+#[derive(Debug, Default)]
+pub(crate) struct Failure(Mutex<Option<(ErrorKind, String)>>);
+
+impl Failure {
+    pub(crate) fn set(&self, error: &Error) {
+        self.0.lock().get_or_insert_with(|| (error.kind, error.chain()));
+    }
+
+    /// The reason, if there is one.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &*self.0.lock() {
+            Some((kind, reason)) => Err(Error::new(*kind, reason.clone())),
+            None => Ok(()),
+        }
     }
 }
 

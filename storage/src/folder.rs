@@ -46,12 +46,16 @@ struct Identity {
 impl Folder {
     /// Opens the folder for writing, making it if needed.
     pub(crate) fn open(root: &Path, disk: &dyn Disk, env: &Env) -> Result<Self> {
-        fs::create_dir_all(root).map_err(|error| at(root, "data folder cannot be made", error))?;
+        let made = fs::create_dir_all(root).and_then(|()| root.canonicalize());
+        let root = &made.map_err(|error| at(root, "data folder cannot be made", error))?;
         let lock = lock(root)?;
-        let parent = Path::new("/");
+        if let Some(parent) = root.parent() {
+            // Not ours, so it may not be readable; then its names are as durable as its owner made them.
+            let _ = disk.sync_dir(parent);
+        }
         for part in ["wal", "tables"] {
             let path = root.join(part);
-            create_dir_durable(disk, parent, &path).map_err(|error| at(&path, "folder cannot be made", error))?;
+            create_dir_durable(disk, root, &path).map_err(|error| at(&path, "folder cannot be made", error))?;
         }
         let log = match read_identity(root)? {
             Some(log) => log,
@@ -106,7 +110,10 @@ fn lock(root: &Path) -> Result<File> {
         Ok(()) => Ok(file),
         Err(error) => Err(Error::new(
             ErrorKind::Fenced,
-            format!("another streamgauge has this data folder; stop it or choose another --data-dir, path={}", root.display()),
+            format!(
+                "another streamgauge has this data folder; stop it or choose another --data-dir, path={}",
+                root.display()
+            ),
         )
         .caused_by(error)),
     }
@@ -119,7 +126,8 @@ fn read_identity(root: &Path) -> Result<Option<u128>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(at(&path, "identity cannot be read", error)),
     };
-    let damaged = || Error::new(ErrorKind::Corrupt, format!("data folder's identity is damaged, file={}", path.display()));
+    let damaged =
+        || Error::new(ErrorKind::Corrupt, format!("data folder's identity is damaged, file={}", path.display()));
     let identity: Identity = serde_json::from_slice(&text).map_err(|error| damaged().caused_by(error))?;
     if identity.format != FORMAT {
         let message = format!(

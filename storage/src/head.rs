@@ -39,6 +39,8 @@ struct Entry {
     rows: Arc<Rows>,
     bytes: usize,
     since_ms: i64,
+    /// Newest position among the rows. Entries of one position are committed together.
+    position: i64,
 }
 
 /// Batches to be sorted into runs.
@@ -52,9 +54,8 @@ impl Head {
     /// Adds rows that came at a position.
     pub(crate) fn push(&mut self, batch: RecordBatch, lane: Lane, position: i64, now_ms: i64) -> usize {
         let bytes = batch.get_array_memory_size();
-        let seq = SEQ_BASE + position * 2 + i64::from(lane == Lane::Late);
-        let rows = Arc::new(Rows { batch, sorted: false, lane, seq });
-        self.rows.push(Entry { rows, bytes, since_ms: now_ms });
+        let rows = Arc::new(Rows { batch, sorted: false, lane, seq: seq(position, lane) });
+        self.rows.push(Entry { rows, bytes, since_ms: now_ms, position });
         self.bytes += bytes;
         bytes
     }
@@ -99,10 +100,12 @@ impl Head {
             return 0;
         }
         let since_ms = unsorted.entries.first().map_or(0, |entry| entry.since_ms);
-        let runs: Vec<Entry> = runs
-            .into_iter()
-            .map(|rows| Entry { bytes: rows.batch.get_array_memory_size(), rows: Arc::new(rows), since_ms })
-            .collect();
+        let position = unsorted.position();
+        let entry = |rows: Rows| {
+            let bytes = rows.batch.get_array_memory_size();
+            Entry { bytes, rows: Arc::new(rows), since_ms, position }
+        };
+        let runs: Vec<Entry> = runs.into_iter().map(entry).collect();
         self.settled += runs.len();
         let before = self.bytes;
         self.rows.splice(unsorted.from..unsorted.from + unsorted.entries.len(), runs);
@@ -110,11 +113,23 @@ impl Head {
         self.bytes.cast_signed() - before.cast_signed()
     }
 
-    /// Takes everything for a commit; it stays visible until [`Head::thaw`].
-    pub(crate) fn freeze(&mut self) -> Vec<Arc<Rows>> {
-        self.frozen = self.rows.len();
-        self.settled = self.rows.len();
-        self.rows()
+    /// Takes the oldest rows, about `bytes_max` of them, for a commit, and says up to which position they reach. They stay
+    /// visible until [`Head::thaw`].
+    pub(crate) fn freeze(&mut self, bytes_max: usize) -> Option<(Vec<Arc<Rows>>, i64)> {
+        let mut bytes = 0;
+        let mut taken = 0;
+        while let Some(next) = self.rows.get(taken) {
+            let starts_position = taken == 0 || self.rows[taken - 1].position < next.position;
+            if starts_position && bytes >= bytes_max {
+                break;
+            }
+            bytes += next.bytes;
+            taken += 1;
+        }
+        let position = self.rows.get(taken.checked_sub(1)?)?.position;
+        self.frozen = taken;
+        self.settled = self.settled.max(taken);
+        Some((self.rows[..taken].iter().map(|entry| Arc::clone(&entry.rows)).collect(), position))
     }
 
     /// Drops what was committed; says how many bytes that were.
@@ -127,13 +142,26 @@ impl Head {
     }
 }
 
+/// Orders rows of the head by when they were written, above all files.
+pub(crate) fn seq(position: i64, lane: Lane) -> i64 {
+    SEQ_BASE + position * 2 + i64::from(lane == Lane::Late)
+}
+
 impl Unsorted {
+    fn position(&self) -> i64 {
+        self.entries.iter().map(|entry| entry.position).max().unwrap_or(0)
+    }
+
     /// One sorted run per lane.
     pub(crate) fn sort(&self, dataset: &Dataset) -> Result<Vec<Rows>> {
         let mut runs = Vec::new();
         for (lane, equal) in [(Lane::InOrder, Equal::Keep), (Lane::Late, Equal::Last)] {
             let members = || self.entries.iter().map(|entry| &entry.rows).filter(move |rows| rows.lane == lane);
-            let Some(seq) = members().map(|rows| rows.seq).max() else { continue };
+            if members().next().is_none() {
+                continue;
+            }
+            // A late row comes after the in-order one of its key, so the late run comes after the in-order run as a whole.
+            let seq = seq(self.position(), lane);
             let batches: Vec<&RecordBatch> = members().map(|rows| &rows.batch).collect();
             // A late run of a partitioned table may hold one key in two partitions; those rows are told apart at the commit.
             let equal = if dataset.partition == schemas::Partition::FirstColumn { Equal::Keep } else { equal };
@@ -142,3 +170,6 @@ impl Unsorted {
         Ok(runs)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,3 +40,12 @@ pub use view::{Bound, DataFile, Rows, View};
 mod model;
 #[cfg(test)]
 mod test_rows;
+
+/// Reads bytes as a log segment, and as a record's payload; for the fuzzer, which has no other way in.
+#[cfg(fuzzing)]
+pub fn fuzz_wal_segment(bytes: &[u8]) {
+    for found in wal::segment::scan(bytes, 1).records {
+        let _ = wal::payload::decode(&bytes[found.payload], &schemas::all());
+    }
+    let _ = wal::payload::decode(bytes, &schemas::all());
+}

@@ -30,10 +30,20 @@ enum Step {
     /// As before, and the same request again, as a sender does that missed the answer.
     AppendTwice(Vec<(u8, u8)>),
     Flush,
-    Replace { day: u8, ids: Vec<u8>, repeat: bool },
-    Delete { series: u8, from: u8, to: u8 },
+    Replace {
+        day: u8,
+        ids: Vec<u8>,
+        repeat: bool,
+    },
+    Delete {
+        series: u8,
+        from: u8,
+        to: u8,
+    },
     Crash,
-    PowerCut { seed: u64 },
+    PowerCut {
+        seed: u64,
+    },
     Restart,
     Faults(Vec<bool>),
     Zombie,
@@ -239,7 +249,8 @@ impl World {
                 }
             }
             found.values_mut().for_each(|rows| rows.sort());
-            let expected: BTreeMap<_, _> = self.series.clone().into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
+            let expected: BTreeMap<_, _> =
+                self.series.clone().into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
             assert_eq!(found, expected);
         });
     }

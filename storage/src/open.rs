@@ -27,7 +27,10 @@ use crate::{
     folder::{self, Folder},
     store::FolderStore,
     ticket::Ticket,
-    wal::{self, Entry, Log, Segments, recovery},
+    wal::{
+        self, Entry, Log, Segments,
+        recovery::{self, Committed},
+    },
     writer::{self, Message, Shared, Writer},
 };
 
@@ -108,17 +111,14 @@ impl Storage {
             Some(store) => store,
             None => open_tables(&folder, &disk, &env)?,
         };
+        let source: Arc<str> = folder.source().into();
+        let (tables, committed) = load(&store, &config.tenant, &datasets, &source).await?;
         let wal_dir = folder.wal_dir();
-        let mut recovered = recovery::read(&wal_dir, folder.log, &datasets)?;
+        let mut recovered = recovery::read(&wal_dir, folder.log, &datasets, &committed)?;
         recovered.repair.apply(disk.as_ref(), &wal_dir)?;
 
         let (wal_metrics, writer_metrics) = metrics(registry, &env)?;
-        let source: Arc<str> = folder.source().into();
-        let segments = Arc::new(Segments::default());
-        recovered.segments.iter().for_each(|(lsn, path)| segments.add(*lsn, path.clone()));
-        for (lsn, batches) in &recovered.appends {
-            segments.note(batches.iter().map(|batch| batch.dataset.name), *lsn);
-        }
+        let segments = Arc::new(Segments::of(&recovered));
         let shared = Arc::new(Shared {
             env: env.clone(),
             source: Arc::clone(&source),
@@ -129,15 +129,13 @@ impl Storage {
             head_bytes_max: config.head_bytes_max,
             flush_bytes: config.flush_bytes,
             flush_age_ms: config.flush_age_ms,
-            failure: Mutex::default(),
+            failure: Arc::default(),
             metrics: writer_metrics,
         });
 
         let mut next_lsn = recovered.next_lsn;
         let mut started = Started::default();
-        for dataset in datasets {
-            let root = folder::table_root(&config.tenant, dataset);
-            let mut table = Table::load(Arc::clone(&store), root, dataset).await?;
+        for mut table in tables {
             table.fence(&env).await?;
             // A log whose segments are all trimmed starts above what it has had.
             next_lsn = next_lsn.max(table.position(&source).cast_unsigned() + 1);
@@ -155,6 +153,7 @@ impl Storage {
             clock: env.clock.clone(),
             probe: env.probe.clone(),
             metrics: wal_metrics,
+            failure: Arc::clone(&shared.failure),
         };
         let thread = std::thread::Builder::new().name("wal".into()).spawn(move || thread.run(entries))?;
         let bytes_max = u32::try_from(config.head_bytes_max / 100 * QUEUED_PERCENT).unwrap_or(u32::MAX).max(1);
@@ -266,8 +265,11 @@ impl Storage {
     /// # Errors
     /// The state that refuses writes.
     pub fn healthy(&self) -> Result<()> {
-        self.inner.shared.health()?;
-        if self.inner.log.lock().is_none() { Err(closed()) } else { Ok(()) }
+        self.inner.shared.failure.check()?;
+        match &*self.inner.log.lock() {
+            Some(log) if !log.is_closed() => Ok(()),
+            _ => Err(closed()),
+        }
     }
 
     /// Drains, commits and closes. Appends after this are refused.
@@ -312,12 +314,7 @@ struct Started {
 }
 
 impl Started {
-    async fn start(
-        &mut self,
-        table: Table,
-        appends: &mut [(i64, Vec<Batch>)],
-        shared: &Arc<Shared>,
-    ) -> Result<()> {
+    async fn start(&mut self, table: Table, appends: &mut [(i64, Vec<Batch>)], shared: &Arc<Shared>) -> Result<()> {
         let dataset = table.dataset;
         let view = Arc::new(RwLock::new(Arc::new(View::empty(dataset))));
         let mut writer = Writer::new(table, Arc::clone(&view), Arc::clone(shared));
@@ -341,6 +338,23 @@ pub(crate) fn writes_of(
             batches.extract_if(.., |batch| batch.dataset.name == dataset.name).map(|batch| batch.write).collect();
         (!writes.is_empty()).then_some((*lsn, writes))
     })
+}
+
+/// All tables, and what they hold of the log.
+async fn load(
+    store: &Arc<dyn ObjectStore>,
+    tenant: &str,
+    datasets: &[&'static Dataset],
+    source: &str,
+) -> Result<(Vec<Table>, Committed)> {
+    let mut tables = Vec::with_capacity(datasets.len());
+    let mut committed = Committed::default();
+    for dataset in datasets {
+        let table = Table::load(Arc::clone(store), folder::table_root(tenant, dataset), dataset).await?;
+        committed.0.insert(dataset.name, table.position(source));
+        tables.push(table);
+    }
+    Ok((tables, committed))
 }
 
 fn open_tables(folder: &Folder, disk: &Arc<dyn Disk>, env: &Env) -> Result<Arc<dyn ObjectStore>> {
@@ -398,4 +412,3 @@ fn metrics(registry: &Registry, env: &Env) -> Result<(wal::Metrics, writer::Metr
     };
     build().map_err(|error| Error::new(ErrorKind::Internal, "metrics cannot be registered").caused_by(error))
 }
-

@@ -1,21 +1,27 @@
 //! A read-only look at a data folder, whether or not a server runs on it.
 //!
-//! Called by offline queries. The log is read before the tables: rows a server commits in between are then in both, and the
-//! newer table's position drops them here, so that nothing is missed and nothing counted twice. Nothing on disk changes.
+//! Called by offline queries. A server beside it goes on committing and trimming, so the log is read before the tables and once
+//! more after them: what was trimmed meanwhile is in the first reading, what came meanwhile is in the second, and a table's
+//! position drops what is in its files. So every dataset is cut at the end of the second reading: no row is missed, none counted
+//! twice, no sample without its series. Nothing on disk changes.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
+use arrow::array::RecordBatch;
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 use schemas::Dataset;
 
 use crate::{
-    Batch, DataFile, Delete, Lane, Result, View, Write, commit,
+    Batch, DataFile, Delete, Error, ErrorKind, Lane, Result, Rows, View, Write, commit,
     delta::Table,
     folder::{self, Folder},
-    head::Head,
+    head,
     open::writes_of,
-    wal::recovery,
+    wal::recovery::{self, Committed, Recovered},
 };
+
+/// Readings of a log that is being written before its state is believed to be damage.
+const READINGS: u32 = 5;
 
 /// Opens a data folder for reading: the tables and the log's tail. Gives the store of the files and a view per dataset.
 ///
@@ -27,26 +33,59 @@ pub async fn open_read_only(
     datasets: Vec<&'static Dataset>,
 ) -> Result<(Arc<dyn ObjectStore>, Vec<Arc<View>>)> {
     let folder = Folder::look(data_dir)?;
-    let mut appends = recovery::read(&folder.wal_dir(), folder.log, &datasets)?.appends;
     let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(folder.tables_dir())?);
-    let mut views = Vec::new();
-    for dataset in datasets {
-        let table = Table::load(Arc::clone(&store), folder::table_root(tenant, dataset), dataset).await?;
-        let view = view(&table, &folder.source(), &mut appends).await?;
-        views.push(Arc::new(view));
+    for _ in 0..READINGS {
+        let before = read_log(&folder, &datasets).await?;
+        let mut tables = Vec::with_capacity(datasets.len());
+        for dataset in &datasets {
+            tables.push(Table::load(Arc::clone(&store), folder::table_root(tenant, dataset), dataset).await?);
+        }
+        let after = read_log(&folder, &datasets).await?;
+        let Some(mut appends) = join(before, after) else { continue };
+        let mut views = Vec::with_capacity(tables.len());
+        for table in tables {
+            views.push(Arc::new(view(&table, &folder.source(), &mut appends).await?));
+        }
+        return Ok((store, views));
     }
-    Ok((store, views))
+    Err(Error::new(
+        ErrorKind::Unavailable,
+        "the server writes faster than its folder can be read; ask it by --url instead",
+    ))
+}
+
+/// A group that is being written can look torn in the middle for a moment.
+async fn read_log(folder: &Folder, datasets: &[&'static Dataset]) -> Result<Recovered> {
+    let read = || recovery::read(&folder.wal_dir(), folder.log, datasets, &Committed::default());
+    for reading in 1..READINGS {
+        match read() {
+            Err(error) if error.kind == ErrorKind::Corrupt => {
+                tokio::time::sleep(Duration::from_millis(50 * u64::from(reading))).await;
+            }
+            other => return other,
+        }
+    }
+    read()
+}
+
+/// The appends of two readings; `None` if some were made and trimmed in between.
+fn join(before: Recovered, after: Recovered) -> Option<Vec<(i64, Vec<Batch>)>> {
+    let known = before.next_lsn.cast_signed();
+    let gap = after.segments.first().is_some_and(|(first_lsn, _)| first_lsn.cast_signed() > known);
+    let mut appends = before.appends;
+    appends.extend(after.appends.into_iter().filter(|(lsn, _)| *lsn >= known));
+    (!gap).then_some(appends)
 }
 
 async fn view(table: &Table, source: &str, appends: &mut [(i64, Vec<Batch>)]) -> Result<View> {
     let mut files = table.files();
-    let mut head = Head::default();
+    let mut head = Vec::new();
     let committed = table.position(source);
     for (position, writes) in writes_of(table.dataset, appends).filter(|(position, _)| *position > committed) {
         for write in writes {
             match write {
-                Write::Append(rows, lane) => drop(head.push(rows, lane, position, 0)),
-                Write::Delete(delete) => hide(table, &mut files, &mut head, &delete, position).await?,
+                Write::Append(batch, lane) => head.push(rows(batch, lane, head::seq(position, lane), false)),
+                Write::Delete(delete) => hide(table, &mut files, &mut head, &delete).await?,
             }
         }
     }
@@ -54,30 +93,27 @@ async fn view(table: &Table, source: &str, appends: &mut [(i64, Vec<Batch>)]) ->
         dataset: table.dataset,
         version: table.version,
         files: Arc::new(files),
-        head: head.rows(),
+        head,
         positions: Arc::new(table.positions()),
     })
 }
 
 /// Applies a delete that no server has applied yet: what it leaves of the files stands in the head.
-async fn hide(
-    table: &Table,
-    files: &mut Vec<Arc<DataFile>>,
-    head: &mut Head,
-    delete: &Delete,
-    position: i64,
-) -> Result<()> {
-    let mut left = Head::default();
+async fn hide(table: &Table, files: &mut Vec<Arc<DataFile>>, head: &mut Vec<Arc<Rows>>, delete: &Delete) -> Result<()> {
+    let mut left = Vec::new();
     for file in files.extract_if(.., |file| commit::may_hold(table.dataset, file, delete)) {
         let bytes = table.store().get(&file.path).await?.bytes().await?;
-        let rows = commit::read(table.dataset, bytes, file.partition.as_deref())?;
-        // Late, because its rows may have been written again in the log's tail, or before in an older file.
-        let kept = commit::survivors(table.dataset, &rows, delete)?;
-        left.push(kept, Lane::Late, 0, 0);
+        let read = commit::read(table.dataset, bytes, file.partition.as_deref())?;
+        left.push(rows(commit::survivors(table.dataset, &read, delete)?, file.lane, file.seq, true));
     }
-    for rows in head.rows() {
-        left.push(commit::survivors(table.dataset, &rows.batch, delete)?, rows.lane, position, 0);
+    for kept in head.drain(..) {
+        let survivors = commit::survivors(table.dataset, &kept.batch, delete)?;
+        left.push(rows(survivors, kept.lane, kept.seq, kept.sorted));
     }
     *head = left;
     Ok(())
+}
+
+fn rows(batch: RecordBatch, lane: Lane, seq: i64, sorted: bool) -> Arc<Rows> {
+    Arc::new(Rows { batch, sorted, lane, seq })
 }

@@ -132,8 +132,7 @@ fn column<'a>(dataset: &Dataset, rows: &'a RecordBatch, name: &str) -> Result<&'
 
 fn take_rows(rows: &RecordBatch, order: &[u32]) -> Result<RecordBatch> {
     let indices = UInt32Array::from(order.to_vec());
-    let columns =
-        rows.columns().iter().map(|column| take(column, &indices, None)).collect::<Result<Vec<_>, _>>()?;
+    let columns = rows.columns().iter().map(|column| take(column, &indices, None)).collect::<Result<Vec<_>, _>>()?;
     Ok(RecordBatch::try_new(rows.schema(), columns)?)
 }
 
@@ -261,9 +260,7 @@ fn ranks(column: &ArrayRef) -> Result<Vec<u64>> {
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             column.as_primitive::<TimestampMicrosecondType>().values().iter().map(|v| signed(*v)).collect()
         }
-        DataType::Int32 => {
-            column.as_primitive::<Int32Type>().values().iter().map(|v| signed(i64::from(*v))).collect()
-        }
+        DataType::Int32 => column.as_primitive::<Int32Type>().values().iter().map(|v| signed(i64::from(*v))).collect(),
         DataType::Date32 => {
             column.as_primitive::<Date32Type>().values().iter().map(|v| signed(i64::from(*v))).collect()
         }
@@ -282,7 +279,6 @@ fn ranks(column: &ArrayRef) -> Result<Vec<u64>> {
         }
     })
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,9 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, local::LocalFileSystem, path::Path,
 };
 
+use hashbrown::HashSet;
+use parking_lot::Mutex;
+
 use crate::{
     Random,
     disk::{Disk, create_dir_durable},
@@ -28,6 +31,8 @@ pub(crate) struct FolderStore {
     reads: Arc<LocalFileSystem>,
     disk: Arc<dyn Disk>,
     random: Random,
+    /// Folders known to be durable.
+    folders: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl FolderStore {
@@ -36,14 +41,17 @@ impl FolderStore {
         let reads = Arc::new(LocalFileSystem::new_with_prefix(&root)?);
         // LocalFileSystem resolves links, and so must the folder whose parents are synced.
         let root = root.canonicalize().map_err(|error| generic(error.into()))?;
-        Ok(Self { root, reads, disk, random })
+        Ok(Self { root, reads, disk, random, folders: Arc::default() })
     }
 
     fn put_blocking(&self, location: &Path, payload: &PutPayload, overwrite: bool) -> Result<()> {
         let target = self.reads.path_to_filesystem(location)?;
         let folder = target.parent().unwrap_or(&self.root).to_owned();
         let step = |error: std::io::Error| generic(error.into());
-        create_dir_durable(self.disk.as_ref(), &self.root, &folder).map_err(step)?;
+        if !self.folders.lock().contains(&folder) {
+            create_dir_durable(self.disk.as_ref(), &self.root, &folder).map_err(step)?;
+            self.folders.lock().insert(folder.clone());
+        }
         // `#` keeps the name out of listings: object_store's local store skips its own staging names of this form.
         let staged = folder.join(format!("staged-{:032x}#1", self.random.bits()));
         let written = (|| {
@@ -65,6 +73,8 @@ impl FolderStore {
         }
         match written {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                // It may be what an earlier try linked and failed to sync: whoever finds it there relies on it.
+                self.disk.sync_dir(&folder).map_err(step)?;
                 Err(Error::AlreadyExists { path: location.to_string(), source: error.into() })
             }
             Err(error) => Err(step(error)),
@@ -90,7 +100,10 @@ impl ObjectStore for FolderStore {
             PutMode::Overwrite => true,
             PutMode::Create => false,
             PutMode::Update(_) => {
-                return Err(Error::NotImplemented { operation: "conditional update".into(), implementer: STORE.into() });
+                return Err(Error::NotImplemented {
+                    operation: "conditional update".into(),
+                    implementer: STORE.into(),
+                });
             }
         };
         let (store, location) = (self.clone(), location.clone());

@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use arrow::array::{
-    ArrayRef, AsArray, Date32Array, DictionaryArray, Float64Array, Int64Array, MapBuilder, RecordBatch,
-    StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, AsArray, Date32Array, DictionaryArray, Float64Array, Int64Array, MapBuilder, RecordBatch, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 
@@ -55,11 +55,7 @@ pub(crate) fn samples_of(batch: &RecordBatch) -> Vec<Sample> {
 /// Rows of `series`: day, metric, id; one label.
 pub(crate) fn series(rows: &[(i32, &str, i64)]) -> RecordBatch {
     let metric: DictionaryArray<Int32Type> = rows.iter().map(|row| row.1).collect();
-    let names = arrow::array::MapFieldNames {
-        entry: "key_value".into(),
-        key: "key".into(),
-        value: "value".into(),
-    };
+    let names = arrow::array::MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
     let value_field = arrow::datatypes::Field::new("value", arrow::datatypes::DataType::Utf8, false);
     let mut labels = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new())
         .with_values_field(Arc::new(value_field));
@@ -85,7 +81,5 @@ pub(crate) fn series_of(batch: &RecordBatch) -> Vec<(i32, String, i64)> {
     let metric = batch.column(1).as_dictionary::<Int32Type>();
     let names = metric.values().as_string::<i32>();
     let id = batch.column(2).as_primitive::<Int64Type>();
-    (0..batch.num_rows())
-        .map(|i| (day.value(i), names.value(metric.key(i).unwrap()).to_owned(), id.value(i)))
-        .collect()
+    (0..batch.num_rows()).map(|i| (day.value(i), names.value(metric.key(i).unwrap()).to_owned(), id.value(i))).collect()
 }

@@ -34,8 +34,7 @@ pub(crate) struct Ticket {
 impl Ticket {
     pub(crate) fn new(room: Room) -> (Arc<Self>, Ack) {
         let (sender, receiver) = oneshot::channel();
-        let ticket =
-            Self { waiting: AtomicUsize::new(usize::MAX), answer: Mutex::new(Some((sender, room))) };
+        let ticket = Self { waiting: AtomicUsize::new(usize::MAX), answer: Mutex::new(Some((sender, room))) };
         (Arc::new(ticket), Ack(receiver))
     }
 
@@ -76,7 +75,8 @@ impl Ack {
     /// # Errors
     /// `Unavailable` if the log or a writer stopped first: the append may or may not have been kept, so send it again.
     pub async fn done(self) -> Result<()> {
-        let stopped = || Error::new(ErrorKind::Unavailable, "storage stopped before the append was durable; send it again");
+        let stopped =
+            || Error::new(ErrorKind::Unavailable, "storage stopped before the append was durable; send it again");
         self.0.await.unwrap_or_else(|_| Err(stopped()))
     }
 }

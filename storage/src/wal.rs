@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use crate::{
     Batch, Clock, Error, ErrorKind, Latency, Probe, Write,
     disk::{Disk, DiskFile},
+    error::Failure,
     ticket::Ticket,
     writer::{Message, Record},
 };
@@ -48,6 +49,7 @@ pub(crate) struct Log {
     pub clock: Clock,
     pub probe: Probe,
     pub metrics: Metrics,
+    pub failure: Arc<Failure>,
 }
 
 /// What `/metrics` says of the log.
@@ -72,6 +74,10 @@ struct Segment {
 
 /// Bytes encoded before they are written and synced; bounds the memory of a group and the wait of its first entry.
 const GROUP_BYTES: usize = 4 << 20;
+
+/// Segments beyond which a dataset that pins the oldest commits early: a row of a quiet dataset must not keep gigabytes of
+/// others' rows, which the next start would have to read.
+const SEGMENTS_MAX: usize = 8;
 
 struct Current {
     file: Arc<dyn DiskFile>,
@@ -102,6 +108,7 @@ impl Log {
                 Ok(()) => self.forward(&mut group),
                 Err(error) => {
                     tracing::error!(%error, "the log cannot be written; refusing writes until a restart");
+                    self.failure.set(&poisoned(&error.to_string()));
                     for (_, entry) in group.drain(..) {
                         entry.ticket.fail(poisoned(&error.to_string()));
                     }
@@ -160,13 +167,23 @@ impl Log {
         Ok(Current { file, offset: segment::HEADER_BYTES as u64, size })
     }
 
+    /// A writer's inbox has room for every ticket there can be, so this never waits. A writer that stopped fails the ticket
+    /// by dropping it.
+    fn send(&self, writer: &mpsc::Sender<Message>, message: Message) {
+        if writer.blocking_send(message).is_err() {
+            let error =
+                Error::new(ErrorKind::Internal, "a writer has stopped; appends stay in the log for the next start");
+            self.failure.set(&error);
+        }
+    }
+
     fn forward(&self, group: &mut Vec<(i64, Entry)>) {
         for (lsn, entry) in group.drain(..) {
             let Entry { batches, ticket } = entry;
             if batches.is_empty() {
                 ticket.expect(self.writers.len());
                 for writer in self.writers.values() {
-                    send(writer, Message::Barrier(Arc::clone(&ticket)));
+                    self.send(writer, Message::Barrier(Arc::clone(&ticket)));
                 }
                 continue;
             }
@@ -179,20 +196,23 @@ impl Log {
             ticket.expect(writes.len());
             for (dataset, writes) in writes {
                 let Some(writer) = self.writers.get(dataset) else { continue };
-                send(writer, Message::Record(Record { position: lsn, writes, ticket: Arc::clone(&ticket) }));
+                self.send(writer, Message::Record(Record { position: lsn, writes, ticket: Arc::clone(&ticket) }));
             }
         }
     }
 }
 
-/// A writer's inbox has room for every ticket there can be, so this never waits; a stopped writer fails the ticket by dropping it.
-fn send(writer: &mpsc::Sender<Message>, message: Message) {
-    if writer.blocking_send(message).is_err() {
-        tracing::warn!("a writer has stopped; the append stays in the log for the next start");
-    }
-}
-
 impl Segments {
+    /// Those of a log that was read back.
+    pub(crate) fn of(recovered: &recovery::Recovered) -> Self {
+        let segments = Self::default();
+        recovered.segments.iter().for_each(|(lsn, path)| segments.add(*lsn, path.clone()));
+        for (lsn, batches) in &recovered.appends {
+            segments.note(batches.iter().map(|batch| batch.dataset.name), *lsn);
+        }
+        segments
+    }
+
     pub(crate) fn add(&self, first_lsn: u64, path: PathBuf) {
         self.0.lock().entry(first_lsn).or_insert(Segment { path, last: BTreeMap::new() });
     }
@@ -205,6 +225,13 @@ impl Segments {
         }
     }
 
+    /// Does this dataset alone keep a long log from being trimmed?
+    pub(crate) fn pinned_by(&self, dataset: &str, committed: i64) -> bool {
+        let segments = self.0.lock();
+        segments.len() > SEGMENTS_MAX
+            && segments.values().next().and_then(|oldest| oldest.last.get(dataset)).is_some_and(|lsn| *lsn > committed)
+    }
+
     /// Removes the oldest segments as long as every row in them is committed; the newest stays.
     pub(crate) fn trim(&self, disk: &dyn Disk, committed: &BTreeMap<&'static str, i64>) -> std::io::Result<()> {
         let mut segments = self.0.lock();
@@ -215,8 +242,10 @@ impl Segments {
             if oldest.get().last.iter().any(needed) {
                 break;
             }
-            disk.remove(&oldest.get().path)?;
-            oldest.remove();
+            match disk.remove(&oldest.get().path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => drop(oldest.remove()),
+            }
         }
         Ok(())
     }

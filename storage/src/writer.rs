@@ -24,9 +24,9 @@ use tokio::{
 };
 
 use crate::{
-    Delete, Env, Error, ErrorKind, Latency, Replace, Result, Rows, View, Write,
-    commit,
+    Delete, Env, Error, ErrorKind, Latency, Replace, Result, Rows, View, Write, commit,
     delta::Table,
+    error::Failure,
     head::{Head, Unsorted},
     ticket::Ticket,
     wal::Segments,
@@ -65,7 +65,7 @@ pub(crate) struct Shared {
     pub flush_bytes: usize,
     pub flush_age_ms: i64,
     /// Why writes are refused, once they are.
-    pub failure: Mutex<Option<(ErrorKind, String)>>,
+    pub failure: Arc<Failure>,
     pub metrics: Metrics,
 }
 
@@ -159,6 +159,10 @@ impl Writer {
                 done = join(&mut self.sorting), if self.sorting.is_some() => self.sorted(done),
                 _ = tick.tick() => {}
             }
+            if self.health().is_err() {
+                // No commit comes any more that would answer them.
+                self.answer_flushes();
+            }
             self.start_sort();
             if self.wants_commit() {
                 self.start_commit();
@@ -217,7 +221,11 @@ impl Writer {
             view.version = table.version;
             view.files = Arc::new(table.files());
             view.positions = Arc::new(table.positions());
-            self.shared.metrics.files.with_label_values(&[self.dataset.name]).set(view.files.len().try_into().unwrap_or(i64::MAX));
+            self.shared
+                .metrics
+                .files
+                .with_label_values(&[self.dataset.name])
+                .set(view.files.len().try_into().unwrap_or(i64::MAX));
         }
         *self.view.write() = Arc::new(view);
         let bytes = self.shared.head_bytes.load(Ordering::Relaxed);
@@ -268,9 +276,10 @@ impl Writer {
         let shared = &self.shared;
         let age_ms = self.head.oldest_ms().map_or(0, |oldest| shared.env.clock.now_ms() - oldest);
         let used = shared.head_bytes.load(Ordering::Relaxed);
-        let pressed = used > shared.head_bytes_max / 100 * PRESSURE_PERCENT
-            && self.head.bytes() > shared.head_bytes_max / 100;
+        let pressed =
+            used > shared.head_bytes_max / 100 * PRESSURE_PERCENT && self.head.bytes() > shared.head_bytes_max / 100;
         !self.flushes.is_empty()
+            || shared.segments.pinned_by(self.dataset.name, self.position())
             || age_ms >= shared.flush_age_ms
             || self.head.bytes_waiting() >= shared.flush_bytes
             || pressed
@@ -278,8 +287,11 @@ impl Writer {
 
     fn start_commit(&mut self) {
         let Some(mut table) = self.table.take() else { return };
-        let rows = self.head.freeze();
-        let positions = self.positions();
+        let Some((rows, position)) = self.head.freeze(self.shared.flush_bytes.saturating_mul(2)) else {
+            self.table = Some(table);
+            return;
+        };
+        let positions = self.positions(position);
         let shared = Arc::clone(&self.shared);
         self.committing = Some(tokio::spawn(async move {
             let start_us = shared.env.clock.now_us();
@@ -295,8 +307,8 @@ impl Writer {
         }));
     }
 
-    fn positions(&self) -> BTreeMap<Arc<str>, i64> {
-        [(Arc::clone(&self.shared.source), self.applied)].into()
+    fn positions(&self, position: i64) -> BTreeMap<Arc<str>, i64> {
+        [(Arc::clone(&self.shared.source), position)].into()
     }
 
     fn committed(&mut self, done: Result<(Table, Result<()>)>) {
@@ -318,12 +330,17 @@ impl Writer {
     }
 
     fn answer_flushes(&mut self) {
-        let committed = self.table.as_ref().map_or(0, |table| table.position(&self.shared.source));
+        let committed = self.position();
         let failed = self.health().is_err();
         let done = |(wanted, _): &mut (i64, _)| failed || committed >= *wanted;
         for (_, answer) in self.flushes.extract_if(.., done).collect::<Vec<_>>() {
             let _ = answer.send(self.health());
         }
+    }
+
+    /// Committed position of the log; 0 while a commit has the table.
+    fn position(&self) -> i64 {
+        self.table.as_ref().map_or(0, |table| table.position(&self.shared.source))
     }
 
     /// Lets the log forget what every dataset has committed.
@@ -355,7 +372,7 @@ impl Writer {
     async fn delete(&mut self, delete: &Delete, position: i64) -> Result<()> {
         self.drain().await?;
         self.applied = position;
-        let positions = self.positions();
+        let positions = self.positions(position);
         let Some(table) = &mut self.table else { return self.health() };
         let result = commit::delete(table, delete, positions, &self.shared.env).await;
         self.finish(result)
@@ -387,21 +404,11 @@ impl Writer {
 
     fn fail(&self, error: &Error) {
         tracing::error!(dataset = self.dataset.name, error = %error.chain(), "storage takes no more writes");
-        self.shared.failure.lock().get_or_insert_with(|| (error.kind, error.chain()));
+        self.shared.failure.set(error);
     }
 
     fn health(&self) -> Result<()> {
-        self.shared.health()
-    }
-}
-
-impl Shared {
-    /// Why writes are refused, if they are.
-    pub(crate) fn health(&self) -> Result<()> {
-        match &*self.failure.lock() {
-            Some((kind, reason)) => Err(Error::new(*kind, reason.clone())),
-            None => Ok(()),
-        }
+        self.shared.failure.check()
     }
 }
 

@@ -44,8 +44,9 @@ impl Failure {
         Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, text, retry_after_s: None }
     }
 
+    /// 503 rather than 429: by default Prometheus retries the former and drops what was answered with the latter.
     pub(crate) fn overloaded(text: impl Into<String>) -> Self {
-        Self { status: StatusCode::TOO_MANY_REQUESTS, text: text.into(), retry_after_s: Some(1) }
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, text: text.into(), retry_after_s: Some(1) }
     }
 }
 
@@ -53,7 +54,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (status, retry_after_s) = match error.kind {
             ErrorKind::Invalid => (StatusCode::BAD_REQUEST, None),
-            ErrorKind::Overloaded => (StatusCode::TOO_MANY_REQUESTS, Some(1)),
+            ErrorKind::Overloaded => return Self::overloaded(error.to_string()),
             ErrorKind::Unavailable | ErrorKind::Fenced => (StatusCode::SERVICE_UNAVAILABLE, Some(5)),
             ErrorKind::Corrupt | ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
         };

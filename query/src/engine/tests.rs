@@ -31,6 +31,8 @@ async fn nothing_outside_the_tables_can_be_read() {
         "SELECT * FROM read_csv('/etc/passwd')",
         "SELECT * FROM parquet_metadata('/etc/passwd')",
         "SELECT read_file('/etc/passwd')",
+        "SELECT repeat('x', 2000000000)",
+        "SELECT generate_series(1, 10000000000)",
         "SELECT * FROM other.public.samples",
         "SELECT * FROM passwd",
         "SELECT '1', '2', '3' UNION ALL TABLE information_schema.df_settings",
@@ -92,16 +94,30 @@ async fn a_spill_folder_lets_a_sort_exceed_its_memory() {
     assert_eq!(rows(&engine, sql).await.unwrap(), [json!([3_000_000])]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn time_is_limited() {
     let engine = Bench::new().engine_with(Config { timeout_ms: 200, ..Config::default() });
     for sql in [
         "SELECT count(*) FROM generate_series(1, 1000000) a(i) CROSS JOIN generate_series(1, 1000000) b(j) WHERE i * j % 7 = 1",
+        "SELECT count(*) FROM generate_series(1, 10000) a(i) JOIN generate_series(1, 1000000000) b(j) ON i + j < 0",
+        "SELECT count(*) FROM generate_series(1, 1000000) a(i) JOIN generate_series(1, 1000000) b(j) ON i % 2 = j % 2",
         "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+        "SELECT count(*) FROM generate_series(1, 1000000000000)",
     ] {
-        let error = rows(&engine, sql).await.unwrap_err();
-        assert!(matches!(error.kind, ErrorKind::Timeout), "{sql}: {error}");
+        // An engine whose threads are stuck would still be stuck long after this.
+        let result = tokio::time::timeout(std::time::Duration::from_secs(20), rows(&engine, sql)).await;
+        let error = result.unwrap_or_else(|_| panic!("not stopped: {sql}")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Timeout, "{sql}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_join_that_multiplies_rows_is_stopped_for_good() {
+    let engine = Bench::new().engine_with(Config { timeout_ms: 200, concurrent_max: 1, ..Config::default() });
+    let sql = "SELECT count(*) FROM generate_series(1, 1000000) a(i) CROSS JOIN generate_series(1, 1000000) b(j) WHERE i * j % 7 = 1";
+    assert_eq!(rows(&engine, sql).await.unwrap_err().kind, ErrorKind::Timeout);
+    // The place is given back when the work has ended, and a query waits a few seconds for it.
+    assert_eq!(rows(&engine, "SELECT 1").await.unwrap(), [json!([1])]);
 }
 
 #[tokio::test]

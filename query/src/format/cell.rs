@@ -59,6 +59,7 @@ pub(super) fn cell(array: &dyn Array, style: Style) -> Result<Cell<'_>> {
     }))
 }
 
+#[allow(clippy::too_many_lines, reason = "an arm per type")]
 fn value(array: &dyn Array, style: Style) -> Result<Cell<'_>> {
     Ok(match array.data_type() {
         DataType::Int8 => number::<Int8Type>(array),

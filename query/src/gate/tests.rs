@@ -113,7 +113,7 @@ fn a_refusal_says_why() {
 
 #[test]
 fn a_syntax_error_has_a_position() {
-    let error = check("SELECT 1\nFROM WHERE").unwrap_err();
+    let error = check("SELECT 1\nFRM x y z").unwrap_err();
     let position = error.position.unwrap_or_else(|| panic!("no position: {error}"));
     assert_eq!(position.line, 2, "{error}");
     let error = check("SELECT\n\n  'open").unwrap_err();

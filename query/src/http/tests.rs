@@ -39,6 +39,7 @@ async fn a_query_is_sent_as_text_as_json_or_by_url() {
     let expected = json!({"status": "success", "data": {"columns": [{"name": "x", "type": "int64"}], "rows": [[1]]}});
     for (content_type, body) in [
         ("text/plain", "SELECT 1 AS x"),
+        ("application/x-www-form-urlencoded", "query=SELECT+1+AS+x&format=json"),
         ("application/sql", "SELECT 1 AS x"),
         ("application/x-www-form-urlencoded", "SELECT 1 AS x"),
         ("application/json", r#"{"query": "SELECT 1 AS x"}"#),
@@ -75,6 +76,8 @@ async fn errors_have_a_status_a_type_and_a_position() {
     assert_eq!((body["status"].clone(), body["errorType"].clone()), (json!("error"), json!("bad_data")));
     let (_, body) = post("text/plain", "SELECT nothing FROM samples").await;
     assert_eq!(body["position"], json!({"line": 1, "column": 8}), "{body}");
+    let (_, body) = post("text/plain", "SELECT CAST('x' AS int)").await;
+    assert!(body["error"].as_str().unwrap().contains("Cannot cast string 'x'"), "{body}");
     let (status, body) = post("text/plain", "SELECT 1 / (i - i) FROM generate_series(1, 2) AS g(i)").await;
     assert_eq!((status, body["errorType"].clone()), (StatusCode::UNPROCESSABLE_ENTITY, json!("execution")));
     for (content_type, body) in [

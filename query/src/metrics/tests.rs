@@ -123,7 +123,7 @@ async fn a_label_filter_reads_only_files_with_the_series() {
     let read: Vec<String> = bench.store.reads().into_iter().map(|(path, _)| path.to_string()).collect();
     assert!(!read.iter().any(|path| path.contains("day=2026-11-22")), "{read:?}");
     let plan = bench.plan(sql).await;
-    assert!(plan.contains("metric@0 = up") && plan.contains("series_id@1 = 1"), "{plan}");
+    assert!(plan.contains("required_guarantees=[metric in (up), series_id in (1)]"), "{plan}");
 }
 
 #[tokio::test]

@@ -170,8 +170,9 @@ impl Add {
             rows: stats.num_records,
             partition: partition.map(Into::into),
             bounds: bounds.collect(),
-            lane: if tag("lane") == Some("late") { Lane::Late } else { Lane::InOrder },
-            seq: tag("seq").and_then(|seq| seq.parse().ok()).unwrap_or(version * 2),
+            // What another engine wrote may repeat a key.
+            lane: if tag("lane") == Some("in_order") { Lane::InOrder } else { Lane::Late },
+            seq: tag("seq").and_then(|seq| seq.parse().ok()).unwrap_or(version * 2 + 1),
             sorted: tag("sorted") == Some("true"),
         })
     }

@@ -55,7 +55,8 @@ fn checkpoint_schema() -> SchemaRef {
         let entries = Field::new("key_value", DataType::Struct(entries), false);
         Field::new(name, DataType::Map(Arc::new(entries), false), true)
     };
-    let list = |name: &str| Field::new(name, DataType::List(Arc::new(Field::new("element", DataType::Utf8, true))), true);
+    let list =
+        |name: &str| Field::new(name, DataType::List(Arc::new(Field::new("element", DataType::Utf8, true))), true);
     let group = |name: &str, fields: Vec<Field>| Field::new(name, DataType::Struct(fields.into()), true);
     Arc::new(Schema::new(vec![
         group("txn", vec![text("appId"), long("version"), long("lastUpdated")]),

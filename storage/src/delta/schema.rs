@@ -58,6 +58,22 @@ pub(crate) fn schema_string(dataset: &Dataset) -> Result<String> {
     Ok(json!({"type": "struct", "fields": fields}).to_string())
 }
 
+/// Do two schemas have the same columns, whatever is said about them?
+pub(crate) fn same_columns(a: &str, b: &str) -> bool {
+    fn bare(value: Value) -> Value {
+        match value {
+            Value::Object(fields) => {
+                let fields = fields.into_iter().filter(|(key, _)| key != "metadata");
+                Value::Object(fields.map(|(key, value)| (key, bare(value))).collect())
+            }
+            Value::Array(items) => Value::Array(items.into_iter().map(bare).collect()),
+            other => other,
+        }
+    }
+    let read = |text: &str| serde_json::from_str(text).map(bare).ok();
+    read(a).is_some() && read(a) == read(b)
+}
+
 fn field_json(field: &Field, metadata: Value) -> Result<Value> {
     Ok(json!({
         "name": field.name(),

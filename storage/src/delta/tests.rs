@@ -1,11 +1,17 @@
 //! The table's log: what is committed is what is read, whatever the store answers.
 
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
+
 use std::sync::Arc;
 
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
 
 use super::{Change, Table};
-use crate::{ErrorKind, Lane, Rows, commit, model::faults::{Fault, FaultStore}, test_rows::{env, samples}};
+use crate::{
+    ErrorKind, Lane, Rows, commit,
+    model::faults::{Fault, FaultStore},
+    test_rows::{env, samples},
+};
 
 async fn open(store: &Arc<dyn ObjectStore>) -> Table {
     Table::load(Arc::clone(store), Path::from("default/samples"), schemas::samples()).await.unwrap()

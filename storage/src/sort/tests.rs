@@ -1,5 +1,7 @@
 //! Sorting against a plain sort of tuples.
 
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
+
 use proptest::prelude::*;
 
 use super::{Equal, sort, sort_into_partitions};

@@ -120,7 +120,7 @@ fn encode_bits(bits: &BooleanBuffer, out: &mut Vec<u8>) {
             out.push(std::mem::take(&mut byte));
         }
     }
-    if bits.len() % 8 != 0 {
+    if !bits.len().is_multiple_of(8) {
         out.push(byte);
     }
 }
@@ -200,10 +200,10 @@ fn encode_dictionary(array: &DictionaryArray<Int32Type>, out: &mut Vec<u8>) {
 
 pub(crate) fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
+        out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(value.to_le_bytes()[0]);
 }
 
 fn zigzag(value: i64) -> u64 {
@@ -359,10 +359,8 @@ fn decode_struct(
     nulls: Option<NullBuffer>,
     input: &mut Input<'_>,
 ) -> Decoded<StructArray> {
-    let children = fields
-        .iter()
-        .map(|field| decode_array(field.data_type(), rows, input))
-        .collect::<Decoded<Vec<ArrayRef>>>()?;
+    let children =
+        fields.iter().map(|field| decode_array(field.data_type(), rows, input)).collect::<Decoded<Vec<ArrayRef>>>()?;
     let offset = input.offset;
     StructArray::try_new(fields.clone(), children, nulls)
         .map_err(|_| BadPayload { what: "struct does not fit its type", offset })
@@ -416,7 +414,7 @@ fn decode_offsets(rows: usize, input: &mut Input<'_>) -> Decoded<OffsetBuffer<i3
         if total > i32::MAX as u64 {
             return input.bad("lengths overflow");
         }
-        lengths.push(length as usize);
+        lengths.push(usize::try_from(length).unwrap_or(usize::MAX));
     }
     Ok(OffsetBuffer::from_lengths(lengths))
 }

@@ -2,7 +2,11 @@
 //!
 //! Called when storage opens, and read-only by offline queries.
 
-use std::{fs, path::Path, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use schemas::Dataset;
 
@@ -21,34 +25,54 @@ pub(crate) struct Recovered {
     pub next_lsn: u64,
     /// Segments that stay, by first LSN.
     pub segments: Vec<(u64, PathBuf)>,
-    /// Segments without a record, and where the last one's intact prefix ends if something follows it.
+    /// What the disk needs before it is written again.
     pub repair: Repair,
 }
 
-/// What has to be changed on disk before the log is written again.
+/// What has to be done on disk before the log is written again.
 #[derive(Debug, Default)]
 pub(crate) struct Repair {
-    remove: Vec<PathBuf>,
-    cut: Option<(PathBuf, u64)>,
+    /// A segment that was being made.
+    remove: Option<PathBuf>,
+    /// The last segment, and where its intact prefix ends.
+    last: Option<(PathBuf, u64)>,
 }
 
-/// Reads the log in `dir`, which belongs to `log`. Changes nothing.
-pub(crate) fn read(dir: &Path, log: u128, datasets: &[&'static Dataset]) -> Result<Recovered> {
-    let mut recovered =
-        Recovered { appends: Vec::new(), next_lsn: 1, segments: Vec::new(), repair: Repair::default() };
+/// What the tables hold already.
+#[derive(Debug, Default)]
+pub(crate) struct Committed(pub BTreeMap<&'static str, i64>);
+
+impl Committed {
+    fn has(&self, dataset: &str, lsn: i64) -> bool {
+        self.0.get(dataset).is_some_and(|position| lsn <= *position)
+    }
+
+    fn max(&self) -> i64 {
+        self.0.values().copied().max().unwrap_or(0)
+    }
+}
+
+/// Reads the log in `dir`, which belongs to `log`, leaving out what is committed. Changes nothing.
+pub(crate) fn read(dir: &Path, log: u128, datasets: &[&'static Dataset], committed: &Committed) -> Result<Recovered> {
+    let mut recovered = Recovered { appends: Vec::new(), next_lsn: 1, segments: Vec::new(), repair: Repair::default() };
     let paths = segment_paths(dir)?;
     let last = paths.len().saturating_sub(1);
     for (i, (named_lsn, path)) in paths.into_iter().enumerate() {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            // Trimmed by a running server since the folder was listed; its records are committed.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            // Trimmed by a running server since the folder was listed, and with it all before it: their rows are committed.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                recovered.appends.clear();
+                recovered.segments.clear();
+                continue;
+            }
             Err(error) => return Err(error.into()),
         };
         let Some((owner, first_lsn)) = segment::read_header(&bytes) else {
-            if i == last {
-                // The machine stopped while the segment was being made: nothing in it was acknowledged.
-                recovered.repair.remove.push(path);
+            let made = bytes.iter().skip(segment::HEADER_BYTES).any(|byte| *byte != 0);
+            if i == last && !made {
+                // The machine stopped while the segment was being made: the header is durable before any record.
+                recovered.repair.remove = Some(path);
                 continue;
             }
             return Err(corrupt(&path, 0, "segment header is broken"));
@@ -56,11 +80,14 @@ pub(crate) fn read(dir: &Path, log: u128, datasets: &[&'static Dataset]) -> Resu
         if owner != log || first_lsn != named_lsn {
             return Err(corrupt(&path, 0, "segment belongs to another log"));
         }
-        if first_lsn != recovered.next_lsn && !recovered.segments.is_empty() {
+        // A gap is harmless if all that it could have held is committed, as when damaged segments were moved away.
+        let missed = first_lsn != recovered.next_lsn && first_lsn.cast_signed() - 1 > committed.max();
+        if missed && !recovered.segments.is_empty() {
             return Err(corrupt(&path, 0, &format!("records are missing before it, from lsn={}", recovered.next_lsn)));
         }
         recovered.next_lsn = first_lsn;
-        read_segment(&mut recovered, &path, &bytes, i == last, datasets)?;
+        let end = read_segment(&mut recovered, &path, &bytes, (datasets, committed))?;
+        recovered.repair.last = Some((path.clone(), end as u64));
         recovered.segments.push((first_lsn, path));
     }
     Ok(recovered)
@@ -70,25 +97,27 @@ fn read_segment(
     recovered: &mut Recovered,
     path: &Path,
     bytes: &[u8],
-    last: bool,
-    datasets: &[&'static Dataset],
-) -> Result<()> {
+    (datasets, committed): (&[&'static Dataset], &Committed),
+) -> Result<usize> {
     let scan = segment::scan(bytes, recovered.next_lsn);
     if scan.tail == Tail::Corrupt {
         let what = format!("an acknowledged record is broken and intact ones follow, lsn={}", next(&scan, recovered));
         return Err(corrupt(path, scan.end, &what));
     }
-    if scan.tail == Tail::Torn && last {
-        tracing::warn!(path = %path.display(), offset = scan.end, "cutting a torn record, which was never acknowledged");
-        recovered.repair.cut = Some((path.to_owned(), scan.end as u64));
+    if scan.tail == Tail::Torn {
+        tracing::warn!(path = %path.display(), offset = scan.end, "a torn record is left out; it was never acknowledged");
     }
     recovered.next_lsn = next(&scan, recovered);
     for found in scan.records {
-        let batches = payload::decode(&bytes[found.payload.clone()], datasets)
+        let lsn = found.lsn.cast_signed();
+        let mut batches = payload::decode(&bytes[found.payload.clone()], datasets)
             .map_err(|error| corrupt(path, found.payload.start + error.offset, error.what).caused_by(error))?;
-        recovered.appends.push((found.lsn.cast_signed(), batches));
+        batches.retain(|batch| !committed.has(batch.dataset.name, lsn));
+        if !batches.is_empty() {
+            recovered.appends.push((lsn, batches));
+        }
     }
-    Ok(())
+    Ok(scan.end)
 }
 
 fn next(scan: &segment::Scan, recovered: &Recovered) -> u64 {
@@ -96,13 +125,17 @@ fn next(scan: &segment::Scan, recovered: &Recovered) -> u64 {
 }
 
 impl Repair {
-    /// Brings the disk to what was read.
+    /// Makes durable what was read. The last segment's end may only be in the page cache: its process may have died, or its
+    /// sync have failed, between write and sync. It is written again, because a page that once failed to sync counts as clean.
     pub(crate) fn apply(&self, disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
-        for path in &self.remove {
+        if let Some(path) = &self.remove {
             disk.remove(path)?;
         }
-        if let Some((path, end)) = &self.cut {
+        if let Some((path, end)) = &self.last {
+            let mut bytes = fs::read(path)?;
+            bytes.truncate(usize::try_from(*end).unwrap_or(usize::MAX));
             let file = disk.open(path)?;
+            file.write_at(&bytes, 0)?;
             file.set_len(*end)?;
             file.sync()?;
         }
@@ -126,8 +159,8 @@ fn corrupt(path: &Path, offset: usize, what: &str) -> Error {
     Error::new(
         ErrorKind::Corrupt,
         format!(
-            "the write-ahead log is damaged: {what}; keep a copy of the folder, then restore it or move the segment away \
-             to go on without its rows, file={} offset={offset}",
+            "the write-ahead log is damaged: {what}; keep a copy of the folder, then restore it, or move this segment and \
+             all later ones away to go on without their rows, file={} offset={offset}",
             path.display()
         ),
     )

@@ -1,9 +1,12 @@
 //! Segments under damage: what is intact is read, what was acknowledged is never given up silently.
 
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
+
 use std::{fs, path::PathBuf};
 
 use super::{
-    payload, recovery,
+    payload,
+    recovery::{self, Committed},
     segment::{self, HEADER_BYTES, RECORD_HEADER_BYTES, Tail},
     segment_name,
 };
@@ -42,7 +45,7 @@ fn damaged(damage: impl FnOnce(&mut Vec<u8>, &[usize])) -> (tempfile::TempDir, P
 
 fn check_corrupt(offset: usize, damage: impl FnOnce(&mut Vec<u8>, &[usize])) {
     let (dir, path) = damaged(damage);
-    let error = recovery::read(dir.path(), LOG, &schemas::all()).unwrap_err();
+    let error = recovery::read(dir.path(), LOG, &schemas::all(), &Committed::default()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Corrupt, "{}", error.chain());
     let place = format!("file={} offset={offset}", path.display());
     assert!(error.chain().contains(&place), "{} should name {place}", error.chain());
@@ -91,7 +94,7 @@ fn a_zeroed_record_before_acknowledged_ones_is_reported() {
 #[test]
 fn a_segment_that_lost_its_last_record_is_reported_at_the_next() {
     let (dir, _) = damaged(|bytes, starts| bytes.truncate(starts[2] + 9));
-    let error = recovery::read(dir.path(), LOG, &schemas::all()).unwrap_err();
+    let error = recovery::read(dir.path(), LOG, &schemas::all(), &Committed::default()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Corrupt);
     assert!(error.chain().contains("missing before it, from lsn=6"), "{}", error.chain());
 }
@@ -102,7 +105,7 @@ fn an_intact_checksum_over_unknown_content_is_reported_with_its_offset() {
     assert!(segment::write_record(&mut bytes, 1, 0, |out| out.extend_from_slice(&[1, 4, b'n', b'o', b'n', b'e', 0])));
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(segment_name(1)), bytes).unwrap();
-    let error = recovery::read(dir.path(), LOG, &schemas::all()).unwrap_err();
+    let error = recovery::read(dir.path(), LOG, &schemas::all(), &Committed::default()).unwrap_err();
     assert!(error.chain().contains("rows of a dataset this version does not know"), "{}", error.chain());
     assert!(error.chain().contains(&format!("offset={}", HEADER_BYTES + RECORD_HEADER_BYTES + 6)), "{}", error.chain());
 }
@@ -111,7 +114,10 @@ fn an_intact_checksum_over_unknown_content_is_reported_with_its_offset() {
 fn another_logs_segment_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(segment_name(1)), segment(1, 1).0).unwrap();
-    assert_eq!(recovery::read(dir.path(), LOG + 1, &schemas::all()).unwrap_err().kind, ErrorKind::Corrupt);
+    assert_eq!(
+        recovery::read(dir.path(), LOG + 1, &schemas::all(), &Committed::default()).unwrap_err().kind,
+        ErrorKind::Corrupt
+    );
 }
 
 #[test]
@@ -124,7 +130,7 @@ fn the_last_record_torn_at_any_byte_is_cut_and_the_rest_kept() {
         let mut bytes = whole[..len].to_vec();
         bytes.resize(whole.len() + 512, 0);
         fs::write(&path, bytes).unwrap();
-        let found = recovery::read(dir.path(), LOG, &schemas::all()).unwrap();
+        let found = recovery::read(dir.path(), LOG, &schemas::all(), &Committed::default()).unwrap();
         let padding_only = whole[len..].iter().all(|byte| *byte == 0);
         let expected = if padding_only { 3 } else { 2 };
         assert_eq!(found.appends.len(), expected, "cut at {len}");

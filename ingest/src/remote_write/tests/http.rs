@@ -333,7 +333,10 @@ async fn requests_beyond_the_memory_for_them_are_told_to_come_later() {
     let server = Server::start().await;
     let held = server.remote_write.0.permits(server.config.inflight_bytes_max).unwrap();
     let answer = server.v1(up(&[(0, 1.0)])).await;
-    assert_eq!((answer.status, &answer.headers["retry-after"]), (StatusCode::TOO_MANY_REQUESTS, &"1".parse().unwrap()));
+    assert_eq!(
+        (answer.status, &answer.headers["retry-after"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap())
+    );
     drop(held);
     assert_eq!(server.v1(up(&[(0, 1.0)])).await.status, StatusCode::NO_CONTENT);
 }

@@ -1,5 +1,7 @@
 //! The form of rows in the log: what goes in comes out, and nothing else gets in.
 
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
+
 use proptest::prelude::*;
 use schemas::Dataset;
 

@@ -1,0 +1,148 @@
+//! Threads of their own for queries, and the rule that makes them yield.
+//!
+//! Called by the engine. Planning is one long step, and some operators of DataFusion can work for minutes between two
+//! points at which they can be stopped (a join whose rows never match). On threads of their own they hold up other queries at
+//! worst, never the acknowledgement of a write; and the client has its answer, or its timeout, in time.
+//!
+//! Invariants: batches wait in a queue of [`BATCHES_MAX`], so a slow reader slows its query down; a query's place among the
+//! running ones is given back when its work has really ended, not when it was told to.
+
+use std::{num::NonZeroUsize, panic::AssertUnwindSafe, sync::Arc, thread::available_parallelism};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use datafusion::{
+    common::{
+        Result as DataFusionResult,
+        config::ConfigOptions,
+        tree_node::{Transformed, TransformedResult, TreeNode},
+    },
+    execution::{SendableRecordBatchStream, SessionState, context::SQLOptions},
+    physical_optimizer::PhysicalOptimizerRule,
+    physical_plan::{ExecutionPlan, coop::CooperativeExec, execute_stream},
+    sql::parser::Statement,
+};
+use futures::{FutureExt, StreamExt};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{Error, ErrorKind, Result};
+
+/// Batches that wait for the reader: one being written to the network, one ready.
+const BATCHES_MAX: usize = 2;
+
+/// The threads that work on queries.
+pub(super) struct Threads(Option<Runtime>);
+
+/// A query at work. Dropping it stops the work at the next point where it can stop.
+pub(super) struct Work {
+    pub schema: oneshot::Receiver<Result<SchemaRef>>,
+    pub batches: mpsc::Receiver<Result<RecordBatch>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Threads {
+    pub(super) fn new() -> Result<Self> {
+        let threads = available_parallelism().map_or(1, NonZeroUsize::get);
+        let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name("query").enable_all().build();
+        let failed = |error| Error::new(ErrorKind::Internal, format!("threads for queries cannot be started: {error}"));
+        Ok(Self(Some(runtime.map_err(failed)?)))
+    }
+
+    /// Starts to plan and then to run a statement, which holds `permit` until it has ended.
+    pub(super) fn start(
+        &self,
+        state: SessionState,
+        statement: Statement,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Work> {
+        let runtime = self.0.as_ref().ok_or_else(|| Error::new(ErrorKind::Unavailable, "the engine is stopping"))?;
+        let (planned, schema) = oneshot::channel();
+        let (sender, batches) = mpsc::channel(BATCHES_MAX);
+        let task = runtime.spawn(async move {
+            let work = run(state, statement, planned, &sender);
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                // A reader that is gone needs no answer.
+                let _ = sender.send(Err(defect())).await;
+            }
+            drop(permit);
+        });
+        Ok(Work { schema, batches, _task: AbortOnDropHandle::new(task) })
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // A runtime must not wait for its threads inside another one.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What a query that panicked answers.
+pub(super) fn defect() -> Error {
+    Error::new(ErrorKind::Internal, "query met a defect of the engine; the log has the place")
+}
+
+async fn run(
+    state: SessionState,
+    statement: Statement,
+    planned: oneshot::Sender<Result<SchemaRef>>,
+    batches: &mpsc::Sender<Result<RecordBatch>>,
+) {
+    // Whoever does not receive is gone, and the work ends.
+    let mut stream = match plan(&state, statement).await {
+        Ok(stream) => stream,
+        Err(error) => return drop(planned.send(Err(error))),
+    };
+    if planned.send(Ok(stream.schema())).is_err() {
+        return;
+    }
+    while let Some(batch) = stream.next().await {
+        let failed = batch.is_err();
+        if batches.send(batch.map_err(Error::from)).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+async fn plan(state: &SessionState, statement: Statement) -> Result<SendableRecordBatchStream> {
+    let plan = state.statement_to_plan(statement).await?;
+    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    read_only.verify_plan(&plan)?;
+    let plan = state.create_physical_plan(&plan).await?;
+    Ok(execute_stream(plan, state.task_ctx())?)
+}
+
+/// Makes operators yield that can turn one batch into any number of batches. Leaves yield by themselves, but what is above a
+/// join of two small tables may take its rows for hours without asking a leaf for more.
+#[derive(Debug)]
+pub(super) struct YieldInJoins;
+
+impl PhysicalOptimizerRule for YieldInJoins {
+    fn name(&self) -> &'static str {
+        "YieldInJoins"
+    }
+
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let wrap = |plan: Arc<dyn ExecutionPlan>| {
+            let name = plan.name();
+            if name.ends_with("JoinExec") || matches!(name, "UnnestExec" | "RecursiveQueryExec") {
+                return Ok(Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>));
+            }
+            Ok(Transformed::no(plan))
+        };
+        plan.transform_up(wrap).data()
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
