@@ -100,7 +100,7 @@ flush() {
 count() {
     case $1 in
     streamgauge)
-        curl --fail --silent --show-error "$URL/api/v1/sql?format=csv" --data 'SELECT count(*) FROM samples' | tail -n 1 ;;
+        curl --fail --silent --show-error "$URL/api/v1/sql?format=csv" --data 'SELECT count(*) FROM samples' | tail -n 1 | tr -d '\r' ;;
     *) promql_count ;;
     esac
 }

@@ -183,8 +183,16 @@ impl Engine {
             Ok((schema, work, deadline)) => {
                 let Config { rows_max, timeout_ms, .. } = self.0.config;
                 let of_answer = Arc::clone(&schema);
-                let stream =
-                    Bounded { work: Some(work), schema: of_answer, deadline, rows: 0, rows_max, timeout_ms, count };
+                let stream = Bounded {
+                    work: Some(work),
+                    schema: of_answer,
+                    deadline,
+                    rows: 0,
+                    rows_max,
+                    timeout_ms,
+                    count,
+                    _engine: self.clone(),
+                };
                 Ok(Answer { schema, stream: Box::pin(stream) })
             }
             Err(error) => {
@@ -288,6 +296,8 @@ struct Bounded {
     rows_max: usize,
     timeout_ms: u64,
     count: Count,
+    /// The threads live as long as someone reads.
+    _engine: Engine,
 }
 
 impl Bounded {
@@ -321,7 +331,8 @@ impl Stream for Bounded {
         let Some(work) = &mut this.work else { return Poll::Ready(None) };
         let polled = match this.deadline.poll_unpin(cx) {
             Poll::Ready(()) => Poll::Ready(Some(Err(timed_out(this.timeout_ms)))),
-            Poll::Pending => work.batches.poll_recv(cx),
+            // Closed without an end: the work was cut off, and what came is not the answer.
+            Poll::Pending => work.batches.poll_recv(cx).map(|item| item.unwrap_or_else(|| Err(defect())).transpose()),
         };
         let item = match polled {
             Poll::Pending => return Poll::Pending,

@@ -33,14 +33,19 @@ use crate::{Error, ErrorKind, Result};
 /// Batches that wait for the reader: one being written to the network, one ready.
 const BATCHES_MAX: usize = 2;
 
+/// A batch, the end of the answer, or why there is none.
+type Item = Result<Option<RecordBatch>>;
+
 /// The threads that work on queries.
 pub(super) struct Threads(Option<Runtime>);
 
 /// A query at work. Dropping it stops the work at the next point where it can stop.
 pub(super) struct Work {
     pub schema: oneshot::Receiver<Result<SchemaRef>>,
-    pub batches: mpsc::Receiver<Result<RecordBatch>>,
-    _task: AbortOnDropHandle<()>,
+    /// Ends with `None`: a queue that closes without it belongs to work that was cut off.
+    pub batches: mpsc::Receiver<Item>,
+    #[allow(dead_code, reason = "kept to be dropped, which stops the work")]
+    pub task: AbortOnDropHandle<()>,
 }
 
 impl Threads {
@@ -69,7 +74,7 @@ impl Threads {
             }
             drop(permit);
         });
-        Ok(Work { schema, batches, _task: AbortOnDropHandle::new(task) })
+        Ok(Work { schema, batches, task: AbortOnDropHandle::new(task) })
     }
 }
 
@@ -91,7 +96,7 @@ async fn run(
     state: SessionState,
     statement: Statement,
     planned: oneshot::Sender<Result<SchemaRef>>,
-    batches: &mpsc::Sender<Result<RecordBatch>>,
+    batches: &mpsc::Sender<Item>,
 ) {
     // Whoever does not receive is gone, and the work ends.
     let mut stream = match plan(&state, statement).await {
@@ -101,9 +106,10 @@ async fn run(
     if planned.send(Ok(stream.schema())).is_err() {
         return;
     }
-    while let Some(batch) = stream.next().await {
-        let failed = batch.is_err();
-        if batches.send(batch.map_err(Error::from)).await.is_err() || failed {
+    loop {
+        let item = stream.next().await.transpose().map_err(Error::from);
+        let ends = !matches!(item, Ok(Some(_)));
+        if batches.send(item).await.is_err() || ends {
             return;
         }
     }

@@ -168,6 +168,29 @@ async fn a_query_that_finds_the_queue_full_is_told_to_come_later() {
 }
 
 #[tokio::test]
+async fn work_that_is_cut_off_is_not_taken_for_a_short_answer() {
+    let engine = Bench::new().engine();
+    let (schema, work, deadline) = engine.begin("SELECT * FROM generate_series(1, 100000000000)").await.unwrap();
+    work.task.abort();
+    let count = engine.0.meter.begin();
+    let mut stream = super::Bounded {
+        work: Some(work),
+        schema,
+        deadline,
+        rows: 0,
+        rows_max: usize::MAX,
+        timeout_ms: 60_000,
+        count,
+        _engine: engine,
+    };
+    let mut last = None;
+    while let Some(item) = stream.next().await {
+        last = Some(item);
+    }
+    assert!(matches!(last, Some(Err(_))));
+}
+
+#[tokio::test]
 async fn a_view_is_fixed_for_a_query() {
     let bench = Bench::new();
     let first: Vec<Sample> = (0..50_000).map(|i| ("a", 1, DAY_MS + i, 1.0)).collect();

@@ -66,12 +66,13 @@ async fn head_rows_are_found_by_what_pins_the_leading_columns() {
 #[tokio::test]
 async fn the_latest_of_late_rows_wins() {
     let bench = Bench::new();
-    let samples_of = |value| samples(&[("a", 1, DAY_MS, value), ("a", 1, DAY_MS + value as i64, value)]);
-    bench.file(schemas::samples(), &samples_of(1.0), Lane::InOrder).await;
-    bench.file(schemas::samples(), &samples_of(2.0), Lane::Late).await;
+    let samples_of =
+        |value: i32| samples(&[("a", 1, DAY_MS, value.into()), ("a", 1, DAY_MS + i64::from(value), value.into())]);
+    bench.file(schemas::samples(), &samples_of(1), Lane::InOrder).await;
+    bench.file(schemas::samples(), &samples_of(2), Lane::Late).await;
     let all = "SELECT value FROM samples ORDER BY ts";
     assert_eq!(bench.rows(all).await, [json!([2.0]), json!([1.0]), json!([2.0])], "file over file");
-    bench.head(schemas::samples(), samples_of(3.0), Lane::Late, true);
+    bench.head(schemas::samples(), samples_of(3), Lane::Late, true);
     assert_eq!(bench.rows(all).await, [json!([3.0]), json!([1.0]), json!([2.0]), json!([3.0])], "head over file");
     bench.head(schemas::samples(), samples(&[("a", 1, DAY_MS, 4.0), ("a", 1, DAY_MS, 5.0)]), Lane::Late, false);
     let rows = bench.rows(all).await;
