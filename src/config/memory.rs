@@ -43,7 +43,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Splits what the setting gives; `limit` is what [`limit`] says.
+    /// Splits what the setting gives; `limit` is what the machine or cgroup allows, in bytes.
     #[must_use]
     pub fn split(memory: Memory, limit: u64) -> Self {
         let total = match memory {
