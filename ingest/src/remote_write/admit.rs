@@ -218,9 +218,8 @@ impl Admission {
     pub fn locate(&mut self, request: Request<'_>, window: &Window, located: &mut Located) {
         self.sweep(window);
         let Decoded { series, samples, histograms, exemplars, .. } = request.decoded;
+        self.index.find_all(series.iter().map(|series| series.hash), &mut located.slots);
         let index = &self.index;
-        located.slots.clear();
-        located.slots.extend(series.iter().map(|series| index.find_raw(series.hash)));
         located.unread.clear();
         for (at, (series, slot)) in series.iter().zip(&located.slots).enumerate() {
             let Some(slot) = index.slots.get(*slot as usize) else {

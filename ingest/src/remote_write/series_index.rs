@@ -2,7 +2,7 @@
 //! remember of each.
 //!
 //! Owned by [`Admission`](super::Admission). A slot is one cache line of what a sample needs; the tables hold hashes and
-//! slot numbers, never labels, which come again with every request. About 160 bytes a series with both tables.
+//! slot numbers, never labels, which come again with every request. About 170 bytes a series with both tables.
 //!
 //! Invariants: every series with a row in `series` of day `known_from` or later has a slot, so for those days a series
 //! without slot is new for certain; two series with one identity never share a slot.
@@ -24,6 +24,10 @@ pub(crate) const NONE: u32 = u32::MAX;
 /// Raw forms remembered per series on average, beyond which the forms are forgotten and learned again. One from each of
 /// two messages is usual; a sender that permutes labels must not cost memory.
 const RAW_FORMS: usize = 4;
+/// One series in so many may stand elsewhere than expected before the order of its request is learned.
+const STRAYS: usize = 8;
+/// Places in the order per series on average, beyond which it is forgotten and learned again.
+const ORDERS: usize = 2;
 
 /// What was written last of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +47,12 @@ pub(crate) struct Slot {
     pub(crate) last_ms: i64,
     pub(crate) last_bits: u64,
     pub(crate) series_id: i64,
+    /// Low word of the raw form it was last found by.
+    form: u64,
     pub(crate) metric: u32,
     day_top: i32,
+    /// Where it stands in [`SeriesIndex::order`].
+    order: u32,
     pub(crate) last: Last,
 }
 
@@ -126,6 +134,7 @@ impl SeriesIndex {
             metrics_by_name: HashTable::new(),
             series_max: series_max.min(NONE as usize),
             known_from,
+            order: Vec::new(),
         }
     }
 
@@ -139,6 +148,48 @@ impl SeriesIndex {
     pub(crate) fn find_raw(&self, hash: u128) -> u32 {
         let hash = words(hash);
         self.raw.find(hash[0], |entry| entry.hash == hash).map_or(NONE, |entry| entry.slot)
+    }
+
+    /// Slots of the series with these raw forms, each or [`NONE`], in place of what was in `found`.
+    ///
+    /// A series that stands where it is expected is known by 64 bits of its form; any other by all 128, from the table, at the
+    /// price of two more cache misses.
+    pub(crate) fn find_all(&mut self, forms: impl Iterator<Item = u128>, found: &mut Vec<u32>) {
+        found.clear();
+        let (mut expected, mut strays) = (usize::MAX, 0);
+        found.extend(forms.map(|form| {
+            let next = self.order.get(expected).copied().unwrap_or(NONE);
+            let low = words(form)[0];
+            if self.slots.get(next as usize).is_some_and(|slot| slot.form == low) {
+                expected += 1;
+                return next;
+            }
+            strays += 1;
+            let at = self.find_raw(form);
+            if let Some(slot) = self.slots.get_mut(at as usize) {
+                slot.form = low;
+                expected = slot.order as usize + 1;
+            }
+            at
+        }));
+        if strays > found.len() / STRAYS {
+            self.learn_order(found);
+        }
+    }
+
+    /// Remembers the order of a request that came in an unknown one. Places handed out before the order was forgotten may lie: they
+    /// only make a guess go wrong.
+    #[cold]
+    fn learn_order(&mut self, found: &[u32]) {
+        if self.order.len() > ORDERS * (self.len() + 1024) {
+            self.order.clear();
+        }
+        for at in found {
+            if let Some(slot) = self.slots.get_mut(*at as usize) {
+                slot.order = u32::try_from(self.order.len()).unwrap_or(NONE);
+                self.order.push(*at);
+            }
+        }
     }
 
     /// Slot of a series by its columns, or [`NONE`].
@@ -179,8 +230,10 @@ impl SeriesIndex {
             last_ms: i64::from(self.known_from) * DAY_MS - 1,
             last_bits: 0,
             series_id: identity.series_id,
+            form: 0,
             metric,
             day_top: i32::MIN,
+            order: NONE,
             last: Last::Unknown,
         };
         let at = self.store(slot, identity.canonical);
@@ -265,6 +318,10 @@ impl SeriesIndex {
             }
             keep
         });
+        for slot in &self.free {
+            // The order still names it.
+            self.slots[*slot as usize].form = 0;
+        }
         self.metrics_by_name.retain(|metric| {
             let keep = metrics[*metric as usize].series > 0;
             if !keep {

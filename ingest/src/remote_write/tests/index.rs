@@ -106,6 +106,39 @@ fn a_series_has_one_slot_whatever_its_raw_form() {
 }
 
 #[test]
+fn series_are_found_in_any_order_and_in_the_usual_one() {
+    let mut index = SeriesIndex::new(1000, 0);
+    let form = |n: u32| u128::from(n) << 64 | u128::from(n * 7 + 1);
+    let mut slots = Vec::new();
+    for n in 0..100 {
+        let slot = index.enter("up", id(i64::from(n), n.into())).unwrap();
+        index.learn(form(n), slot);
+        slots.push(slot);
+    }
+    let mut found = Vec::new();
+    let orders: [Vec<u32>; 5] = [
+        (0..100).collect(),
+        (0..100).rev().collect(),
+        (0..100).rev().collect(),
+        (50..100).chain(0..50).collect(),
+        [3, 3, 4, 999, 5, 1000, 6].into(),
+    ];
+    for order in orders {
+        index.find_all(order.iter().map(|n| form(*n)), &mut found);
+        let expected: Vec<u32> = order.iter().map(|n| slots.get(*n as usize).copied().unwrap_or(NONE)).collect();
+        assert_eq!(found, expected);
+    }
+    // A stranger in an expected place is not taken for who is expected there.
+    index.find_all([form(0), u128::from(u32::MAX)].into_iter(), &mut found);
+    assert_eq!(found, [slots[0], NONE]);
+    // Two orders that come in turn do not fill the memory.
+    for round in 0..1000 {
+        let by = round * 37 % 100;
+        index.find_all((0..100).map(|n| form((n * by + by) % 100)), &mut found);
+    }
+}
+
+#[test]
 fn a_collision_within_a_metric_is_refused_and_across_metrics_is_none() {
     let mut index = SeriesIndex::new(100, 0);
     let slot = index.enter("up", id(7, 70)).unwrap();
@@ -142,11 +175,18 @@ fn forgotten_series_leave_nothing_behind() {
     index.slots[fresh as usize].add_day(12);
     index.learn(1, old);
     index.learn(2, fresh);
+    let mut found = Vec::new();
+    index.find_all([1, 2].into_iter(), &mut found);
+    assert_eq!(found, [old, fresh]);
     let mut gone = Vec::new();
     index.forget_before(11, |slot| gone.push(slot));
     assert_eq!(gone, [old]);
     assert_eq!((index.find_raw(1), index.find_raw(2), index.len()), (NONE, fresh, 1));
     assert_eq!((index.find_metric("old"), index.known_from), (None, 11));
+    index.find_all([2, 1, 2].into_iter(), &mut found);
+    assert_eq!(found, [fresh, NONE, fresh]);
+    index.find_all([1, 2].into_iter(), &mut found);
+    assert_eq!(found, [NONE, fresh], "the order does not lead to who is gone");
     // Its slot is used again, and nothing of days before the eleventh counts as new.
     let again = index.enter("again", id(3, 3)).unwrap();
     assert_eq!(again, old);
