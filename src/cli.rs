@@ -16,7 +16,7 @@ use crate::{
     app,
     auth::{self, Scope},
     config::{self, Config, Overrides},
-    sql, telemetry,
+    sql, telemetry, upkeep,
 };
 
 /// Metrics, costs and audit events in Delta Lake tables, asked with SQL.
@@ -66,6 +66,15 @@ Examples:
 
 With --data-dir the folder is only read, whether or not a server runs on it.";
 
+const UPKEEP_EXAMPLES: &str = "\
+Examples:
+  streamgauge upkeep --once                                   ask the server of this machine
+  streamgauge upkeep --once --url https://gauge:4090 --token-env SG_ADMIN
+  streamgauge upkeep --once --data-dir /var/lib/streamgauge   without a server
+
+Merges files into sorted runs, drops partitions past their retention, deletes files that nothing reads. A running server does
+so by itself; by hand, what could wait for the end of a window or a day is done now.";
+
 const TOKEN_EXAMPLES: &str = "\
 Examples:
   streamgauge token --name prometheus --scope write
@@ -86,6 +95,9 @@ enum Command {
     /// Ask a question in SQL: a running server, or a data folder.
     #[command(after_help = SQL_EXAMPLES)]
     Sql(sql::Sql),
+    /// Merge and clean up the tables now.
+    #[command(after_help = UPKEEP_EXAMPLES)]
+    Upkeep(upkeep::Upkeep),
     /// Make an access token.
     #[command(after_help = TOKEN_EXAMPLES)]
     Token(Token),
@@ -143,6 +155,7 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Check(check) => check.run(),
             Command::Sql(sql) => sql.run(),
+            Command::Upkeep(upkeep) => upkeep.run(),
             Command::Token(token) => token.run(),
         }
     }

@@ -12,6 +12,7 @@ pub(crate) mod raw;
 pub mod units;
 
 use std::{
+    collections::BTreeMap,
     fmt::{self, Display, Write as _},
     fs,
     io::Read as _,
@@ -152,19 +153,26 @@ impl Raw {
         let data_dir = path(origin, required(origin, "data_dir", data_dir)?)?;
         let spill_dir = data_dir.join(SPILL);
         telemetry::filter(&level.value).map_err(|error| Refused::at(origin, &level, error.to_string()))?;
+        let storage = required(origin, "storage", storage)?.validate(
+            origin,
+            data_dir,
+            tenant_name(origin, required(origin, "tenant", tenant)?)?,
+            budget,
+        )?;
+        let samples = schemas::samples();
+        let kept_days = storage.retention_days.get(samples.name).copied().unwrap_or(samples.retention_days);
+        let remote_write = required(origin, "remote_write", remote_write)?.validate(origin, budget)?;
         Ok(Config {
             listen: listen_address(origin, &required(origin, "listen", listen)?)?,
             insecure: insecure.unwrap_or(false),
             memory: budget,
             tls: tls.and_then(|tls| tls.validate(origin).transpose()).transpose()?,
             auth: auth.unwrap_or_default().validate(outside)?,
-            storage: required(origin, "storage", storage)?.validate(
-                origin,
-                data_dir,
-                tenant_name(origin, required(origin, "tenant", tenant)?)?,
-                budget,
-            )?,
-            remote_write: required(origin, "remote_write", remote_write)?.validate(origin, budget)?,
+            storage,
+            remote_write: ingest::remote_write::Config {
+                retention_ms: i64::from(kept_days) * 86_400_000,
+                ..remote_write
+            },
             query: required(origin, "sql", sql)?.validate(origin, budget, spill_dir)?,
             log: telemetry::Config { format: required(origin, "log.format", log.format)?, level: level.value },
         })
@@ -217,8 +225,25 @@ impl raw::Storage {
             flush_age_ms: within(origin, &flush_age, span(1)..=span(3600))?.millis(),
             head_bytes_max: size(budget.head),
             wal_segment_bytes: within(origin, &segment, Size(1 << 20)..=Size(1 << 30))?.0,
+            upkeep: true,
+            retention_days: retention_days(origin, self.retention.unwrap_or_default())?,
         })
     }
+}
+
+/// Days by dataset; a part of a day counts as one.
+fn retention_days(origin: &str, retention: BTreeMap<String, Spanned<Span>>) -> Result<BTreeMap<String, u32>, Refused> {
+    const DAY: u64 = 86_400;
+    let known: Vec<&str> = schemas::all().iter().map(|dataset| dataset.name).collect();
+    let days = |(dataset, kept): (String, Spanned<Span>)| {
+        if !known.contains(&dataset.as_str()) {
+            let reason = format!("storage.retention: there is no dataset {dataset:?}; there are {}", known.join(", "));
+            return Err(Refused::at(origin, &kept, reason));
+        }
+        let seconds = within(origin, &kept, span(DAY)..=span(36_500 * DAY))?.0.as_secs();
+        Ok((dataset, u32::try_from(seconds.div_ceil(DAY)).unwrap_or(u32::MAX)))
+    };
+    retention.into_iter().map(days).collect()
 }
 
 impl raw::RemoteWrite {

@@ -7,6 +7,7 @@
 //! the name of its token.
 //! Not here: what endpoints mean (their crates), connections and TLS (`listen`).
 
+mod admin;
 pub mod listen;
 pub mod metrics;
 pub mod process;
@@ -57,7 +58,9 @@ pub struct Shared {
     metrics: Metrics,
     registry: Registry,
     open: Arc<OnceLock<Open>>,
+    /// One flush and one compaction may run that nobody waits for.
     flushing: Arc<tokio::sync::Semaphore>,
+    compacting: Arc<tokio::sync::Semaphore>,
 }
 
 /// What there is once storage is open.
@@ -70,8 +73,8 @@ impl Shared {
     /// Before storage is open.
     #[must_use]
     pub fn new(auth: Auth, metrics: Metrics, registry: Registry) -> Self {
-        let flushing = Arc::new(tokio::sync::Semaphore::new(1));
-        Self { auth, metrics, registry, open: Arc::default(), flushing }
+        let one = || Arc::new(tokio::sync::Semaphore::new(1));
+        Self { auth, metrics, registry, open: Arc::default(), flushing: one(), compacting: one() }
     }
 
     /// Storage is open: from now on the server is ready and `router` is reached. Only the first call counts.
@@ -89,7 +92,8 @@ pub fn router(shared: Shared) -> Router {
         .route("/-/ready", get(status::ready))
         .route("/metrics", get(status::metrics))
         .route("/api/v1/status/buildinfo", get(status::build_info))
-        .route("/api/v1/admin/flush", post(status::flush));
+        .route("/api/v1/admin/flush", post(admin::flush))
+        .route("/api/v1/admin/compact", post(admin::compact));
     routed(own)
         .fallback(opened)
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE_MAX))

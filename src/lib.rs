@@ -8,9 +8,11 @@
 pub mod app;
 pub mod auth;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod http;
 pub mod reload;
 pub mod sql;
 pub mod telemetry;
 pub mod tls;
+pub mod upkeep;

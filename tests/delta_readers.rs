@@ -41,6 +41,7 @@ fn deltalake_and_duckdb_find_the_rows_that_sql_finds() {
         home.flush();
     }
     write(request(start_ms, (0..SAMPLES).filter(|hour| hour % 7 == 0)));
+    write(nested(start_ms));
     home.flush();
 
     let Some(found) = read_by_others(&home.data().join("tables/default")) else { return };
@@ -52,12 +53,25 @@ fn deltalake_and_duckdb_find_the_rows_that_sql_finds() {
         "SELECT metric, CAST(day AS VARCHAR) AS date, count(*), count(DISTINCT series_id) FROM series \
          GROUP BY metric, day ORDER BY metric, day",
     ));
+    let histograms = rows(&home.sql(
+        "SELECT metric, CAST(day AS VARCHAR) AS date, count(*), CAST(sum(count_int) AS BIGINT), CAST(sum(sum) AS VARCHAR), \
+         CAST(sum(array_length(positive_deltas)) AS BIGINT) FROM histograms GROUP BY metric, day ORDER BY metric, day",
+    ));
+    let exemplars = rows(&home.sql(
+        "SELECT metric, CAST(day AS VARCHAR) AS date, count(*), CAST(sum(value) AS VARCHAR), \
+         CAST(sum(cardinality(labels)) AS BIGINT) FROM exemplars GROUP BY metric, day ORDER BY metric, day",
+    ));
+    let metadata = rows(&home.sql("SELECT metric, type, unit, help FROM metadata ORDER BY metric"));
+    assert_eq!((histograms.len(), exemplars.len(), metadata.len()), (2, 2, 1), "two days of each, one family");
     let total: i64 = samples.iter().map(|row| row[2].parse::<i64>().expect("a count")).sum();
     let sent = SERIES * SAMPLES * i64::try_from(METRICS.len()).expect("few");
     assert_eq!(total, sent, "the samples that were sent, each once");
     for reader in ["deltalake", "duckdb"] {
         assert_eq!(json!(texts(&found["samples"][reader])), json!(samples), "samples by {reader}");
         assert_eq!(json!(texts(&found["series"][reader])), json!(series), "series by {reader}");
+        assert_eq!(json!(texts(&found["histograms"][reader])), json!(histograms), "histograms by {reader}");
+        assert_eq!(json!(texts(&found["exemplars"][reader])), json!(exemplars), "exemplars by {reader}");
+        assert_eq!(json!(texts(&found["metadata"][reader])), json!(metadata), "metadata by {reader}");
     }
 }
 
@@ -74,6 +88,34 @@ fn request(start_ms: i64, hours: impl Iterator<Item = i64>) -> Vec<u8> {
         }
     }
     wire::snappy(&v1::WriteRequest { timeseries, metadata: Vec::new() })
+}
+
+/// Two days of native histograms and of exemplars, and metadata of a family.
+fn nested(start_ms: i64) -> Vec<u8> {
+    let times = [start_ms, start_ms + 24 * STEP_MS];
+    let histogram = |timestamp: &i64| wire::Histogram {
+        count: Some(wire::Count::Int(7)),
+        sum: 12.5,
+        zero_count: Some(wire::ZeroCount::Int(1)),
+        positive_spans: vec![wire::BucketSpan { offset: 1, length: 2 }],
+        positive_deltas: vec![2, 2],
+        timestamp: *timestamp,
+        ..wire::Histogram::default()
+    };
+    let exemplar = |timestamp: &i64| {
+        let labels = v1::labels(&[("span_id", "0001"), ("trace_id", "0af7651916cd43dd8448eb211c80319c")]);
+        v1::Exemplar { labels, value: 0.25, timestamp: *timestamp }
+    };
+    let (histograms, exemplars) = (times.iter().map(histogram).collect(), times.iter().map(exemplar).collect());
+    let labels = v1::labels(&[("__name__", "request_duration_seconds"), ("job", "test")]);
+    let timeseries = vec![v1::TimeSeries { labels, histograms, exemplars, ..v1::TimeSeries::default() }];
+    let metadata = vec![v1::MetricMetadata {
+        r#type: 3,
+        metric_family_name: "request_duration_seconds".into(),
+        help: "Time to answer a request.".into(),
+        unit: "seconds".into(),
+    }];
+    wire::snappy(&v1::WriteRequest { timeseries, metadata })
 }
 
 /// What the script finds; nothing if it cannot run here.

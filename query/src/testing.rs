@@ -78,6 +78,8 @@ impl Bench {
                 lane,
                 seq,
                 sorted: true,
+                level: 0,
+                written_ms: 0,
             },
         )
         .await

@@ -4,7 +4,7 @@
 //! values of a wrong type end here, with `file:line:column`.
 //! Invariant: no secret is in here but as the name of the variable that holds it, so none can be printed.
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
@@ -72,6 +72,7 @@ pub struct Storage {
     pub flush_bytes: Option<Spanned<Size>>,
     pub flush_age: Option<Spanned<Span>>,
     pub wal_segment_bytes: Option<Spanned<Size>>,
+    pub retention: Option<BTreeMap<String, Spanned<Span>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -123,6 +124,7 @@ impl Raw {
                 flush_bytes: top.flush_bytes.or(below.flush_bytes),
                 flush_age: top.flush_age.or(below.flush_age),
                 wal_segment_bytes: top.wal_segment_bytes.or(below.wal_segment_bytes),
+                retention: top.retention.or(below.retention),
             }),
             remote_write: lay(remote_write, below.remote_write, |top, below| RemoteWrite {
                 body_bytes_max: top.body_bytes_max.or(below.body_bytes_max),

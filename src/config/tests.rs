@@ -48,6 +48,7 @@ fn the_documented_file_names_every_setting() {
         "flush_bytes",
         "flush_age",
         "wal_segment_bytes",
+        "retention",
         "body_bytes_max",
         "decoded_bytes_max",
         "labels_max",
@@ -67,6 +68,17 @@ fn the_documented_file_names_every_setting() {
     let inner: String = sections.iter().map(|section| read(&format!("{section}: {{zzz: 1}}")).unwrap_err()).collect();
     let listed = |text: &str| text.matches("keys here are").count() + text.matches(", ").count();
     assert_eq!(listed(&known) + listed(&inner), keys.len(), "{known} {inner}");
+}
+
+#[test]
+fn retention_is_by_dataset_and_samples_beyond_it_are_refused() {
+    let config = read("storage: {retention: {samples: 400d, series: 36h}}").unwrap();
+    assert_eq!(config.storage.retention_days, [("samples".to_owned(), 400), ("series".to_owned(), 2)].into());
+    assert_eq!(config.remote_write.retention_ms, 400 * 86_400_000);
+    assert_eq!(read("").unwrap().remote_write.retention_ms, 90 * 86_400_000);
+    let refused = read("storage:\n  retention:\n    sample: 400d\n").unwrap_err();
+    assert!(refused.contains(":3:13: ") && refused.contains("no dataset \"sample\""), "{refused}");
+    assert!(read("storage: {retention: {samples: 0s}}").is_err());
 }
 
 #[test]

@@ -1,19 +1,15 @@
-//! What the server says about itself: health, metrics, build, endpoints; and the one thing it does when told: flush.
+//! What the server says about itself: health, metrics, build, endpoints.
 //!
 //! Routed by `http`.
 
-use std::sync::Arc;
-
 use axum::{
     Json,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
 use prometheus::{TEXT_FORMAT, TextEncoder};
-use serde::Deserialize;
 use serde_json::json;
-use tracing::{info, warn};
 
 use super::{Shared, refusal};
 
@@ -25,12 +21,13 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 /// Version of the binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ENDPOINTS: [(&str, &str, &str); 7] = [
+const ENDPOINTS: [(&str, &str, &str); 8] = [
     ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
     ("POST", "/api/v1/sql", "SQL; also GET ?query=&amp;format=json|ndjson|csv|arrow (scope read)"),
     ("GET", "/metrics", "metrics of this server (scope read)"),
     ("GET", "/api/v1/status/buildinfo", "version (scope read)"),
     ("POST", "/api/v1/admin/flush", "write recent rows to files now; ?wait=true waits for it (scope admin)"),
+    ("POST", "/api/v1/admin/compact", "merge and clean up the tables now; ?wait=true tells each step (scope admin)"),
     ("GET", "/-/healthy", "is the process alive?"),
     ("GET", "/-/ready", "does it take reads and writes?"),
 ];
@@ -87,38 +84,4 @@ pub(super) async fn build_info() -> Json<serde_json::Value> {
         "application": "Streamgauge",
     });
     Json(json!({"status": "success", "data": data}))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Flush {
-    #[serde(default)]
-    wait: bool,
-}
-
-/// Writes recent rows to files: 200 when it is done if the caller waits, else 202.
-pub(super) async fn flush(State(shared): State<Shared>, query: Result<Query<Flush>, QueryRejection>) -> Response {
-    let Query(Flush { wait }) = match query {
-        Ok(query) => query,
-        Err(error) => return refusal(StatusCode::BAD_REQUEST, "bad_data", error.body_text()),
-    };
-    let Some(open) = shared.open.get() else { return starting() };
-    let storage = open.storage.clone();
-    if wait {
-        return match storage.flush().await {
-            Ok(()) => Json(json!({"status": "success"})).into_response(),
-            Err(error) => refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.chain()),
-        };
-    }
-    // A flush that is under way takes what came before it; more than one would only queue.
-    if let Ok(permit) = Arc::clone(&shared.flushing).try_acquire_owned() {
-        tokio::spawn(async move {
-            match storage.flush().await {
-                Ok(()) => info!("flushed on request"),
-                Err(error) => warn!(error = error.chain(), "the requested flush failed"),
-            }
-            drop(permit);
-        });
-    }
-    (StatusCode::ACCEPTED, Json(json!({"status": "success"}))).into_response()
 }

@@ -12,7 +12,7 @@ use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use bytes::Bytes;
 use hashbrown::HashSet;
-use object_store::{ObjectStoreExt, path::Path};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::Dataset;
 
@@ -52,11 +52,11 @@ pub(crate) async fn append(
     .await?;
     let mut adds = Vec::with_capacity(parts.len());
     for (partition, lane, encoded) in parts {
-        let seq = table.next_seq(lane);
-        adds.push(put(table, partition.as_deref(), (lane, seq), &encoded, env).await);
+        let kind = Kind { lane, seq: table.next_seq(lane), level: 0 };
+        adds.push(Folder::of(table).put(partition.as_deref(), kind, &encoded, env).await);
     }
     env.probe.reach("parquet_put");
-    let change = Change { operation: "WRITE", adds, removes: Vec::new(), positions };
+    let change = Change { operation: "WRITE", adds, positions, ..Change::default() };
     table.commit(change, env).await?;
     env.probe.reach("delta_committed");
     Ok(())
@@ -84,13 +84,13 @@ pub(crate) async fn replace(
         return Err(Error::new(ErrorKind::Invalid, message));
     }
     let removes = table.files_where(|file| file.partition.as_deref() == Some(scope));
-    let seq = table.next_seq(Lane::InOrder);
+    let kind = Kind { lane: Lane::InOrder, seq: table.next_seq(Lane::InOrder), level: 0 };
     let mut adds = Vec::with_capacity(parts.len());
     for (_, encoded) in parts {
-        adds.push(put(table, Some(scope), (Lane::InOrder, seq), &encoded, env).await);
+        adds.push(Folder::of(table).put(Some(scope), kind, &encoded, env).await);
     }
     let removes = removes.into_iter().map(|(path, _)| path).collect();
-    let change = Change { operation: "WRITE", adds, removes, positions: [position].into() };
+    let change = Change { operation: "WRITE", adds, removes, positions: [position].into(), ..Change::default() };
     table.commit(change, env).await
 }
 
@@ -116,7 +116,8 @@ pub(crate) async fn delete(
         if let Some(encoded) = rewritten {
             change.removes.push(path);
             if let Some(encoded) = encoded {
-                change.adds.push(put(table, file.partition.as_deref(), (file.lane, file.seq), &encoded, env).await);
+                let kind = Kind { lane: file.lane, seq: file.seq, level: file.level };
+                change.adds.push(Folder::of(table).put(file.partition.as_deref(), kind, &encoded, env).await);
             }
         }
     }
@@ -130,21 +131,54 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
         .unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "a storage job panicked").caused_by(error)))
 }
 
-/// Puts a file under a new name, however long the store is away.
-async fn put(table: &Table, partition: Option<&str>, (lane, seq): (Lane, i64), encoded: &Encoded, env: &Env) -> Add {
-    let folder = match (table.dataset.partition_column(), partition) {
-        (Some(column), Some(value)) => format!("{column}={}/", path_safe(value)),
-        _ => String::new(),
-    };
-    let path = format!("{folder}part-{:032x}.parquet", env.random.bits());
-    let location = table.file_path(&path);
-    let mut backoff = Backoff::default();
-    while let Err(error) = table.store().put(&location, encoded.bytes.clone().into()).await {
-        tracing::warn!(dataset = table.dataset.name, %error, "file cannot be put; retrying");
-        backoff.wait().await;
+/// What the rows of a new file are to those of others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    pub lane: Lane,
+    pub seq: i64,
+    pub level: u8,
+}
+
+/// Where a table's files go.
+#[derive(Debug, Clone)]
+pub(crate) struct Folder {
+    pub dataset: &'static Dataset,
+    pub store: Arc<dyn ObjectStore>,
+    pub root: Path,
+}
+
+impl Folder {
+    pub(crate) fn of(table: &Table) -> Self {
+        Self { dataset: table.dataset, store: Arc::clone(table.store()), root: table.root().clone() }
     }
-    let partition = partition.map(str::to_owned);
-    Add::new(table.dataset, encoded, Place { path, partition, lane, seq, now_ms: env.clock.now_ms() })
+
+    /// The path of a file of the table as its log has it.
+    pub(crate) fn log_path(&self, file: &DataFile) -> String {
+        let path = file.path.as_ref();
+        path.strip_prefix(self.root.as_ref()).map_or(path, |path| path.trim_start_matches('/')).to_owned()
+    }
+
+    /// Where a path of the log is.
+    pub(crate) fn location(&self, log_path: &str) -> Path {
+        Path::from(format!("{}/{log_path}", self.root))
+    }
+
+    /// Puts a file under a new name, however long the store is away.
+    pub(crate) async fn put(&self, partition: Option<&str>, kind: Kind, encoded: &Encoded, env: &Env) -> Add {
+        let folder = match (self.dataset.partition_column(), partition) {
+            (Some(column), Some(value)) => format!("{column}={}/", path_safe(value)),
+            _ => String::new(),
+        };
+        let path = format!("{folder}part-{:032x}-{}.parquet", env.random.bits(), encoded.tail);
+        let location = self.location(&path);
+        let mut backoff = Backoff::default();
+        while let Err(error) = self.store.put(&location, encoded.bytes.clone().into()).await {
+            tracing::warn!(dataset = self.dataset.name, %error, "file cannot be put; retrying");
+            backoff.wait().await;
+        }
+        let partition = partition.map(str::to_owned);
+        Add::new(self.dataset, encoded, Place { path, partition, kind, now_ms: env.clock.now_ms() })
+    }
 }
 
 async fn get(table: &Table, path: &Path) -> Result<Bytes> {

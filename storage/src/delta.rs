@@ -39,11 +39,13 @@ pub(crate) struct Table {
     /// Newest version; `None` while the table does not exist.
     pub version: Option<i64>,
     files: BTreeMap<String, ActiveFile>,
-    removes: BTreeMap<String, Remove>,
+    removes: BTreeMap<String, Removed>,
     positions: BTreeMap<Arc<str>, i64>,
     /// Lines of protocol and metadata, as they stand in checkpoints.
     preamble: Vec<Line>,
     epoch: i64,
+    /// Version of the newest checkpoint that was begun.
+    checkpointed: i64,
 }
 
 #[derive(Debug)]
@@ -52,11 +54,21 @@ struct ActiveFile {
     file: Arc<DataFile>,
 }
 
+/// A file that is no longer active, while its bytes may be there.
+#[derive(Debug)]
+struct Removed {
+    remove: Remove,
+    /// Shared with the views that still read it; `None` if an earlier process removed it.
+    file: Option<Arc<DataFile>>,
+}
+
 /// What a commit changes.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
     /// Delta's name of the operation.
     pub operation: &'static str,
+    /// Do the added files hold the rows of the removed ones, and no others?
+    pub rearranges: bool,
     pub adds: Vec<Add>,
     /// Log paths of files to remove.
     pub removes: Vec<String>,
@@ -77,6 +89,7 @@ impl Table {
             positions: BTreeMap::new(),
             preamble: Vec::new(),
             epoch: 0,
+            checkpointed: 0,
         };
         let (checkpoint, last) = table.list_log().await?;
         if let Some(version) = checkpoint {
@@ -85,6 +98,7 @@ impl Table {
                 table.apply(line, version)?;
             }
             table.version = Some(version);
+            table.checkpointed = version;
         }
         // Read by number, not by listing: one made during the listing may show a later commit and not this one.
         for version in checkpoint.map_or(0, |version| version + 1)..=last.unwrap_or(-1) {
@@ -125,6 +139,11 @@ impl Table {
         Path::from(format!("{}/{path}", self.root))
     }
 
+    /// Folder of the table below the store's root.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
     }
@@ -159,13 +178,35 @@ impl Table {
             self.apply(line, version)?;
         }
         self.version = Some(version);
-        if version > 0 && version % CHECKPOINT_COMMITS == 0 {
-            // The commit stands without it; a reader then reads more small files.
-            if let Err(error) = self.checkpoint(env).await {
-                tracing::warn!(dataset = self.dataset.name, error = %error.chain(), "checkpoint failed; retrying later");
-            }
-        }
         Ok(())
+    }
+
+    /// Are all these log paths active?
+    pub(crate) fn has_all(&self, paths: &[String]) -> bool {
+        paths.iter().all(|path| self.files.contains_key(path))
+    }
+
+    /// Log paths of files removed before a time that no view reads any more.
+    pub(crate) fn garbage(&self, before_ms: i64) -> Vec<String> {
+        let unread = |file: &Arc<DataFile>| Arc::strong_count(file) == 1;
+        let old = |removed: &Removed| removed.remove.deletion_timestamp.is_none_or(|ms| ms < before_ms);
+        self.removes
+            .iter()
+            .filter(|(_, removed)| old(removed) && removed.file.as_ref().is_none_or(unread))
+            .map(|(path, _)| path.clone())
+            .collect()
+    }
+
+    /// Forgets removed files, whose bytes are gone.
+    pub(crate) fn forget(&mut self, paths: &[String]) {
+        for path in paths {
+            self.removes.remove(path);
+        }
+    }
+
+    /// Those of some log paths that the table knows nothing of.
+    pub(crate) fn unknown(&self, paths: Vec<String>) -> Vec<String> {
+        paths.into_iter().filter(|path| !self.files.contains_key(path) && !self.removes.contains_key(path)).collect()
     }
 
     fn check(&self, change: &Change) -> Result<()> {
@@ -184,7 +225,7 @@ impl Table {
 
     fn lines(&self, change: Change, env: &Env) -> Result<Vec<Line>> {
         let now_ms = env.clock.now_ms();
-        let blind = change.removes.is_empty();
+        let (blind, data_change) = (change.removes.is_empty(), !change.rearranges);
         let mut lines = vec![Line::commit_info(change.operation, blind, now_ms, env.random.bits())];
         if self.version.is_none() {
             lines.extend(schema::preamble(self.dataset, FORMAT, env.random.bits(), now_ms)?);
@@ -197,9 +238,11 @@ impl Table {
         lines.extend(change.positions.iter().map(|(source, position)| txn(source, *position)));
         lines.extend(change.removes.iter().filter_map(|path| {
             let add = &self.files.get(path)?.add;
-            Some(Line { remove: Some(Remove::of(add, now_ms)), ..Line::default() })
+            Some(Line { remove: Some(Remove::of(add, data_change, now_ms)), ..Line::default() })
         }));
-        lines.extend(change.adds.into_iter().map(|add| Line { add: Some(add), ..Line::default() }));
+        lines.extend(
+            change.adds.into_iter().map(|add| Line { add: Some(Add { data_change, ..add }), ..Line::default() }),
+        );
         Ok(lines)
     }
 
@@ -246,11 +289,35 @@ impl Table {
         )
     }
 
-    async fn checkpoint(&self, env: &Env) -> Result<()> {
-        let Some(version) = self.version else { return Ok(()) };
+    /// The work of writing a checkpoint of this version, if one is due. Commits go on meanwhile, and stand without it: a reader
+    /// then reads more small files.
+    pub(crate) fn checkpoint(&mut self, now_ms: i64) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let version = self.version.filter(|version| version - self.checkpointed >= CHECKPOINT_COMMITS)?;
+        self.checkpointed = version;
+        let lines = self.state(now_ms);
+        let (store, name) = (Arc::clone(&self.store), self.dataset.name);
+        let path = self.log_path(&format!("{version:020}.checkpoint.parquet"));
+        let pointer = self.log_path("_last_checkpoint");
+        Some(async move {
+            let write = async {
+                let count = lines.len();
+                let bytes = crate::commit::blocking(move || checkpoint::write(&lines)).await?;
+                store.put(&path, bytes.into()).await?;
+                let text = serde_json::json!({"version": version, "size": count}).to_string();
+                store.put(&pointer, text.into_bytes().into()).await?;
+                Ok::<_, Error>(())
+            };
+            if let Err(error) = write.await {
+                tracing::warn!(dataset = name, error = %error.chain(), "checkpoint failed; the next one comes later");
+            }
+        })
+    }
+
+    /// The lines that make up the table.
+    fn state(&self, now_ms: i64) -> Vec<Line> {
         // Removed files older than any vacuum's delay need no record.
         const REMOVES_KEPT_MS: i64 = 7 * 86_400_000;
-        let since_ms = env.clock.now_ms() - REMOVES_KEPT_MS;
+        let since_ms = now_ms - REMOVES_KEPT_MS;
         let mut lines = self.preamble.clone();
         let txn = |(app_id, version): (&str, i64)| Line {
             txn: Some(Txn { app_id: app_id.to_owned(), version, last_updated: None }),
@@ -259,14 +326,10 @@ impl Table {
         lines.push(txn((WRITER, self.epoch)));
         lines.extend(self.positions.iter().map(|(source, position)| txn((source, *position))));
         lines.extend(self.files.values().map(|active| Line { add: Some(active.add.clone()), ..Line::default() }));
-        let recent = self.removes.values().filter(|remove| remove.deletion_timestamp.is_none_or(|ms| ms >= since_ms));
+        let recent = self.removes.values().map(|removed| &removed.remove);
+        let recent = recent.filter(|remove| remove.deletion_timestamp.is_none_or(|ms| ms >= since_ms));
         lines.extend(recent.map(|remove| Line { remove: Some(remove.clone()), ..Line::default() }));
-        let bytes = checkpoint::write(&lines)?;
-        let path = self.log_path(&format!("{version:020}.checkpoint.parquet"));
-        self.store.put(&path, bytes.into()).await?;
-        let pointer = serde_json::json!({"version": version, "size": lines.len()}).to_string();
-        self.store.put(&self.log_path("_last_checkpoint"), pointer.into_bytes().into()).await?;
-        Ok(())
+        lines
     }
 
     /// Newest checkpoint and newest commit.
@@ -313,8 +376,8 @@ impl Table {
             self.removes.remove(&add.path);
             self.files.insert(add.path.clone(), ActiveFile { add, file });
         } else if let Some(remove) = line.remove {
-            self.files.remove(&remove.path);
-            self.removes.insert(remove.path.clone(), remove);
+            let file = self.files.remove(&remove.path).map(|active| active.file);
+            self.removes.insert(remove.path.clone(), Removed { remove, file });
         } else if let Some(txn) = line.txn {
             if txn.app_id == WRITER {
                 self.epoch = self.epoch.max(txn.version);

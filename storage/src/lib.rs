@@ -9,6 +9,7 @@
 //! Not here: SQL (no DataFusion), decoding of any protocol, clocks and randomness (they enter through [`Env`]).
 
 mod batch;
+mod checked;
 mod commit;
 mod delta;
 mod disk;
@@ -22,7 +23,9 @@ mod parquet_file;
 mod read_only;
 mod sort;
 mod store;
+mod stored_file;
 mod ticket;
+mod upkeep;
 mod view;
 mod wal;
 mod writer;
@@ -33,7 +36,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use latency::Latency;
 pub use open::{Config, Storage};
 pub use read_only::open_read_only;
+pub use stored_file::StoredFile;
 pub use ticket::{Ack, Room};
+pub use upkeep::{Step, Upkept};
 pub use view::{Bound, DataFile, Rows, View};
 
 #[cfg(test)]

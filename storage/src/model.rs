@@ -2,19 +2,28 @@
 //!
 //! Random steps run against storage and against plain maps; after each the views are compared. Lives end by a crash (the
 //! process goes, the disk stays), by a power cut (what was not synced goes too), or orderly; puts fail before or after they
-//! took effect; a second server takes over and the first one goes on; the disk is lost and the tables survive.
+//! took effect; a second server takes over and the first one goes on; the disk is lost and the tables survive. Upkeep merges and
+//! deletes in between, by the clock and by hand, crashes at its points, and takes no file from a view that is still read.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use schemas::Dataset;
 use tokio::runtime::Runtime;
 
 use crate::{
-    Batch, Config, Delete, ErrorKind, Lane, Origin, Replace, Result, Storage, View, Write, commit,
+    Batch, Config, Delete, Env, ErrorKind, Lane, Origin, Probe, Replace, Result, Storage, View, Write, commit,
     open::Parts,
-    test_rows::{DAY_US, Sample, env, samples, samples_of, series, series_of},
+    test_rows::{DAY_US, Sample, clock, env_at, samples, samples_of, series, series_of},
 };
 
 pub(crate) mod faults;
@@ -48,6 +57,26 @@ enum Step {
     Faults(Vec<bool>),
     Zombie,
     LostDisk,
+    /// Upkeep: by the clock or by hand.
+    Upkeep {
+        by_hand: bool,
+    },
+    /// Upkeep by hand, and the process goes when it has come to a point of it.
+    UpkeepCrash {
+        point: &'static str,
+    },
+    Sweep,
+    Hours(u8),
+    /// A query begins that reads its view from now on.
+    Hold,
+}
+
+/// The day before the clock's, which is over, as all before it.
+const FIRST_DAY: i64 = 20_716;
+
+/// A sixteenth of a day.
+fn at(time: u8) -> i64 {
+    FIRST_DAY * DAY_US + i64::from(time) * (DAY_US / 16)
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -65,7 +94,29 @@ fn step() -> impl Strategy<Value = Step> {
         2 => prop::collection::vec(any::<bool>(), 1..5).prop_map(Step::Faults),
         1 => Just(Step::Zombie),
         1 => Just(Step::LostDisk),
+        4 => any::<bool>().prop_map(|by_hand| Step::Upkeep { by_hand }),
+        1 => prop_oneof![Just("merge_put"), Just("rewrite_committed"), Just("before_delete")]
+            .prop_map(|point| Step::UpkeepCrash { point }),
+        1 => Just(Step::Sweep),
+        1 => (1u8..9).prop_map(Step::Hours),
+        1 => Just(Step::Hold),
     ]
+}
+
+/// A probe that can be set anew.
+#[derive(Clone, Default)]
+struct Trap(Arc<Mutex<Option<Box<dyn Fn(&'static str) + Send>>>>);
+
+impl Trap {
+    fn set(&self, reached: impl Fn(&'static str) + Send + 'static) {
+        *self.0.lock() = Some(Box::new(reached));
+    }
+
+    fn reach(&self, point: &'static str) {
+        if let Some(reached) = &*self.0.lock() {
+            reached(point);
+        }
+    }
 }
 
 /// A world: storage as it lives and dies, and what must be in it.
@@ -82,6 +133,10 @@ struct World {
     series: BTreeMap<i32, Vec<(String, i64)>>,
     revisions: BTreeMap<i32, i64>,
     value: u64,
+    now_us: Arc<AtomicI64>,
+    probe: Trap,
+    /// What running queries read, and what they must find. They end with their process.
+    held: Vec<(Arc<View>, BTreeMap<(String, i64, i64), u64>)>,
 }
 
 impl World {
@@ -98,6 +153,9 @@ impl World {
             series: BTreeMap::new(),
             revisions: BTreeMap::new(),
             value: 0,
+            now_us: clock(),
+            probe: Trap::default(),
+            held: Vec::new(),
         };
         world.start();
         world
@@ -111,6 +169,9 @@ impl World {
             flush_age_ms: i64::MAX,
             head_bytes_max: 64 << 20,
             wal_segment_bytes: 4096,
+            upkeep: false,
+            // Times before 1971 are kept, too.
+            retention_days: [("samples".to_owned(), 40_000), ("series".to_owned(), 40_000)].into(),
         }
     }
 
@@ -124,9 +185,14 @@ impl World {
         let registry = prometheus::Registry::new();
         let datasets = vec![schemas::samples(), schemas::series()];
         let storage = runtime
-            .block_on(Storage::open_with(self.config(), datasets, env(self.lives), &registry, parts))
+            .block_on(Storage::open_with(self.config(), datasets, self.env(), &registry, parts))
             .unwrap_or_else(|error| panic!("storage opens again: {}", error.chain()));
         (runtime, storage)
+    }
+
+    fn env(&self) -> Env {
+        let probe = self.probe.clone();
+        Env { probe: Probe::new(move |point| probe.reach(point)), ..env_at(self.lives, Arc::clone(&self.now_us)) }
     }
 
     fn start(&mut self) {
@@ -135,6 +201,7 @@ impl World {
 
     /// The process goes; what it was doing stops where it was.
     fn crash(&mut self) {
+        self.held.clear();
         if let Some((runtime, storage)) = self.life.take() {
             kill(runtime, storage);
         }
@@ -149,7 +216,7 @@ impl World {
         let mut lanes: BTreeMap<Lane, Vec<Sample>> = BTreeMap::new();
         for (series, time) in points {
             self.value += 1;
-            let row = ("cpu".to_owned(), i64::from(*series), i64::from(*time) * (DAY_US / 16));
+            let row = ("cpu".to_owned(), i64::from(*series), at(*time));
             let lane = if self.ever.insert(row.clone(), ()).is_some() { Lane::Late } else { Lane::InOrder };
             let value = f64::from_bits(self.value);
             lanes.entry(lane).or_default().push((row.0.clone(), row.1, row.2, value));
@@ -176,7 +243,7 @@ impl World {
     }
 
     fn replace(&mut self, day: u8, ids: &[u8], repeat: bool) {
-        let day = i32::from(day) + 20_000;
+        let day = i32::from(day) + i32::try_from(FIRST_DAY).unwrap();
         let revision = self.revisions.entry(day).or_default();
         if !repeat || *revision == 0 {
             *revision += 1;
@@ -195,7 +262,7 @@ impl World {
     }
 
     fn delete(&mut self, id: u8, from: u8, to: u8) {
-        let (start_us, end_us) = (i64::from(from) * (DAY_US / 16), i64::from(to) * (DAY_US / 16));
+        let (start_us, end_us) = (at(from), at(to));
         let doomed = |key: &(String, i64, i64)| key.1 == i64::from(id) && (start_us..end_us).contains(&key.2);
         self.samples.retain(|key, _| !doomed(key));
         let keys = samples(&[("cpu".into(), i64::from(id), 0, 0.0)]).project(&[0, 1]).unwrap();
@@ -209,6 +276,8 @@ impl World {
             return;
         }
         self.run(async |storage| storage.flush().await).unwrap();
+        // To the new server, queries of the old one are another process's: they have an hour.
+        self.held.clear();
         let (old_runtime, old) = self.life.take().unwrap();
         // The new server is on another machine: a folder and a log of its own.
         let old_dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
@@ -235,12 +304,45 @@ impl World {
         drop(old_dir);
     }
 
+    fn upkeep(&self, by_hand: bool) {
+        self.run(async |storage| storage.upkeep().await.work(&storage, by_hand, &mut |_| {}).await).unwrap();
+    }
+
+    /// Upkeep until it comes to a point, if it does.
+    fn upkeep_crash(&mut self, point: &'static str) {
+        let reached = Arc::new(tokio::sync::Notify::new());
+        let (crashing, hit) = (Arc::clone(&reached), point);
+        self.probe.set(move |name| {
+            if name == hit {
+                crashing.notify_one();
+            }
+        });
+        self.run(async |storage| {
+            tokio::select! {
+                biased;
+                () = reached.notified() => {}
+                done = storage.compact(|_| {}) => drop(done.unwrap()),
+            }
+        });
+        self.probe.set(|_| {});
+        self.crash();
+        self.start();
+    }
+
+    fn hold(&mut self) {
+        let view = self.run(async |storage| storage.view(schemas::samples()));
+        self.held.push((view, self.samples.clone()));
+    }
+
     fn check(&self) {
         let (runtime, storage) = self.life.as_ref().unwrap();
         runtime.block_on(async {
             let view = storage.view(schemas::samples());
             let found: BTreeMap<(String, i64, i64), u64> = latest(&view, storage).await;
             assert_eq!(found, self.samples);
+            for (view, expected) in &self.held {
+                assert_eq!(&latest(view, storage).await, expected, "a view never changes");
+            }
             let view = storage.view(schemas::series());
             let mut found: BTreeMap<i32, Vec<(String, i64)>> = BTreeMap::new();
             for (_, _, rows) in all_rows(&view, storage).await {
@@ -321,6 +423,13 @@ fn check(bucket: bool, steps: Vec<Step>) {
                     bucket.next(faults.into_iter().map(|after| if after { Fault::AfterPut } else { Fault::BeforePut }));
                 }
             }
+            Step::Upkeep { by_hand } => world.upkeep(by_hand),
+            Step::UpkeepCrash { point } => world.upkeep_crash(point),
+            Step::Sweep => drop(world.run(async |storage| storage.upkeep().await.sweep(&storage).await).unwrap()),
+            Step::Hours(hours) => {
+                world.now_us.fetch_add(i64::from(hours) * 3_600_000_000, Ordering::Relaxed);
+            }
+            Step::Hold => world.hold(),
             Step::Zombie => world.zombie(),
             Step::LostDisk => {
                 if world.bucket.is_some() {
@@ -338,8 +447,14 @@ fn check(bucket: bool, steps: Vec<Step>) {
     }
 }
 
+/// Random schedules a test: 100 of each kind, or as many as `STREAMGAUGE_SCHEDULES` says.
+#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
+fn cases() -> u32 {
+    std::env::var("STREAMGAUGE_SCHEDULES").ok().and_then(|count| count.parse().ok()).unwrap_or(100)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_acknowledged_is_there_once_on_a_bucket(steps in prop::collection::vec(step(), 1..30)) {

@@ -4,11 +4,11 @@
 //! fence earlier writers, read the log, give every writer what its table lacks, start them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -22,11 +22,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     Ack, Batch, Env, Error, ErrorKind, Latency, Replace, Result, Room, View, Write,
+    checked::CheckedStore,
     delta::Table,
     disk::{Disk, LocalDisk},
     folder::{self, Folder},
     store::FolderStore,
     ticket::Ticket,
+    upkeep::{self, Step, Upkeep, Upkept},
     wal::{
         self, Entry, Log, Segments,
         recovery::{self, Committed},
@@ -49,6 +51,10 @@ pub struct Config {
     pub head_bytes_max: usize,
     /// Size of a log segment, bytes.
     pub wal_segment_bytes: u64,
+    /// Are files merged, dropped and deleted in the background?
+    pub upkeep: bool,
+    /// Days that rows of a dataset are kept, where that is not as the dataset says.
+    pub retention_days: BTreeMap<String, u32>,
 }
 
 /// Appends under way at once. Every inbox has this many places, so that handing on never waits.
@@ -73,6 +79,12 @@ struct Inner {
     log: Mutex<Option<mpsc::Sender<Entry>>>,
     log_thread: Mutex<Option<JoinHandle<()>>>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    datasets: Vec<&'static Dataset>,
+    tenant: String,
+    upkeep: tokio::sync::Mutex<Upkeep>,
+    upkeep_task: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    /// Storage closes: what could take long ends early.
+    stopping: Arc<AtomicBool>,
     places: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     bytes_max: u32,
@@ -111,13 +123,14 @@ impl Storage {
             Some(store) => store,
             None => open_tables(&folder, &disk, &env)?,
         };
+        let store: Arc<dyn ObjectStore> = Arc::new(CheckedStore::new(store));
         let source: Arc<str> = folder.source().into();
         let (tables, committed) = load(&store, &config.tenant, &datasets, &source).await?;
         let wal_dir = folder.wal_dir();
         let mut recovered = recovery::read(&wal_dir, folder.log, &datasets, &committed)?;
         recovered.repair.apply(disk.as_ref(), &wal_dir)?;
 
-        let (wal_metrics, writer_metrics) = metrics(registry, &env)?;
+        let (wal_metrics, writer_metrics, upkeep_metrics) = metrics(registry, &env)?;
         let segments = Arc::new(Segments::of(&recovered));
         let shared = Arc::new(Shared {
             env: env.clone(),
@@ -157,7 +170,7 @@ impl Storage {
         };
         let thread = std::thread::Builder::new().name("wal".into()).spawn(move || thread.run(entries))?;
         let bytes_max = u32::try_from(config.head_bytes_max / 100 * QUEUED_PERCENT).unwrap_or(u32::MAX).max(1);
-        Ok(Self {
+        let storage = Self {
             inner: Arc::new(Inner {
                 shared,
                 store,
@@ -166,12 +179,21 @@ impl Storage {
                 log: Mutex::new(Some(log)),
                 log_thread: Mutex::new(Some(thread)),
                 tasks: Mutex::new(started.tasks),
+                datasets,
+                tenant: config.tenant,
+                upkeep: tokio::sync::Mutex::new(Upkeep::new(upkeep_metrics, config.retention_days)),
+                upkeep_task: Mutex::default(),
+                stopping: Arc::default(),
                 places: Arc::new(Semaphore::new(APPENDS_MAX)),
                 bytes: Arc::new(Semaphore::new(bytes_max as usize)),
                 bytes_max,
                 _folder: folder,
             }),
-        })
+        };
+        if config.upkeep {
+            *storage.inner.upkeep_task.lock() = Some(tokio::spawn(Upkeep::run(storage.clone())));
+        }
+        Ok(storage)
     }
 
     /// Reserves room for an append of about `bytes`; waits a moment for it.
@@ -260,6 +282,39 @@ impl Storage {
         futures::future::join_all(flushes).await.into_iter().collect()
     }
 
+    /// Merges what can be merged and drops what is past its retention, now; tells `watch` of each step. Waits for upkeep that is
+    /// under way.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store does not answer or storage closes, `Corrupt` if a file cannot be read.
+    pub async fn compact(&self, mut watch: impl FnMut(Step) + Send) -> Result<Upkept> {
+        let mut upkeep = self.upkeep().await;
+        let mut upkept = upkeep.work(self, true, &mut watch).await?;
+        upkept.files_deleted = upkeep.sweep(self).await?;
+        Ok(upkept)
+    }
+
+    /// Upkeep, once nobody else is at it.
+    pub(crate) async fn upkeep(&self) -> tokio::sync::MutexGuard<'_, Upkeep> {
+        self.inner.upkeep.lock().await
+    }
+
+    pub(crate) fn stopping(&self) -> &Arc<AtomicBool> {
+        &self.inner.stopping
+    }
+
+    pub(crate) fn datasets(&self) -> Vec<&'static Dataset> {
+        self.inner.datasets.clone()
+    }
+
+    pub(crate) fn tenant(&self) -> &str {
+        &self.inner.tenant
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.inner.shared.env
+    }
+
     /// Why writes are refused, if they are.
     ///
     /// # Errors
@@ -277,6 +332,13 @@ impl Storage {
     /// # Errors
     /// Those of the last commits; what is not committed stays in the log.
     pub async fn close(&self) -> Result<()> {
+        self.inner.stopping.store(true, Ordering::Relaxed);
+        let upkeep = self.inner.upkeep_task.lock().take();
+        if let Some(task) = upkeep {
+            task.abort();
+            // What it was doing on other threads ends by itself, and its files are nobody's.
+            let _ = task.await;
+        }
         drop(self.inner.log.lock().take());
         let thread = self.inner.log_thread.lock().take();
         if let Some(thread) = thread {
@@ -297,7 +359,18 @@ impl Storage {
         flushed
     }
 
-    async fn ask<T>(&self, dataset: &str, message: impl FnOnce(oneshot::Sender<Result<T>>) -> Message) -> Result<T> {
+    /// Tells a writer something that has no answer.
+    pub(crate) async fn tell(&self, dataset: &str, message: Message) -> Result<()> {
+        let writer = self.inner.writers.lock().get(dataset).cloned().ok_or_else(closed)?;
+        writer.send(message).await.map_err(|_| closed())
+    }
+
+    /// Asks a writer something.
+    pub(crate) async fn ask<T>(
+        &self,
+        dataset: &str,
+        message: impl FnOnce(oneshot::Sender<Result<T>>) -> Message,
+    ) -> Result<T> {
         let writer = self.inner.writers.lock().get(dataset).cloned().ok_or_else(closed)?;
         let (answer, answered) = oneshot::channel();
         writer.send(message(answer)).await.map_err(|_| closed())?;
@@ -377,7 +450,7 @@ fn closed() -> Error {
     Error::new(ErrorKind::Unavailable, "the server is stopping and takes no writes; send it again in a moment")
 }
 
-fn metrics(registry: &Registry, env: &Env) -> Result<(wal::Metrics, writer::Metrics)> {
+fn metrics(registry: &Registry, env: &Env) -> Result<(wal::Metrics, writer::Metrics, upkeep::Metrics)> {
     use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
     let build = || -> Result<_, prometheus::Error> {
         let latency = |name: &str, help: &str| Latency::register(registry, env.clock.clone(), name, help);
@@ -408,7 +481,25 @@ fn metrics(registry: &Registry, env: &Env) -> Result<(wal::Metrics, writer::Metr
             head_bytes,
             files,
         };
-        Ok((wal, writer))
+        let pending = Opts::new("streamgauge_upkeep_pending_files", "Files that upkeep is going to rewrite or drop.");
+        let pending_files = IntGaugeVec::new(pending, &["dataset"])?;
+        registry.register(Box::new(pending_files.clone()))?;
+        let upkeep = upkeep::Metrics {
+            merge_seconds: latency(
+                "streamgauge_upkeep_merge_seconds",
+                "Time to merge files and to commit the result.",
+            )?,
+            merges_total: by_dataset("streamgauge_upkeep_merges_total", "Commits of merged files.")?,
+            rewritten_bytes_total: by_dataset("streamgauge_upkeep_rewritten_bytes_total", "Bytes of merged files.")?,
+            dropped_partitions_total: by_dataset(
+                "streamgauge_upkeep_dropped_partitions_total",
+                "Partitions dropped at the end of their retention.",
+            )?,
+            deleted_files_total: by_dataset("streamgauge_upkeep_deleted_files_total", "Files deleted from the store.")?,
+            pending_files,
+            failures_total: counter("streamgauge_upkeep_failures_total", "Runs of upkeep that failed.")?,
+        };
+        Ok((wal, writer, upkeep))
     };
     build().map_err(|error| Error::new(ErrorKind::Internal, "metrics cannot be registered").caused_by(error))
 }

@@ -1,9 +1,9 @@
 //! Encodes sorted rows as one Parquet file, with the writer properties that were measured for metrics.
 //!
-//! Called by commits. Gives the bytes and the bounds of its columns; knows datasets only by their columns' [`Encoding`].
+//! Called by commits and by upkeep. Gives the bytes and the bounds of its columns; knows datasets only by their columns' [`Encoding`].
 //! Why these properties: `docs/decisions/0003-parquet-writer-properties.md`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
@@ -22,7 +22,7 @@ use parquet::{
 };
 use schemas::{Dataset, Encoding, Partition};
 
-use crate::{Bound, Result};
+use crate::{Bound, Result, checked};
 
 /// 64 KiB pages of at most 8,192 rows: about one series and day, so that a needle reads one page per column.
 const PAGE_BYTES: usize = 64 << 10;
@@ -32,34 +32,93 @@ const ROW_GROUP_ROWS: usize = 1 << 20;
 /// An encoded file.
 pub(crate) struct Encoded {
     pub bytes: Bytes,
+    /// What the name says of the bytes after the data.
+    pub tail: String,
     pub rows: u64,
     pub bounds: BTreeMap<String, (Bound, Bound)>,
     pub null_counts: BTreeMap<String, u64>,
 }
 
-/// Encodes rows that are sorted by the dataset's order and lie in one partition.
-pub(crate) fn encode(dataset: &Dataset, rows: &RecordBatch) -> Result<Encoded> {
-    let schema = dataset.file_schema();
-    let first = usize::from(dataset.partition == Partition::FirstColumn);
-    let columns = rows.columns()[first..].to_vec();
-    let file_rows = RecordBatch::try_new(Arc::clone(&schema), columns)?;
-    let mut buffer = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut buffer, schema, Some(properties(dataset)))?;
-    writer.write(&file_rows)?;
-    writer.close()?;
-    let mut bounds = BTreeMap::new();
-    let mut null_counts = BTreeMap::new();
-    for (field, column) in file_rows.schema().fields().iter().zip(file_rows.columns()) {
-        null_counts.insert(field.name().clone(), column.null_count() as u64);
-        if let Some(bound) = bounds_of(column) {
-            bounds.insert(field.name().clone(), bound);
-        }
-    }
-    Ok(Encoded { bytes: buffer.into(), rows: rows.num_rows() as u64, bounds, null_counts })
+/// How hard a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// Written once and soon merged.
+    Fresh,
+    /// Read for long.
+    Kept,
 }
 
-fn properties(dataset: &Dataset) -> WriterProperties {
-    let zstd = ZstdLevel::try_new(1).map_or(Compression::SNAPPY, Compression::ZSTD);
+/// Encodes rows that are sorted by the dataset's order and lie in one partition.
+pub(crate) fn encode(dataset: &Dataset, rows: &RecordBatch) -> Result<Encoded> {
+    let mut file = FileWriter::new(dataset, Effort::Fresh)?;
+    file.write(&file_rows(dataset, rows)?)?;
+    file.finish()
+}
+
+/// The columns of rows that stand in files.
+pub(crate) fn file_rows(dataset: &Dataset, rows: &RecordBatch) -> Result<RecordBatch> {
+    let first = usize::from(dataset.partition == Partition::FirstColumn);
+    Ok(RecordBatch::try_new(dataset.file_schema(), rows.columns()[first..].to_vec())?)
+}
+
+/// A file being encoded in memory, from sorted batches of [`Dataset::file_schema`].
+pub(crate) struct FileWriter {
+    writer: ArrowWriter<Vec<u8>>,
+    rows: u64,
+    bounds: BTreeMap<String, (Bound, Bound)>,
+    null_counts: BTreeMap<String, u64>,
+}
+
+impl FileWriter {
+    pub(crate) fn new(dataset: &Dataset, effort: Effort) -> Result<Self> {
+        let writer = ArrowWriter::try_new(Vec::new(), dataset.file_schema(), Some(properties(dataset, effort)))?;
+        Ok(Self { writer, rows: 0, bounds: BTreeMap::new(), null_counts: BTreeMap::new() })
+    }
+
+    /// Adds rows that come after those before.
+    pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.writer.write(rows)?;
+        self.rows += rows.num_rows() as u64;
+        for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
+            *self.null_counts.entry(field.name().clone()).or_default() += column.null_count() as u64;
+            let Some((low, high)) = bounds_of(column) else { continue };
+            match self.bounds.get_mut(field.name()) {
+                Some(bounds) => {
+                    if low < bounds.0 {
+                        bounds.0 = low;
+                    }
+                    if high > bounds.1 {
+                        bounds.1 = high;
+                    }
+                }
+                None => drop(self.bounds.insert(field.name().clone(), (low, high))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes so far, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.writer.bytes_written() + self.writer.in_progress_size()
+    }
+
+    pub(crate) fn finish(self) -> Result<Encoded> {
+        let Self { mut writer, rows, bounds, null_counts } = self;
+        writer.flush()?;
+        let data = writer.inner().len();
+        writer.append_key_value_metadata(checked::seal(writer.inner()));
+        let bytes: Bytes = writer.into_inner()?.into();
+        let tail = checked::name_of_tail(bytes.get(data..).unwrap_or_default());
+        Ok(Encoded { bytes, tail, rows, bounds, null_counts })
+    }
+}
+
+fn properties(dataset: &Dataset, effort: Effort) -> WriterProperties {
+    let level = match effort {
+        Effort::Fresh => 1,
+        Effort::Kept => 3,
+    };
+    let zstd = ZstdLevel::try_new(level).map_or(Compression::SNAPPY, Compression::ZSTD);
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(concat!("streamgauge version ", env!("CARGO_PKG_VERSION")).into())

@@ -12,7 +12,9 @@ use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 use schemas::Dataset;
 
 use crate::{
-    Batch, DataFile, Delete, Error, ErrorKind, Lane, Result, Rows, View, Write, commit,
+    Batch, DataFile, Delete, Error, ErrorKind, Lane, Result, Rows, View, Write,
+    checked::CheckedStore,
+    commit,
     delta::Table,
     folder::{self, Folder},
     head,
@@ -33,7 +35,8 @@ pub async fn open_read_only(
     datasets: Vec<&'static Dataset>,
 ) -> Result<(Arc<dyn ObjectStore>, Vec<Arc<View>>)> {
     let folder = Folder::look(data_dir)?;
-    let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(folder.tables_dir())?);
+    let files: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(folder.tables_dir())?);
+    let store: Arc<dyn ObjectStore> = Arc::new(CheckedStore::new(files));
     for _ in 0..READINGS {
         let before = read_log(&folder, &datasets).await?;
         let mut tables = Vec::with_capacity(datasets.len());

@@ -18,9 +18,19 @@ pub(crate) const DAY_US: i64 = 86_400_000_000;
 /// One sample: metric, series, time in microseconds, value.
 pub(crate) type Sample = (String, i64, i64, f64);
 
-/// An environment whose clock stands still and whose randomness counts.
+/// A clock, microseconds: 2026-09-21, 14:13.
+pub(crate) fn clock() -> Arc<AtomicI64> {
+    Arc::new(AtomicI64::new(1_790_000_000_000_000))
+}
+
+/// An environment whose clock hardly moves and whose randomness counts.
 pub(crate) fn env(seed: u64) -> Env {
-    let (now, bits) = (Arc::new(AtomicI64::new(1_790_000_000_000_000)), AtomicU64::new(seed << 32));
+    env_at(seed, clock())
+}
+
+/// The same with a clock that others move.
+pub(crate) fn env_at(seed: u64, now: Arc<AtomicI64>) -> Env {
+    let bits = AtomicU64::new(seed << 32);
     Env {
         clock: Clock::new(move || now.fetch_add(1, Ordering::Relaxed)),
         random: Random::new(move || u128::from(bits.fetch_add(1, Ordering::Relaxed)) << 64 | u128::from(seed)),

@@ -28,7 +28,7 @@ pub struct View {
 }
 
 /// One active Parquet file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DataFile {
     /// Path below the store's root, as object_store takes it.
     pub path: object_store::path::Path,
@@ -47,6 +47,10 @@ pub struct DataFile {
     pub seq: i64,
     /// Was the file sorted by [`Dataset::sort`] when it was written? Files of foreign engines are not.
     pub sorted: bool,
+    /// How often its rows have been merged, 0 in a fresh file.
+    pub level: u8,
+    /// When it was written, milliseconds.
+    pub written_ms: i64,
 }
 
 /// A bound of a column in a file.

@@ -8,7 +8,7 @@
 //! after it, which wait.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     Delete, Env, Error, ErrorKind, Latency, Replace, Result, Rows, View, Write, commit,
-    delta::Table,
+    delta::{Change, Table, action::Add},
     error::Failure,
     head::{Head, Unsorted},
     ticket::Ticket,
@@ -42,6 +42,26 @@ pub(crate) enum Message {
     Flush(oneshot::Sender<Result<()>>),
     /// Rows in place of a partition value's.
     Replace(Box<Replace>, oneshot::Sender<Result<()>>),
+    /// Files in place of others with the same rows; false if one of those is gone.
+    Rewrite(Rewrite, oneshot::Sender<Result<bool>>),
+    /// Which files that were removed before a time (ms) does no view read any more?
+    Garbage(i64, oneshot::Sender<Result<Vec<String>>>),
+    /// Removed files whose bytes are gone.
+    Forget(Vec<String>),
+    /// Which of these files does the table know nothing of?
+    Unknown(Vec<String>, oneshot::Sender<Result<Vec<String>>>),
+}
+
+/// Files that take the place of others.
+#[derive(Debug)]
+pub(crate) struct Rewrite {
+    /// Delta's name of the operation.
+    pub operation: &'static str,
+    /// Do the new files hold all rows of the old ones?
+    pub rearranges: bool,
+    pub adds: Vec<Add>,
+    /// Log paths.
+    pub removes: Vec<String>,
 }
 
 /// What an append does to the dataset, durable at a position of the log.
@@ -89,9 +109,20 @@ pub(crate) struct Writer {
     view: Arc<RwLock<Arc<View>>>,
     /// Newest applied position of the log.
     applied: i64,
-    committing: Option<JoinHandle<(Table, Result<()>)>>,
+    committing: Option<JoinHandle<(Table, Committed)>>,
+    checkpointing: Option<JoinHandle<()>>,
     sorting: Option<JoinHandle<(Unsorted, Result<Vec<Rows>>)>>,
     flushes: Vec<(i64, oneshot::Sender<Result<()>>)>,
+    /// What waits for the table while a commit has it.
+    waiting: VecDeque<Message>,
+}
+
+/// What a commit on a task of its own did.
+enum Committed {
+    /// Frozen rows went into files.
+    Rows(Result<()>),
+    /// Files took the place of others.
+    Files(Result<()>, oneshot::Sender<Result<bool>>),
 }
 
 /// Messages applied before the view is published anew.
@@ -112,8 +143,10 @@ impl Writer {
             view,
             applied,
             committing: None,
+            checkpointing: None,
             sorting: None,
             flushes: Vec::new(),
+            waiting: VecDeque::new(),
         };
         writer.publish();
         writer
@@ -167,7 +200,45 @@ impl Writer {
             if self.wants_commit() {
                 self.start_commit();
             }
+            self.serve_waiting();
         }
+    }
+
+    /// Serves what waits for the table, now that it is here.
+    fn serve_waiting(&mut self) {
+        while self.committing.is_none()
+            && let Some(message) = self.waiting.pop_front()
+        {
+            // Only a commit that panicked does not bring the table back, and then storage takes no more writes.
+            let Some(table) = &mut self.table else { return };
+            match message {
+                Message::Rewrite(rewrite, answer) => self.start_rewrite(rewrite, answer),
+                Message::Garbage(before_ms, answer) => drop(answer.send(Ok(table.garbage(before_ms)))),
+                Message::Forget(paths) => table.forget(&paths),
+                Message::Unknown(paths, answer) => drop(answer.send(Ok(table.unknown(paths)))),
+                _ => {}
+            }
+        }
+    }
+
+    fn start_rewrite(&mut self, rewrite: Rewrite, answer: oneshot::Sender<Result<bool>>) {
+        let Some(mut table) = self.table.take() else { return };
+        if let Err(error) = self.health() {
+            self.table = Some(table);
+            return drop(answer.send(Err(error)));
+        }
+        if !table.has_all(&rewrite.removes) {
+            self.table = Some(table);
+            return drop(answer.send(Ok(false)));
+        }
+        let Rewrite { operation, rearranges, adds, removes } = rewrite;
+        let change = Change { operation, rearranges, adds, removes, positions: BTreeMap::new() };
+        let shared = Arc::clone(&self.shared);
+        self.committing = Some(tokio::spawn(async move {
+            let result = table.commit(change, &shared.env).await;
+            shared.env.probe.reach("rewrite_committed");
+            (table, Committed::Files(result, answer))
+        }));
     }
 
     async fn handle(&mut self, messages: &mut Vec<Message>) {
@@ -196,6 +267,7 @@ impl Writer {
                     self.acknowledge(&mut applied);
                     let _ = answer.send(self.replace(*replace).await);
                 }
+                other => self.waiting.push_back(other),
             }
         }
         self.acknowledge(&mut applied);
@@ -303,7 +375,7 @@ impl Writer {
                 shared.metrics.commits_total.with_label_values(&name).inc();
                 shared.metrics.committed_rows_total.with_label_values(&name).inc_by(count as u64);
             }
-            (table, result)
+            (table, Committed::Rows(result))
         }));
     }
 
@@ -311,18 +383,21 @@ impl Writer {
         [(Arc::clone(&self.shared.source), position)].into()
     }
 
-    fn committed(&mut self, done: Result<(Table, Result<()>)>) {
+    fn committed(&mut self, done: Result<(Table, Committed)>) {
         self.committing = None;
-        let result = done.and_then(|(table, result)| {
-            self.table = Some(table);
-            result
-        });
-        match result {
-            Ok(()) => {
-                let bytes = self.head.thaw();
-                self.account(-bytes.cast_signed());
-                self.publish();
-                self.trim();
+        match done {
+            Ok((table, Committed::Rows(result))) => {
+                self.table = Some(table);
+                if result.is_ok() {
+                    let bytes = self.head.thaw();
+                    self.account(-bytes.cast_signed());
+                }
+                let _ = self.finish(result);
+            }
+            Ok((table, Committed::Files(result, answer))) => {
+                self.table = Some(table);
+                // Upkeep may have been stopped; the commit stands.
+                let _ = answer.send(self.finish(result).map(|()| true));
             }
             Err(error) => self.fail(&error),
         }
@@ -395,11 +470,20 @@ impl Writer {
             Ok(()) => {
                 self.publish();
                 self.trim();
+                self.start_checkpoint();
             }
             Err(error) if error.kind == ErrorKind::Invalid => {}
             Err(error) => self.fail(error),
         }
         result
+    }
+
+    fn start_checkpoint(&mut self) {
+        if self.checkpointing.as_ref().is_some_and(|job| !job.is_finished()) {
+            return;
+        }
+        let now_ms = self.shared.env.clock.now_ms();
+        self.checkpointing = self.table.as_mut().and_then(|table| table.checkpoint(now_ms)).map(tokio::spawn);
     }
 
     fn fail(&self, error: &Error) {

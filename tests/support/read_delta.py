@@ -3,7 +3,7 @@
     read_delta.py <folder of the tables>
 
 Two readers: the `deltalake` package's own query engine, and DuckDB over that package's list of active files, with the
-partition taken from the path. Per reader and table: rows, and for `samples` also sums and bounds by metric and day.
+partition taken from the path. Per reader and table: counts, sums, bounds and lengths of nested values by metric.
 Exits with 77 if a package is missing.
 """
 
@@ -28,12 +28,23 @@ SUMMARIES = {
         SELECT metric, CAST(day AS VARCHAR) AS day, count(*) AS rows, count(DISTINCT series_id) AS series
         FROM t GROUP BY metric, day ORDER BY metric, day
     """,
+    "histograms": """
+        SELECT metric, CAST(day AS VARCHAR) AS day, count(*) AS rows, CAST(sum(count_int) AS BIGINT) AS observations,
+               CAST(sum(sum) AS VARCHAR) AS total, CAST(sum({len}(positive_deltas)) AS BIGINT) AS buckets
+        FROM t GROUP BY metric, day ORDER BY metric, day
+    """,
+    "exemplars": """
+        SELECT metric, CAST(day AS VARCHAR) AS day, count(*) AS rows, CAST(sum(value) AS VARCHAR) AS total,
+               CAST(sum(cardinality(labels)) AS BIGINT) AS labels
+        FROM t GROUP BY metric, day ORDER BY metric, day
+    """,
+    "metadata": "SELECT metric, type, unit, help FROM t ORDER BY metric",
 }
 
 
 def by_deltalake(table, query):
     engine = deltalake.QueryBuilder().register("t", table)
-    batches = engine.execute(query.replace("{us}", "CAST(ts AS BIGINT)")).read_all()
+    batches = engine.execute(query.replace("{us}", "CAST(ts AS BIGINT)").replace("{len}", "array_length")).read_all()
     columns = {name: batches.column(name).to_pylist() for name in batches.schema.names}
     return [list(row) for row in zip(*columns.values())]
 
@@ -42,8 +53,8 @@ def by_duckdb(table, query):
     files = [str(uri).removeprefix("file://") for uri in table.file_uris()]
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    connection.read_parquet(files, hive_partitioning=True).create_view("t")
-    return [list(row) for row in connection.execute(query.replace("{us}", "epoch_us(ts)")).fetchall()]
+    connection.read_parquet(files, hive_partitioning=bool(table.metadata().partition_columns)).create_view("t")
+    return [list(row) for row in connection.execute(query.replace("{us}", "epoch_us(ts)").replace("{len}", "len")).fetchall()]
 
 
 def main():

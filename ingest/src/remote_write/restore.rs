@@ -6,8 +6,6 @@
 //! Invariants: no row of a series is newer than its slot's last time; where that time is only a bound, nothing counts as a
 //! repetition of it. Not here: the raw forms of labels, which are learned again from the first requests.
 
-mod file;
-
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
@@ -17,9 +15,8 @@ use arrow::{
 };
 use futures::TryStreamExt as _;
 use parquet::arrow::{ProjectionMask, async_reader::ParquetRecordBatchStreamBuilder};
-use storage::{Bound, DataFile, Storage, View};
+use storage::{Bound, DataFile, Storage, StoredFile, View};
 
-use self::file::StoredFile;
 use super::{
     admit::{Admission, Limits},
     labels::{self, Identity},
@@ -55,7 +52,7 @@ async fn read_file(
     columns: &[&str],
     mut each: impl FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    let reader = StoredFile { store: storage.store(), path: file.path.clone(), size: file.size };
+    let reader = StoredFile::new(storage.store(), file);
     let place = |error: parquet::errors::ParquetError| {
         Error::new(ErrorKind::Corrupt, format!("file cannot be read at start: path={}", file.path)).caused_by(error)
     };

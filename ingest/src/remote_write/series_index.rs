@@ -113,6 +113,9 @@ pub(crate) struct SeriesIndex {
     series_max: usize,
     /// First day of which every series is known.
     pub(crate) known_from: i32,
+    /// Slots in the order in which requests named them. Senders repeat themselves, so what stands after the last series is most
+    /// likely the next one, and its slot is fetched before the hash that names it is looked at.
+    order: Vec<u32>,
 }
 
 fn words(hash: u128) -> [u64; 2] {

@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::schema;
-use crate::{DataFile, Lane, Result, parquet_file::Encoded};
+use crate::{DataFile, Lane, Result, commit::Kind, parquet_file::Encoded};
+
+/// Level of a file that is a part of its partition's one sorted run.
+pub(crate) const DAY_RUN: u8 = 9;
 
 /// One line of a commit: exactly one action is set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -92,8 +95,7 @@ pub(crate) struct Remove {
 pub(crate) struct Place {
     pub path: String,
     pub partition: Option<String>,
-    pub lane: Lane,
-    pub seq: i64,
+    pub kind: Kind,
     pub now_ms: i64,
 }
 
@@ -137,8 +139,14 @@ impl Add {
             "maxValues": highs,
             "nullCount": encoded.null_counts,
         });
-        let lane = if place.lane == Lane::Late { "late" } else { "in_order" };
-        let tags = [("lane", lane.to_owned()), ("seq", place.seq.to_string()), ("sorted", "true".to_owned())];
+        let Kind { lane, seq, level } = place.kind;
+        let lane = if lane == Lane::Late { "late" } else { "in_order" };
+        let tags = [
+            ("lane", lane.to_owned()),
+            ("level", level.to_string()),
+            ("seq", seq.to_string()),
+            ("sorted", "true".to_owned()),
+        ];
         let partition = dataset.partition_column().map(|column| (column.to_owned(), place.partition));
         Self {
             path: place.path,
@@ -149,6 +157,11 @@ impl Add {
             stats: Some(stats.to_string()),
             tags: Some(tags.into_iter().map(|(key, value)| (key.to_owned(), Some(value))).collect()),
         }
+    }
+
+    /// Size of the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::try_from(self.size).unwrap_or(0)
     }
 
     /// The file of a view, at `path` below the store's root.
@@ -166,7 +179,7 @@ impl Add {
         let partition = dataset.partition_column().and_then(|column| self.partition_values.get(column)?.as_deref());
         Ok(DataFile {
             path,
-            size: u64::try_from(self.size).unwrap_or(0),
+            size: self.bytes(),
             rows: stats.num_records,
             partition: partition.map(Into::into),
             bounds: bounds.collect(),
@@ -174,16 +187,18 @@ impl Add {
             lane: if tag("lane") == Some("in_order") { Lane::InOrder } else { Lane::Late },
             seq: tag("seq").and_then(|seq| seq.parse().ok()).unwrap_or(version * 2 + 1),
             sorted: tag("sorted") == Some("true"),
+            level: tag("level").and_then(|level| level.parse().ok()).unwrap_or(0),
+            written_ms: self.modification_time,
         })
     }
 }
 
 impl Remove {
-    pub(crate) fn of(add: &Add, now_ms: i64) -> Self {
+    pub(crate) fn of(add: &Add, data_change: bool, now_ms: i64) -> Self {
         Self {
             path: add.path.clone(),
             deletion_timestamp: Some(now_ms),
-            data_change: true,
+            data_change,
             extended_file_metadata: Some(true),
             partition_values: Some(add.partition_values.clone()),
             size: Some(add.size),

@@ -85,6 +85,8 @@ impl Server {
             flush_age_ms: 600_000,
             head_bytes_max: 256 << 20,
             wal_segment_bytes: 4 << 20,
+            upkeep: false,
+            retention_days: std::collections::BTreeMap::new(),
         };
         let registry = prometheus::Registry::new();
         let storage = Storage::open(settings, schemas::all(), env, &registry).await.unwrap();

@@ -1,6 +1,7 @@
 //! Reads a stored Parquet file through the object store, range by range.
 //!
-//! Called by [`restore`](super); knows the size from the view, so the footer needs no question about it.
+//! Called by whoever reads files of a view without DataFusion: merges here, `ingest` at start. Knows the size from the view, so the
+//! footer needs no question about it.
 
 use std::{ops::Range, sync::Arc};
 
@@ -13,11 +14,22 @@ use parquet::{
     file::metadata::{ParquetMetaData, ParquetMetaDataReader},
 };
 
-/// A Parquet file in an object store.
-pub(super) struct StoredFile {
-    pub(super) store: Arc<dyn ObjectStore>,
-    pub(super) path: Path,
-    pub(super) size: u64,
+use crate::DataFile;
+
+/// A Parquet file of a view, for Parquet's asynchronous reader.
+#[derive(Debug, Clone)]
+pub struct StoredFile {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    size: u64,
+}
+
+impl StoredFile {
+    /// A file that lies in `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn ObjectStore>, file: &DataFile) -> Self {
+        Self { store, path: file.path.clone(), size: file.size }
+    }
 }
 
 fn external(error: object_store::Error) -> ParquetError {

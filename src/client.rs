@@ -1,0 +1,149 @@
+//! Speaks to a running server over HTTP or HTTPS: address, token, certificates, and what it says when it refuses.
+//!
+//! Called by the commands that ask a server. Invariant: a token is read from a file or the environment, and never printed.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::Args;
+use ureq::{
+    Body, RequestBuilder,
+    http::Response,
+    tls::{Certificate, ClientCert, PemItem, RootCerts, TlsConfig, parse_pem},
+    typestate::WithBody,
+};
+
+use crate::{config, tls};
+
+/// Longest time to wait for a connection. Answers may take as long as the server lets them.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Where systems keep the certificates they trust.
+const TRUSTED: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Which server, and how to be let in.
+#[derive(Debug, Args)]
+pub struct Client {
+    /// Server to ask.
+    #[arg(long, default_value = "http://127.0.0.1:4090", conflicts_with = "data_dir")]
+    url: String,
+    /// File that holds the access token.
+    #[arg(long, value_name = "FILE", conflicts_with = "token_env")]
+    token_file: Option<PathBuf>,
+    /// Environment variable that holds the access token.
+    #[arg(long, value_name = "NAME")]
+    token_env: Option<String>,
+    /// Authority of the server's certificate, PEM [default: those the system trusts].
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Client certificate, PEM, for servers that ask for one.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Key of the client certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+}
+
+impl Client {
+    /// A request to a path of the server, with the token if there is one.
+    ///
+    /// # Errors
+    /// If token or certificates cannot be read.
+    pub fn post(&self, path: &str) -> Result<RequestBuilder<WithBody>> {
+        let url = format!("{}{path}", self.url.trim_end_matches('/'));
+        let request = self.agent()?.post(&url);
+        Ok(match self.token()? {
+            Some(token) => request.header("Authorization", format!("Bearer {token}")),
+            None => request,
+        })
+    }
+
+    /// The answer to a request; what the server says when it refuses is the error.
+    ///
+    /// # Errors
+    /// Why there is no answer, or what the server said, in its words.
+    pub fn answered(&self, sent: Result<Response<Body>, ureq::Error>) -> Result<Body> {
+        let response = sent.with_context(|| {
+            format!("no answer from {}: is a server running there (`streamgauge serve`)?", self.url)
+        })?;
+        let (head, body) = response.into_parts();
+        if head.status.is_success() { Ok(body) } else { Err(refused(head.status.as_u16(), body.into_reader())) }
+    }
+
+    fn agent(&self) -> Result<ureq::Agent> {
+        let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(tls::provider());
+        if self.url.starts_with("https:") {
+            tls = tls.root_certs(RootCerts::new_with_certs(&self.trusted()?));
+            if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+                let chain = certificates(cert)?;
+                let key = ureq::tls::PrivateKey::from_pem(config::read(key)?.as_bytes())
+                    .with_context(|| format!("{} holds no private key in PEM", key.display()))?;
+                tls = tls.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
+            }
+        }
+        let config = ureq::Agent::config_builder()
+            .tls_config(tls.build())
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .http_status_as_error(false)
+            .user_agent(concat!("streamgauge/", env!("CARGO_PKG_VERSION")));
+        Ok(config.build().into())
+    }
+
+    fn trusted(&self) -> Result<Vec<Certificate<'static>>> {
+        let system = || TRUSTED.iter().map(PathBuf::from).find(|file| file.exists());
+        let file = self.ca.clone().or_else(system);
+        let file = file.context("this system has no list of trusted certificates: name one with --ca")?;
+        certificates(&file)
+    }
+
+    fn token(&self) -> Result<Option<String>> {
+        let token = match (&self.token_file, &self.token_env) {
+            (Some(file), _) => config::read(file)?,
+            (None, Some(name)) => {
+                config::variable(name).with_context(|| format!("environment variable {name} is not set"))?
+            }
+            (None, None) => return Ok(None),
+        };
+        let token = token.trim();
+        let good = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        ensure!(good, "the token must be one word of printable characters");
+        Ok(Some(token.to_owned()))
+    }
+}
+
+/// What a server said instead of an answer.
+fn refused(code: u16, mut body: impl Read) -> anyhow::Error {
+    let mut text = String::new();
+    // Half of a message is better than none.
+    let _ = body.by_ref().take(64 << 10).read_to_string(&mut text);
+    let envelope: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    let reason = envelope.as_ref().and_then(|envelope| envelope.get("error")).and_then(|error| error.as_str());
+    let reason = reason.unwrap_or_else(|| text.lines().next().unwrap_or_default());
+    let hint = if code == 401 { " (--token-file or --token-env names it)" } else { "" };
+    anyhow!("{reason}{hint} status={code}")
+}
+
+fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>> {
+    let text = config::read(file)?;
+    let items = parse_pem(text.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let items = items.with_context(|| format!("{} is not PEM", file.display()))?;
+    let certificates: Vec<_> = items
+        .into_iter()
+        .filter_map(|item| match item {
+            PemItem::Certificate(certificate) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if certificates.is_empty() {
+        bail!("{} holds no certificate", file.display());
+    }
+    Ok(certificates)
+}

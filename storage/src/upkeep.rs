@@ -1,0 +1,283 @@
+//! Keeps tables fast and small: merges files, drops what is past its retention, deletes what nothing reads.
+//!
+//! One task per process, started with storage, and the same by hand. A merge reads files of a view, writes their rows as new files
+//! that no table knows yet, and asks the dataset's writer to put those in their place; if one of the old files has gone meanwhile,
+//! the new ones are deleted and the plan is made again. So a rewrite can neither lose a row nor double one, and a crash leaves
+//! files that the next sweep finds.
+//!
+//! Invariants: all commits go through the writers; one merge at a time, on one thread, in bounded memory; a file is deleted when a
+//! commit removed it long enough ago and no view holds it, or when no commit has named it for a day.
+//! Not here: what to merge ([`plan`]), how ([`merge`]), what to delete ([`sweep`]).
+
+mod merge;
+mod plan;
+mod sweep;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use schemas::Dataset;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use self::{
+    merge::Cut,
+    plan::{Plan, When, Work},
+};
+use crate::{
+    Error, ErrorKind, Lane, Latency, Result, Storage,
+    commit::{Folder, Kind, blocking},
+    delta::action::{Add, DAY_RUN},
+    folder,
+    parquet_file::Encoded,
+    writer::{Message, Rewrite},
+};
+
+/// Files of this size are few enough for a day, large enough to be read in long stretches, and small enough to be held in memory
+/// while they are encoded; one metric may make a larger one, so that it lies in one file as long as that is sensible.
+const CUT: Cut = Cut { soft: 128 << 20, hard: 512 << 20 };
+/// How often the plans are made; they cost a look at the file lists.
+const EVERY: Duration = Duration::from_secs(10);
+/// How often files are deleted, in looks.
+const SWEEP_EVERY: u32 = 360;
+/// Files encoded and not yet put.
+const PUTS_MAX: usize = 1;
+/// How often a plan is made again because its files went.
+const REPLANS_MAX: u32 = 20;
+
+/// What upkeep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Upkept {
+    /// Commits that put merged files in the place of others.
+    pub merges: u64,
+    /// Partitions past their retention that were dropped.
+    pub dropped: u64,
+    /// Files that were taken out of the tables.
+    pub files_removed: u64,
+    /// Files that were put in.
+    pub files_added: u64,
+    /// Bytes of the former.
+    pub bytes_removed: u64,
+    /// Bytes of the latter.
+    pub bytes_added: u64,
+    /// Files deleted from the store.
+    pub files_deleted: u64,
+}
+
+/// A step of upkeep, for whoever watches.
+#[derive(Debug, Clone, Serialize)]
+pub struct Step {
+    /// The dataset.
+    pub dataset: &'static str,
+    /// Value of the partition column, if there is one.
+    pub partition: Option<String>,
+    /// `merge` or `drop`.
+    pub work: &'static str,
+    /// Files that were taken out.
+    pub files_removed: usize,
+    /// Files that were put in.
+    pub files_added: usize,
+    /// Files of all datasets that still wait to be rewritten.
+    pub files_left: usize,
+}
+
+/// What `/metrics` says of upkeep.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    pub merge_seconds: Latency,
+    pub merges_total: prometheus::IntCounterVec,
+    pub rewritten_bytes_total: prometheus::IntCounterVec,
+    pub dropped_partitions_total: prometheus::IntCounterVec,
+    pub deleted_files_total: prometheus::IntCounterVec,
+    pub pending_files: prometheus::IntGaugeVec,
+    pub failures_total: prometheus::IntCounter,
+}
+
+/// State of upkeep between its runs; one run at a time holds it.
+pub(crate) struct Upkeep {
+    metrics: Metrics,
+    retention_days: BTreeMap<String, u32>,
+    sweeps: u32,
+}
+
+impl Upkeep {
+    pub(crate) fn new(metrics: Metrics, retention_days: BTreeMap<String, u32>) -> Self {
+        Self { metrics, retention_days, sweeps: 0 }
+    }
+
+    /// Works as long as storage is open.
+    pub(crate) async fn run(storage: Storage) {
+        let mut tick = tokio::time::interval(EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            if storage.stopping().load(Ordering::Relaxed) {
+                return;
+            }
+            let mut upkeep = storage.upkeep().await;
+            let done = upkeep.work(&storage, false, &mut |_| {}).await;
+            upkeep.sweeps += 1;
+            let swept = if upkeep.sweeps % SWEEP_EVERY == 0 { upkeep.sweep(&storage).await.map(drop) } else { Ok(()) };
+            if let Err(error) = done.map(drop).and(swept)
+                && !storage.stopping().load(Ordering::Relaxed)
+            {
+                upkeep.metrics.failures_total.inc();
+                tracing::warn!(error = %error.chain(), "upkeep failed; trying again");
+            }
+        }
+    }
+
+    /// Does all there is to do; by hand (`now`), also what could wait.
+    pub(crate) async fn work(
+        &mut self,
+        storage: &Storage,
+        now: bool,
+        watch: &mut (dyn FnMut(Step) + Send),
+    ) -> Result<Upkept> {
+        let mut upkept = Upkept::default();
+        for dataset in storage.datasets() {
+            let mut replans = 0;
+            loop {
+                let plans = self.plans(storage, dataset, now);
+                let pending: usize = plans.iter().map(|plan| plan.files.len()).sum();
+                self.metrics
+                    .pending_files
+                    .with_label_values(&[dataset.name])
+                    .set(pending.try_into().unwrap_or(i64::MAX));
+                let Some(plan) = plans.into_iter().next() else { break };
+                match self.carry_out(storage, dataset, &plan, &mut upkept).await? {
+                    Some(files_added) => watch(Step {
+                        dataset: dataset.name,
+                        partition: plan.partition.as_deref().map(str::to_owned),
+                        work: if plan.work == Work::Drop { "drop" } else { "merge" },
+                        files_removed: plan.files.len(),
+                        files_added,
+                        files_left: pending - plan.files.len(),
+                    }),
+                    None if replans < REPLANS_MAX => replans += 1,
+                    None => break,
+                }
+            }
+        }
+        Ok(upkept)
+    }
+
+    fn plans(&self, storage: &Storage, dataset: &'static Dataset, now: bool) -> Vec<Plan> {
+        let retention_days = self.retention_days.get(dataset.name).copied().unwrap_or(dataset.retention_days);
+        let when = When { now_ms: storage.env().clock.now_ms(), retention_days, now };
+        plan::plans(dataset, &storage.view(dataset).files, when)
+    }
+
+    /// Number of files added; `None` if a file of the plan has gone.
+    async fn carry_out(
+        &self,
+        storage: &Storage,
+        dataset: &'static Dataset,
+        plan: &Plan,
+        upkept: &mut Upkept,
+    ) -> Result<Option<usize>> {
+        let start_us = storage.env().clock.now_us();
+        let folder = Folder { dataset, store: storage.store(), root: folder::table_root(storage.tenant(), dataset) };
+        let adds = match kind(plan) {
+            Some(kind) => merged(storage, &folder, plan, kind).await?,
+            None => Vec::new(),
+        };
+        let removes = plan.files.iter().map(|file| folder.log_path(file)).collect();
+        let (files_added, bytes_added) = (adds.len(), adds.iter().map(Add::bytes).sum::<u64>());
+        let put: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
+        let operation = if plan.work == Work::Drop { "DELETE" } else { "OPTIMIZE" };
+        let rewrite = Rewrite { operation, rearranges: plan.work != Work::Drop, adds, removes };
+        let committed = storage.ask(dataset.name, |answer| Message::Rewrite(rewrite, answer)).await?;
+        if !committed {
+            sweep::delete(&folder, put).await?;
+            return Ok(None);
+        }
+        let name = [dataset.name];
+        if plan.work == Work::Drop {
+            upkept.dropped += 1;
+            self.metrics.dropped_partitions_total.with_label_values(&name).inc();
+        } else {
+            upkept.merges += 1;
+            self.metrics.merges_total.with_label_values(&name).inc();
+            self.metrics.merge_seconds.observe_since(start_us);
+            self.metrics.rewritten_bytes_total.with_label_values(&name).inc_by(bytes_added);
+        }
+        upkept.files_removed += plan.files.len() as u64;
+        upkept.files_added += files_added as u64;
+        upkept.bytes_removed += plan.files.iter().map(|file| file.size).sum::<u64>();
+        upkept.bytes_added += bytes_added;
+        tracing::debug!(
+            dataset = dataset.name,
+            partition = plan.partition.as_deref(),
+            files = plan.files.len(),
+            "upkept"
+        );
+        Ok(Some(files_added))
+    }
+
+    /// Deletes what nothing reads.
+    pub(crate) async fn sweep(&self, storage: &Storage) -> Result<u64> {
+        let mut deleted = 0;
+        for dataset in storage.datasets() {
+            let folder =
+                Folder { dataset, store: storage.store(), root: folder::table_root(storage.tenant(), dataset) };
+            let files = sweep::table(storage, &folder).await?;
+            self.metrics.deleted_files_total.with_label_values(&[dataset.name]).inc_by(files);
+            deleted += files;
+        }
+        Ok(deleted)
+    }
+}
+
+/// What the files of a plan's run are; `None` if there will be none.
+fn kind(plan: &Plan) -> Option<Kind> {
+    let seqs = plan.files.iter().map(|file| file.seq);
+    match plan.work {
+        Work::Drop => None,
+        Work::Gather(Lane::InOrder, level) => Some(Kind { lane: Lane::InOrder, seq: seqs.min()?, level }),
+        Work::Gather(Lane::Late, level) => Some(Kind { lane: Lane::Late, seq: seqs.max()?, level }),
+        Work::Whole => Some(Kind { lane: Lane::InOrder, seq: seqs.max()?, level: DAY_RUN }),
+    }
+}
+
+/// Merges the files of a plan into files that no table knows yet.
+async fn merged(storage: &Storage, folder: &Folder, plan: &Plan, kind: Kind) -> Result<Vec<Add>> {
+    let (encoded, mut to_put) = mpsc::channel::<Encoded>(PUTS_MAX);
+    let (dataset, store, files) = (folder.dataset, Arc::clone(&folder.store), plan.files.clone());
+    let stopping = Arc::clone(storage.stopping());
+    let work = blocking(move || {
+        merge::merge(dataset, &store, &files, (CUT, &stopping), |file| {
+            encoded.blocking_send(file).map_err(|_| stopped())
+        })
+    });
+    let put = async {
+        let mut adds = Vec::new();
+        while let Some(file) = to_put.recv().await {
+            adds.push(folder.put(plan.partition.as_deref(), kind, &file, storage.env()).await);
+        }
+        storage.env().probe.reach("merge_put");
+        adds
+    };
+    let (merged, adds) = tokio::join!(work, put);
+    if let Err(error) = merged {
+        sweep::delete(folder, adds.into_iter().map(|add| add.path).collect()).await?;
+        return Err(error);
+    }
+    Ok(adds)
+}
+
+/// Upkeep ends early because storage closes.
+fn stopped() -> Error {
+    Error::new(ErrorKind::Unavailable, "the server is stopping; upkeep goes on at the next start")
+}
+
+/// Has storage begun to close?
+fn check(stopping: &AtomicBool) -> Result<()> {
+    if stopping.load(Ordering::Relaxed) { Err(stopped()) } else { Ok(()) }
+}

@@ -1,0 +1,171 @@
+//! Decides which files to rewrite or drop: a pure function of a view's files and the time.
+//!
+//! Called by upkeep, again after every rewrite. Per partition: fresh files gather in runs of a two-hour window while the day lasts,
+//! and become one sorted run, cut into large files, when it is over; late files gather apart until then. What comes for a day that
+//! was merged is merged into the files it overlaps. A partition past its retention goes as a whole.
+//!
+//! Invariants: plans share no file; rows in order are merged under the least of their `seq`, since a late row of one of their keys
+//! was written after them; a run that took in late rows has the largest, as later ones were written after it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use schemas::{Dataset, Partition};
+
+use crate::{Bound, DataFile, Lane, delta::action::DAY_RUN};
+
+const DAY_MS: i64 = 86_400_000;
+/// Rows of two hours are merged together while their day lasts: twelve files a day.
+const WINDOW_MS: i64 = 7_200_000;
+/// How long after its end a window or a day still gets rows in the ordinary way: senders retry for some minutes.
+const WINDOW_LATE_MS: i64 = 600_000;
+const DAY_LATE_MS: i64 = 7_200_000;
+/// Late rows of a day that was merged wait for more of them.
+const REMERGE_MS: i64 = 3_600_000;
+/// Files of one level in one window that are merged early, so that a fast stream leaves few files: each level is written once.
+const FAN_IN: usize = 16;
+/// Late files of a partition that are merged while its day lasts; each costs every read of the partition a merge.
+const LATE_FILES: usize = 4;
+/// Bytes beyond which a window's run is left to the day.
+const WINDOW_BYTES_MAX: u64 = 1 << 30;
+
+/// What to do to some files of one partition.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Plan {
+    pub work: Work,
+    pub partition: Option<Arc<str>>,
+    /// Oldest `seq` first.
+    pub files: Vec<Arc<DataFile>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// The partition is past its retention.
+    Drop,
+    /// Rows of one lane into one run of this level.
+    Gather(Lane, u8),
+    /// All rows into one run without late ones.
+    Whole,
+}
+
+/// When to do what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct When {
+    pub now_ms: i64,
+    pub retention_days: u32,
+    /// Asked for by hand: windows need not be over.
+    pub now: bool,
+}
+
+/// Everything there is to do, the most urgent first.
+pub(super) fn plans(dataset: &Dataset, files: &[Arc<DataFile>], when: When) -> Vec<Plan> {
+    let mut partitions: BTreeMap<Option<Arc<str>>, Vec<Arc<DataFile>>> = BTreeMap::new();
+    for file in files {
+        partitions.entry(file.partition.clone()).or_default().push(Arc::clone(file));
+    }
+    let mut plans = Vec::new();
+    for (partition, mut files) in partitions {
+        files.sort_by_key(|file| file.seq);
+        let day = partition.as_deref().and_then(day_start_ms);
+        let kept_until = day.map(|day| day + DAY_MS * (i64::from(when.retention_days) + 1));
+        if kept_until.is_some_and(|until| until <= when.now_ms) {
+            plans.push(Plan { work: Work::Drop, partition, files });
+            continue;
+        }
+        // What another engine wrote in an order of its own stays as it is, and so does what it may repeat.
+        if files.iter().any(|file| !file.sorted) {
+            continue;
+        }
+        let over = day.is_some_and(|day| day + DAY_MS + DAY_LATE_MS <= when.now_ms);
+        if over || day.is_none() {
+            plans.extend(whole(&partition, &files, over, when));
+        } else {
+            plans.extend(windows(dataset, &partition, &files, when));
+            plans.extend(late(&partition, &files, when));
+        }
+    }
+    plans.sort_by_key(|plan| match plan.work {
+        Work::Drop => 0,
+        Work::Gather(Lane::Late, _) => 1,
+        Work::Gather(Lane::InOrder, _) => 2,
+        Work::Whole => 3,
+    });
+    plans
+}
+
+/// A partition whose rows all go into one run.
+fn whole(partition: &Option<Arc<str>>, files: &[Arc<DataFile>], over: bool, when: When) -> Option<Plan> {
+    let (runs, new): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| file.level == DAY_RUN);
+    let oldest_ms = new.iter().map(|file| file.written_ms).min()?;
+    let waited = when.now_ms - oldest_ms >= REMERGE_MS;
+    let due = when.now && (new.len() > 1 || !runs.is_empty() || new.iter().any(|file| file.lane == Lane::Late))
+        || over && (runs.is_empty() || waited)
+        // A partition that is no day is never over.
+        || !over && (new.len() >= FAN_IN || waited && new.iter().any(|file| file.lane == Lane::Late));
+    if !due {
+        return None;
+    }
+    let touched = |run: &Arc<DataFile>| new.iter().any(|file| overlap(run, file));
+    let mut files: Vec<_> = runs.into_iter().filter(touched).collect();
+    files.extend(new);
+    files.sort_by_key(|file| file.seq);
+    Some(Plan { work: Work::Whole, partition: partition.clone(), files })
+}
+
+/// May two files hold rows of one key? By the bounds of all columns that both have.
+fn overlap(a: &DataFile, b: &DataFile) -> bool {
+    a.bounds.iter().all(|(column, (low, high))| {
+        b.bounds.get(column).is_none_or(|(other_low, other_high)| low <= other_high && other_low <= high)
+    })
+}
+
+/// Rows in order, by window.
+fn windows(dataset: &Dataset, partition: &Option<Arc<str>>, files: &[Arc<DataFile>], when: When) -> Vec<Plan> {
+    let mut windows: BTreeMap<Option<i64>, Vec<Arc<DataFile>>> = BTreeMap::new();
+    for file in files.iter().filter(|file| file.lane == Lane::InOrder && file.level < DAY_RUN) {
+        windows.entry(window_end_ms(dataset, file)).or_default().push(Arc::clone(file));
+    }
+    let mut plans = Vec::new();
+    for (end_ms, files) in windows {
+        let closed = end_ms.is_some_and(|end_ms| end_ms + WINDOW_LATE_MS <= when.now_ms) || when.now;
+        let bytes: u64 = files.iter().map(|file| file.size).sum();
+        let mut gather = |files: Vec<Arc<DataFile>>| {
+            let level = files.iter().map(|file| file.level).max().unwrap_or(0).saturating_add(1).min(DAY_RUN - 1);
+            plans.push(Plan { work: Work::Gather(Lane::InOrder, level), partition: partition.clone(), files });
+        };
+        if closed && files.len() > 1 && bytes <= WINDOW_BYTES_MAX {
+            gather(files);
+            continue;
+        }
+        let mut levels: BTreeMap<u8, Vec<Arc<DataFile>>> = BTreeMap::new();
+        files.into_iter().for_each(|file| levels.entry(file.level).or_default().push(file));
+        levels.into_values().filter(|files| files.len() >= FAN_IN).for_each(gather);
+    }
+    plans
+}
+
+/// Late rows, gathered without those they replace.
+fn late(partition: &Option<Arc<str>>, files: &[Arc<DataFile>], when: When) -> Option<Plan> {
+    let files: Vec<_> = files.iter().filter(|file| file.lane == Lane::Late).cloned().collect();
+    let due = files.len() >= LATE_FILES || when.now && files.len() > 1;
+    due.then(|| Plan { work: Work::Gather(Lane::Late, 1), partition: partition.clone(), files })
+}
+
+/// End of the window in which the last row of a file lies; `None` if time does not divide the dataset.
+fn window_end_ms(dataset: &Dataset, file: &DataFile) -> Option<i64> {
+    if dataset.partition != Partition::DayOfTime {
+        return None;
+    }
+    match file.bounds.get(dataset.time) {
+        Some((_, Bound::Int(last_us))) => Some((last_us.div_euclid(1000 * WINDOW_MS) + 1) * WINDOW_MS),
+        _ => None,
+    }
+}
+
+/// Start of the day that a partition value names.
+fn day_start_ms(partition: &str) -> Option<i64> {
+    let day = chrono::NaiveDate::parse_from_str(partition, "%Y-%m-%d").ok()?;
+    Some(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis())
+}
+
+#[cfg(test)]
+mod tests;
