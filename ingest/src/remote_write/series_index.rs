@@ -113,6 +113,8 @@ pub(crate) struct SeriesIndex {
     series_max: usize,
     /// First day of which every series is known.
     pub(crate) known_from: i32,
+    /// Slots as they stood in requests, one order after the other.
+    order: Vec<u32>,
 }
 
 fn words(hash: u128) -> [u64; 2] {
