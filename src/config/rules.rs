@@ -43,10 +43,11 @@ pub(super) fn limits(
         Some(written) => {
             let series = within(origin, &written, 1..=1_000_000_000)?;
             if series * SERIES_BYTES > budget.total / 2 {
+                let mib = |bytes: u64| Size(bytes >> 20 << 20);
                 let reason = format!(
                     "{series} series take {}, more than half of the memory budget of {}; raise `memory` as well",
-                    Size(series * SERIES_BYTES >> 20 << 20),
-                    Size(budget.total >> 20 << 20)
+                    mib(series * SERIES_BYTES),
+                    mib(budget.total)
                 );
                 return Err(Refused::at(origin, &written, reason));
             }

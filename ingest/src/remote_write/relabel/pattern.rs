@@ -50,7 +50,11 @@ fn escape<'t>(after: &'t str, out: &mut String) -> &'t str {
     };
     let rest = &after[c.len_utf8()..];
     if c == 'Q' {
-        let (literal, rest) = rest.split_once("\\E").unwrap_or((rest, ""));
+        // One that is not ended is left to be refused: in Go it would quote the end of the expression around it.
+        let Some((literal, rest)) = rest.split_once("\\E") else {
+            out.push_str("\\Q");
+            return rest;
+        };
         out.push_str(&regex::escape(literal));
         return rest;
     }
