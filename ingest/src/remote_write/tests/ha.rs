@@ -160,7 +160,14 @@ async fn a_request_that_mixes_senders_is_decided_series_by_series() {
         assert_eq!(server.v1(mixed).await.status, StatusCode::NO_CONTENT);
     }
     assert_eq!(server.times()[14..], [40, 42, 50, 52]);
-    assert_eq!(server.counter("remote_write_dropped_total", &[("reason", "replica")]), 5.0);
+    // The first series is of nobody.
+    server.v1(vec![plain(60), series("c1", "b", "up", 61), series("c1", "a", "up", 62)]).await;
+    assert_eq!(server.times()[18..], [60, 62]);
+    // All of the others: what is left is acknowledged like a part that was dropped.
+    let left = vec![series("c1", "b", "up", 70), series("c2", "a", "up", 71)];
+    assert_eq!(server.v1(left).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(server.times().len(), 20);
+    assert_eq!(server.counter("remote_write_dropped_total", &[("reason", "replica")]), 8.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

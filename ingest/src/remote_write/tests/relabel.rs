@@ -7,7 +7,7 @@ use prost::Message as _;
 use storage::Lane;
 
 use super::{
-    NOW_MS,
+    HOUR_MS, NOW_MS,
     admission::{Receiver, rows},
     limits, messages,
 };
@@ -350,6 +350,28 @@ fn two_forms_that_become_one_series_are_one_series() {
     let second = receiver.v1(vec![from("b", 7), from("a", 7), from("c", 6)]).report;
     assert_eq!((second.samples_written, second.duplicates, second.late), (3, 1, 1));
     assert_eq!(receiver.admission.series(), 1);
+}
+
+#[test]
+fn the_rows_of_every_day_have_the_labels_that_the_rules_leave() {
+    let mut under_rules = Receiver::with_rules(rules(&["labeldrop regex=pod", "replace to=site with=berlin"]));
+    let mut plain = Receiver::new();
+    let raw = [("__name__", "up"), ("pod", "a")];
+    let relabelled = [("__name__", "up"), ("site", "berlin")];
+    // Known since noon; a minute to midnight, when tomorrow's row is due; the day before yesterday, by the late lane.
+    for after in [0, 12 * HOUR_MS - 60_000, -48 * HOUR_MS] {
+        for receiver in [&mut under_rules, &mut plain] {
+            receiver.now_ms = NOW_MS + after.max(0);
+        }
+        let send = |labels: &[(&str, &str)]| vec![messages::v1::series(labels, &[(NOW_MS + after, 1.0)])];
+        let (a, b) = (under_rules.v1(send(&raw)), plain.v1(send(&relabelled)));
+        for lane in [Lane::InOrder, Lane::Late] {
+            assert_eq!(rows(&a, "series", lane), rows(&b, "series", lane));
+        }
+        let written =
+            [Lane::InOrder, Lane::Late].map(|lane| rows(&a, "series", lane).map_or(0, |rows| rows.num_rows()));
+        assert_eq!(written.iter().sum::<usize>(), 1, "after {after} ms");
+    }
 }
 
 #[test]
