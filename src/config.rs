@@ -9,6 +9,7 @@
 
 mod memory;
 pub(crate) mod raw;
+mod rules;
 pub mod units;
 
 use std::{
@@ -35,8 +36,6 @@ const DEFAULTS: &str = include_str!("defaults.yaml");
 
 /// Folder of the data folder in which large queries put what does not fit in memory. Emptied at each start.
 const SPILL: &str = "spill";
-/// Memory of a known series, as its index documents it.
-const SERIES_BYTES: u64 = 200;
 
 /// Looks up a variable of the environment.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -255,6 +254,8 @@ impl raw::RemoteWrite {
         let value = required(origin, &key("label_value_bytes_max"), self.label_value_bytes_max)?;
         let body = within(origin, &body, Size(64 << 10)..=Size(256 << 20))?.0;
         let decoded = within(origin, &decoded, Size(64 << 10)..=Size(1 << 30))?.0;
+        let (series_max, series_per_metric_max) =
+            rules::limits(origin, self.series_max, self.series_per_metric_max, budget)?;
         Ok(ingest::remote_write::Config {
             body_bytes_max: size(body),
             decoded_bytes_max: size(decoded),
@@ -262,7 +263,9 @@ impl raw::RemoteWrite {
             inflight_bytes_max: size(budget.requests.max(body + decoded)),
             labels_max: size(within(origin, &labels, 1..=1000)?),
             label_value_bytes_max: size(within(origin, &value, Size(64)..=Size(1 << 20))?.0),
-            series_max: size(budget.series / SERIES_BYTES),
+            series_max,
+            series_per_metric_max,
+            rules: rules::rules(origin, self.relabel, self.ha)?,
             ..ingest::remote_write::Config::default()
         })
     }
@@ -382,6 +385,18 @@ impl Display for Config {
         writeln!(f, "memory         {}", self.memory)?;
         let age = Span(std::time::Duration::from_millis(storage.flush_age_ms.unsigned_abs()));
         writeln!(f, "flush          at {} or {age}", bytes(storage.flush_bytes))?;
+        let ingest::remote_write::Config { series_max, series_per_metric_max, rules, .. } = &self.remote_write;
+        let per_metric = match series_per_metric_max {
+            &usize::MAX => "any number".to_owned(),
+            most => most.to_string(),
+        };
+        writeln!(f, "series         up to {series_max}, {per_metric} of one metric")?;
+        if !rules.relabel.is_empty() {
+            writeln!(f, "relabelling    {} rules", rules.relabel.len())?;
+        }
+        if let Some(ha) = &rules.ha {
+            writeln!(f, "HA pairs       named by label {}, their replicas by {}", ha.cluster, ha.replica)?;
+        }
         if let Some(tls) = &self.tls {
             let clients =
                 tls.client_ca.as_ref().map_or_else(String::new, |ca| format!(", clients of {}", ca.display()));

@@ -3,11 +3,12 @@
 //!
 //! Called by the composition root, which merges [`RemoteWrite::router`]; hands one record a request to
 //! [`storage::Storage::append`]. A request goes through: headers → body, bounded → room in storage → decompression →
-//! decoding → admission and append under one lock → the ack → the answer.
+//! decoding → is it this replica's turn? → admission and append under one lock → the ack → the answer. Labels of new series
+//! pass the rules on their way into admission.
 //!
 //! Invariants: the order in which requests are admitted is the order of the log; a 2xx says that every part of the request
 //! is durable and visible; memory is reserved before it is taken, and a refusal comes before the work.
-//! Not here: authentication and TLS (the composition root), relabelling, forwarding.
+//! Not here: authentication and TLS (the composition root), forwarding.
 //! Specs: <https://prometheus.io/docs/specs/prw/remote_write_spec/>,
 //! <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/>
 
@@ -16,6 +17,7 @@ mod columns;
 mod compression;
 mod decoded;
 mod exemplar;
+mod ha;
 mod headers;
 mod histogram;
 mod labels;
@@ -23,9 +25,13 @@ mod metadata;
 mod metrics;
 mod pool;
 mod proto;
+mod refused;
 mod reject;
+mod relabel;
+mod report;
 mod response;
 mod restore;
+mod rules;
 mod series_index;
 mod v1;
 mod v2;
@@ -50,19 +56,26 @@ use storage::{Ack, Clock, Room, Storage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::{
-    admit::{Admission, Admitted, Labels, Limits, Located, Report, Request},
+    admit::{Admission, Admitted, Labels, Limits, Located, Request},
     decoded::{BODY_BYTES_MAX, Decoded, Version},
+    ha::ReplicaLabels,
     labels::LabelLimits,
     proto::DecodeError,
+    refused::Refused,
     reject::{Reason, Reject, Rejects},
+    relabel::{Action, Relabel, RelabelRule, RuleFault},
+    report::{Report, SetAside},
+    rules::Rules,
     window::Window,
 };
 use self::{
     compression::{decoded_len, decompress},
+    ha::{Elections, Heard, is_mixed},
     headers::BodyKind,
     metrics::Metrics,
     pool::{Buffers, Pool},
     response::{Failure, Outcome, respond},
+    window::Steady,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -83,6 +96,10 @@ pub struct Config {
     pub label_value_bytes_max: usize,
     /// Series known at once; about 200 bytes of memory each.
     pub series_max: usize,
+    /// Series of one metric known at once.
+    pub series_per_metric_max: usize,
+    /// What happens to labels before a series is known.
+    pub rules: Rules,
     /// Age up to which samples are accepted, milliseconds; the retention of the datasets.
     pub retention_ms: i64,
     /// How far ahead of the clock a sample may be, milliseconds.
@@ -99,6 +116,8 @@ impl Default for Config {
             label_name_bytes_max: 1024,
             label_value_bytes_max: 8192,
             series_max: 10_000_000,
+            series_per_metric_max: SERIES_PER_METRIC_MAX,
+            rules: Rules::default(),
             retention_ms: 90 * series_index::DAY_MS,
             future_ms_max: 600_000,
         }
@@ -114,8 +133,8 @@ impl Config {
             name_bytes_max: self.label_name_bytes_max,
             value_bytes_max: self.label_value_bytes_max,
         };
-        let Self { series_max, retention_ms, future_ms_max, .. } = *self;
-        Limits { labels, series_max, retention_ms, future_ms_max }
+        let Self { series_max, series_per_metric_max, retention_ms, future_ms_max, .. } = *self;
+        Limits { labels, series_max, series_per_metric_max, retention_ms, future_ms_max }
     }
 
     fn check(&self) -> Result<()> {
@@ -139,6 +158,10 @@ impl Config {
     }
 }
 
+/// Series of one metric, unless set otherwise. The largest honest ones, histograms of a large Kubernetes fleet, have some
+/// hundred thousand; a metric beyond a million has a user or a request in its labels, cannot be queried as a whole any more,
+/// and would take the room of all others.
+pub const SERIES_PER_METRIC_MAX: usize = 1_000_000;
 /// Time a body may take to arrive; senders themselves give up after 30 s.
 const BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 /// Bodies beyond this are worked on away from the threads that serve everyone.
@@ -157,8 +180,11 @@ pub struct RemoteWrite(Arc<Inner>);
 struct Inner {
     config: Config,
     limits: Limits,
+    rules: Arc<Rules>,
     storage: Storage,
     clock: Clock,
+    steady: Mutex<Steady>,
+    elections: Option<Mutex<Elections>>,
     admission: Mutex<Admission>,
     inflight: Arc<Semaphore>,
     pool: Pool,
@@ -173,16 +199,21 @@ impl RemoteWrite {
     pub async fn open(config: Config, storage: Storage, clock: Clock, registry: &prometheus::Registry) -> Result<Self> {
         config.check()?;
         let limits = config.limits();
-        let metrics = Metrics::register(registry, clock.clone())?;
+        let rules = Arc::new(config.rules.clone());
+        let metrics = Metrics::register(registry, clock.clone(), limits.series_max)?;
         let window = Window::at(clock.now_ms(), &limits);
-        let admission = restore::admission(&storage, limits, &window).await?;
+        let admission = restore::admission(&storage, limits, Arc::clone(&rules), &window).await?;
+        let elections = rules.ha.clone().map(|ha| Mutex::new(Elections::new(ha, config.label_value_bytes_max)));
         metrics.series.set(i64::try_from(admission.series()).unwrap_or(i64::MAX));
         let permits = (config.inflight_bytes_max / PERMIT_BYTES).min(Semaphore::MAX_PERMITS);
         Ok(Self(Arc::new(Inner {
             config,
             limits,
+            rules,
             storage,
             clock,
+            steady: Mutex::new(Steady::new()),
+            elections,
             admission: Mutex::new(admission),
             inflight: Arc::new(Semaphore::new(permits)),
             pool: Pool::default(),
@@ -247,11 +278,12 @@ impl Inner {
         };
         drop((compressed, decompressed));
         self.metrics.rejected(&report);
+        self.metrics.refused(&report, self.clock.now_ms());
         if let Some(ack) = ack {
             ack.done().await?;
         }
         self.metrics.written(&report);
-        Ok(Outcome::Written(report))
+        Ok(Outcome::Written(Box::new(report)))
     }
 
     fn permits(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
@@ -305,12 +337,18 @@ impl Inner {
             .read(kind.version, body)
             .map_err(|error| Failure::bad_request(format!("body cannot be decoded: {error}")))?;
         let request = Request { body, decoded };
-        let window = Window::at(self.clock.now_ms(), &self.limits);
-        let mut labels = Labels::new(request, &self.limits);
+        let window = self.window();
+        if let Some(elected) = self.begin(request, &window, located) {
+            let report = Report::left(request, elected);
+            self.pool.put(buffers);
+            return Ok((report, None));
+        }
+        let mut labels = Labels::new(request, &self.limits, &self.rules);
         let mut admission = self.admission.lock();
         admission.locate(request, &window, located);
-        if located.wants_labels() {
+        if located.wants_labels() || located.is_mixed() {
             drop(admission);
+            self.leave_out(request, &window, located);
             labels.read(located);
             admission = self.admission.lock();
             admission.locate(request, &window, located);
@@ -323,6 +361,47 @@ impl Inner {
         drop(admission);
         self.pool.put(buffers);
         Ok((report, ack))
+    }
+
+    fn window(&self) -> Window {
+        let mut steady = self.steady.lock();
+        let clock_ms = self.clock.now_ms();
+        Window::between(clock_ms, steady.at(clock_ms), &self.limits)
+    }
+
+    /// Begins with a request. Says whose turn it is, if all of it is left to another replica.
+    fn begin(&self, request: Request<'_>, window: &Window, located: &mut Located) -> Option<String> {
+        let (Some(elections), Some(ha)) = (&self.elections, &self.rules.ha) else {
+            located.begin(0);
+            return None;
+        };
+        let heard = self.elections(elections, |elections| elections.hear(request, window.now_ms));
+        match heard {
+            Heard::Taken(origin) => located.begin(origin),
+            Heard::Left(elected) if !is_mixed(ha, request) => return Some(elected),
+            Heard::Left(_) => {
+                located.begin(0);
+                self.leave_out(request, window, located);
+            }
+        }
+        None
+    }
+
+    /// Leaves out the series of a mixed request that another replica's turn it is to send.
+    fn leave_out(&self, request: Request<'_>, window: &Window, located: &mut Located) {
+        if let (Some(elections), Some(ha)) = (&self.elections, &self.rules.ha)
+            && is_mixed(ha, request)
+        {
+            located.leave_out(self.elections(elections, |elections| elections.left_out(request, window.now_ms)));
+        }
+    }
+
+    fn elections<T>(&self, elections: &Mutex<Elections>, work: impl FnOnce(&mut Elections) -> T) -> T {
+        let mut elections = elections.lock();
+        let done = work(&mut elections);
+        self.metrics.failovers.inc_by(std::mem::take(&mut elections.failovers));
+        self.metrics.clusters.set(i64::try_from(elections.clusters()).unwrap_or(i64::MAX));
+        done
     }
 }
 

@@ -82,6 +82,30 @@ pub struct RemoteWrite {
     pub decoded_bytes_max: Option<Spanned<Size>>,
     pub labels_max: Option<Spanned<u64>>,
     pub label_value_bytes_max: Option<Spanned<Size>>,
+    pub series_max: Option<Spanned<u64>>,
+    pub series_per_metric_max: Option<Spanned<u64>>,
+    pub relabel: Option<Vec<Spanned<Relabel>>>,
+    pub ha: Option<Ha>,
+}
+
+/// One rule of relabelling, in Prometheus' words.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Relabel {
+    pub source_labels: Option<Spanned<Vec<String>>>,
+    pub separator: Option<Spanned<String>>,
+    pub regex: Option<Spanned<String>>,
+    pub modulus: Option<Spanned<u64>>,
+    pub target_label: Option<Spanned<String>>,
+    pub replacement: Option<Spanned<String>>,
+    pub action: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ha {
+    pub cluster_label: Option<Spanned<String>>,
+    pub replica_label: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -131,6 +155,10 @@ impl Raw {
                 decoded_bytes_max: top.decoded_bytes_max.or(below.decoded_bytes_max),
                 labels_max: top.labels_max.or(below.labels_max),
                 label_value_bytes_max: top.label_value_bytes_max.or(below.label_value_bytes_max),
+                series_max: top.series_max.or(below.series_max),
+                series_per_metric_max: top.series_per_metric_max.or(below.series_per_metric_max),
+                relabel: top.relabel.or(below.relabel),
+                ha: top.ha.or(below.ha),
             }),
             sql: lay(sql, below.sql, |top, below| Sql {
                 timeout: top.timeout.or(below.timeout),

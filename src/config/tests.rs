@@ -53,6 +53,10 @@ fn the_documented_file_names_every_setting() {
         "decoded_bytes_max",
         "labels_max",
         "label_value_bytes_max",
+        "series_max",
+        "series_per_metric_max",
+        "relabel",
+        "ha",
         "timeout",
         "rows_max",
         "concurrent_max",
@@ -61,6 +65,13 @@ fn the_documented_file_names_every_setting() {
     ];
     for key in keys {
         assert!(everything.lines().any(|line| line.trim().starts_with(&format!("{key}:"))), "{key}");
+    }
+    let nested = ["remote_write: {ha: {zzz: 1}}", "remote_write: {relabel: [{zzz: 1}]}"];
+    for error in nested.map(|text| read(text).unwrap_err()) {
+        let (_, known) = error.split_once("keys here are ").unwrap_or_else(|| panic!("{error}"));
+        for key in known.split(", ") {
+            assert!(everything.contains(&format!("{key}: ")), "{key}");
+        }
     }
     // An unknown key is answered with those that are known, so the list above cannot go stale unnoticed.
     let known = read("zzz: 1").unwrap_err();
@@ -174,4 +185,75 @@ fn on_a_small_machine_rows_are_flushed_before_their_memory_is_full() {
 fn a_machine_too_small_for_the_defaults_is_told_so_without_a_line_it_did_not_write() {
     let error = Config::read("tenant: t", &Outside { memory_limit: 100 << 20, ..outside() }).unwrap_err().to_string();
     assert_eq!(error, "gauge.yaml: a memory budget of 60MiB is too small: at least 128MiB");
+}
+
+#[test]
+fn rules_of_relabelling_are_read_as_prometheus_writes_them() {
+    let text = r"
+remote_write:
+  relabel:
+    - source_labels: [__name__]
+      regex: go_.*
+      action: drop
+    - target_label: replica_count
+      replacement: 1
+    - action: LabelDrop
+      regex: pod|uid
+    - {source_labels: [a, b], separator: '', target_label: c, modulus: 18446744073709551615, action: hashmod}
+";
+    assert_eq!(read(text).unwrap().remote_write.rules.relabel.len(), 4);
+    assert!(read("").unwrap().remote_write.rules.relabel.is_empty());
+    let shown = read(text).unwrap().to_string();
+    assert!(shown.contains("relabelling    4 rules"), "{shown}");
+}
+
+#[test]
+fn rules_that_cannot_be_are_refused_with_place_and_reason() {
+    let rule = |keys: &str| format!("remote_write:\n  relabel:\n    - action: keep\n    - {keys}\n");
+    refused(&rule("action: remove"), "gauge.yaml:4:15: `remove` is no action; write one of replace, keep, drop");
+    refused(&rule("{regex: '(', action: keep}"), "gauge.yaml:4:15: `(` is no regular expression: unclosed group");
+    refused(&rule("source_labels: [a]"), "gauge.yaml:4:7: action replace needs a `target_label`");
+    refused(
+        &rule("{action: labeldrop, regex: a, separator: '-'}"),
+        "gauge.yaml:4:48: action labeldrop has no `separator`",
+    );
+    refused(
+        &rule("{action: hashmod, target_label: a, modulus: 0}"),
+        "gauge.yaml:4:51: action hashmod needs a `modulus`",
+    );
+    refused(&rule("{action: labelmap, regex: a, replacement: ''}"), "gauge.yaml:4:49: action labelmap needs");
+    refused(&rule("{action: drop, source_labels: ['']}"), "gauge.yaml:4:37: the name of a label is empty");
+    refused(&rule("sourcelabels: [a]"), "gauge.yaml:4:7: unknown key `sourcelabels`; did you mean `source_labels`?");
+    refused(&rule("{action: hashmod, target_label: a, modulus: x}"), "gauge.yaml:4:51: expected a whole number");
+    refused("remote_write: {relabel: {a: b}}", "gauge.yaml:1:25: expected a list");
+}
+
+#[test]
+fn ha_pairs_are_off_until_they_are_written() {
+    let ha = |text: &str| read(text).unwrap().remote_write.rules.ha;
+    assert_eq!(ha("remote_write: {labels_max: 50}"), None);
+    assert_eq!(ha("remote_write: {ha: {}}"), Some(ingest::remote_write::ReplicaLabels::default()));
+    let named = ha("remote_write: {ha: {cluster_label: site, replica_label: prometheus_replica}}").unwrap();
+    assert_eq!((named.cluster.as_str(), named.replica.as_str()), ("site", "prometheus_replica"));
+    refused("remote_write: {ha: {replica_label: ''}}", "gauge.yaml:1:36: the name of a label is empty");
+    refused("remote_write: {ha: {replica_label: cluster}}", "gauge.yaml:1:36: `cluster` cannot name both");
+}
+
+#[test]
+fn limits_of_series_are_derived_from_memory_or_written() {
+    let limits = |text: &str| {
+        let config = read(text).unwrap().remote_write;
+        (config.series_max, config.series_per_metric_max)
+    };
+    let (derived, per_metric) = limits("memory: 4GiB");
+    assert!((2_000_000..2_500_000).contains(&derived), "{derived}");
+    assert_eq!(per_metric, 1_000_000);
+    let written = "memory: 4GiB\nremote_write: {series_max: 5000000, series_per_metric_max: 0}";
+    assert_eq!(limits(written), (5_000_000, usize::MAX));
+    assert!(read(written).unwrap().to_string().contains("series         up to 5000000, any number of one metric"));
+    refused(
+        "memory: 1GiB\nremote_write:\n  series_max: 5000000\n",
+        "gauge.yaml:3:15: 5000000 series take 953MiB, more than half of the memory budget of 1GiB",
+    );
+    refused("remote_write: {series_max: 0}", "gauge.yaml:1:28: 0 is out of range: 1 to");
 }

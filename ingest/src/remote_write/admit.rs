@@ -6,7 +6,13 @@
 //!
 //! Invariants: a row of the in-order lane is newer than every row of its series before it; a sample sent again is stored
 //! once; every row's series has a row in `series` of its day, in the same batch list or an earlier one; labels are read
-//! only for series that are not known or need such a row, outside the lock as far as that was seen beforehand.
+//! only for series that are not known or need such a row, outside the lock as far as that was seen beforehand; they are
+//! read as relabelling leaves them, so that nothing behind this knows that there are rules.
+//!
+//! A new series beyond a limit is refused with 400 and never with 429, whichever limit it is. The limits hold for hours:
+//! until series are forgotten at midnight, or somebody acts. A sender that obeys 429 (vmagent, Alloy, Prometheus if told
+//! so) would send the same request again and again until then, while the series that are within the limits, in the same
+//! request and in all behind it, wait and in the end are lost; one that does not obey it drops the request as with 400.
 
 mod work;
 
@@ -22,8 +28,10 @@ use super::{
     exemplar::ExemplarIndex,
     labels::{self, LabelLimits, SeriesLabels},
     metadata::{self, MetadataIndex},
-    reject::{Reason, Reject, Rejects},
-    series_index::{NONE, SeriesIndex},
+    reject::{Reason, Reject},
+    report::Report,
+    rules::Rules,
+    series_index::{Bounds, DROPPED, NONE, Origin, REPLICA, SeriesIndex},
     window::Window,
 };
 use crate::{Error, ErrorKind, Result};
@@ -41,6 +49,8 @@ pub struct Limits {
     pub labels: LabelLimits,
     /// Series known at once.
     pub series_max: usize,
+    /// Series of one metric known at once.
+    pub series_per_metric_max: usize,
     /// Age beyond which a sample is refused, milliseconds.
     pub retention_ms: i64,
     /// How far ahead of the clock a sample may be, milliseconds.
@@ -61,9 +71,30 @@ pub struct Request<'a> {
 pub struct Located {
     slots: Vec<u32>,
     unread: Vec<usize>,
+    /// Series, by their place in the request, that are left to another replica.
+    left: Vec<usize>,
+    origin: Origin,
+    mixed: bool,
 }
 
 impl Located {
+    /// Begins with a request whose first series has this origin.
+    pub(crate) fn begin(&mut self, origin: Origin) {
+        self.left.clear();
+        (self.origin, self.mixed) = (origin, false);
+    }
+
+    /// Leaves out these series, which stand in order.
+    pub(crate) fn leave_out(&mut self, left: Vec<usize>) {
+        self.unread.retain(|at| left.binary_search(at).is_err());
+        self.left = left;
+    }
+
+    /// Is a series known, from another origin than the first?
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.mixed
+    }
+
     /// Do labels have to be read before the request can be admitted?
     #[must_use]
     pub fn wants_labels(&self) -> bool {
@@ -76,33 +107,39 @@ impl Located {
 pub struct Labels<'a> {
     request: Request<'a>,
     limits: LabelLimits,
-    series: Vec<Option<Result<SeriesLabels<'a>, Reject>>>,
+    rules: Arc<Rules>,
+    /// Read or not yet, faulty or not, dropped or not.
+    series: Vec<Option<Result<Option<SeriesLabels<'a>>, Reject>>>,
     exemplars: Vec<Result<Vec<(&'a str, &'a str)>, Reject>>,
     /// Bytes of labels that may still be read.
     bytes_left: usize,
 }
 
 /// Memory of a label set.
-fn label_bytes(pairs: &[(&str, &str)]) -> usize {
-    size_of_val(pairs) + pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+fn label_bytes<T: AsRef<str>>(pairs: &[(T, T)]) -> usize {
+    let text = pairs.iter().map(|(name, value)| name.as_ref().len() + value.as_ref().len());
+    size_of_val(pairs) + text.sum::<usize>()
 }
 
 impl<'a> Labels<'a> {
     /// Reads the labels of the request's exemplars, which are always needed.
     #[must_use]
-    pub fn new(request: Request<'a>, limits: &Limits) -> Self {
+    pub fn new(request: Request<'a>, limits: &Limits, rules: &Arc<Rules>) -> Self {
         let limits = limits.labels;
         let count = request.decoded.exemplars.len();
         let mut labels = Self {
             request,
             limits,
+            rules: Arc::clone(rules),
             series: Vec::new(),
             exemplars: Vec::with_capacity(count),
             bytes_left: LABEL_BYTES_MAX,
         };
         for exemplar in &request.decoded.exemplars {
-            let read =
-                labels.charge(|decoded, body| labels::sorted(decoded, body, exemplar.labels, &limits), |pairs| pairs);
+            let read = labels.charge(
+                |decoded, body| labels::sorted(decoded, body, exemplar.labels, &limits),
+                |pairs| label_bytes(pairs),
+            );
             labels.exemplars.push(read);
         }
         labels
@@ -112,14 +149,14 @@ impl<'a> Labels<'a> {
     fn charge<T>(
         &mut self,
         read: impl FnOnce(&'a Decoded, &'a [u8]) -> Result<T, Reject>,
-        pairs: impl FnOnce(&T) -> &Vec<(&'a str, &'a str)>,
+        bytes: impl FnOnce(&T) -> usize,
     ) -> Result<T, Reject> {
         if self.bytes_left == 0 {
             let text = "request has more bytes of new labels than may be read at once; send smaller requests";
             return Err(Reject::new(Reason::LabelLimit, text));
         }
         let read = read(self.request.decoded, self.request.body)?;
-        self.bytes_left = self.bytes_left.saturating_sub(label_bytes(pairs(&read)));
+        self.bytes_left = self.bytes_left.saturating_sub(bytes(&read));
         Ok(read)
     }
 
@@ -130,41 +167,32 @@ impl<'a> Labels<'a> {
         }
     }
 
-    fn of(&mut self, at: usize) -> Result<&SeriesLabels<'a>, Reject> {
+    /// Labels of a series; `None` if relabelling drops it.
+    fn of(&mut self, at: usize) -> Result<Option<&SeriesLabels<'a>>, Reject> {
         if self.series.is_empty() {
             self.series.resize_with(self.request.decoded.series.len(), || None);
         }
         if self.series[at].is_none() {
             let (limits, labels) = (self.limits, self.request.decoded.series[at].labels);
-            let read =
-                self.charge(|decoded, body| labels::of_series(decoded, body, labels, &limits), |labels| &labels.pairs);
+            let rules = Arc::clone(&self.rules);
+            let read = self.charge(
+                |decoded, body| labels::of_series(decoded, body, labels, &limits, &rules),
+                |labels| labels.as_ref().map_or(0, |labels| label_bytes(&labels.pairs)),
+            );
             self.series[at] = Some(read);
         }
         match &self.series[at] {
-            Some(Ok(labels)) => Ok(labels),
+            Some(Ok(labels)) => Ok(labels.as_ref()),
             Some(Err(reject)) => Err(*reject),
             None => Err(Reject::new(Reason::Labels, "labels were not read")),
         }
     }
-}
 
-/// What came of a request.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// Samples that are kept, those that were already included.
-    pub samples_written: u64,
-    /// Histograms, likewise.
-    pub histograms_written: u64,
-    /// Exemplars, likewise.
-    pub exemplars_written: u64,
-    /// Rows of metadata.
-    pub metadata_written: u64,
-    /// Samples, histograms and exemplars that took the late lane.
-    pub late: u64,
-    /// Samples, histograms and exemplars that were kept already.
-    pub duplicates: u64,
-    /// What was refused.
-    pub rejects: Rejects,
+    /// Origin of a series.
+    fn origin(&self, at: usize) -> Origin {
+        let labels = self.request.decoded.series[at].labels;
+        self.rules.ha.as_ref().map_or(0, |ha| ha.origin(self.request, labels))
+    }
 }
 
 /// A request admitted: what to append, and what to tell.
@@ -179,6 +207,7 @@ pub struct Admitted {
 /// The state of admission.
 pub struct Admission {
     limits: Limits,
+    rules: Arc<Rules>,
     pub(crate) index: SeriesIndex,
     pub(crate) exemplars: ExemplarIndex,
     pub(crate) metadata: MetadataIndex,
@@ -192,15 +221,23 @@ impl Admission {
     /// Admission that knows no series; those first seen before the day of `window` are not known to be new.
     #[must_use]
     pub fn new(limits: Limits, window: &Window) -> Self {
+        let Limits { series_max, series_per_metric_max, .. } = limits;
         Self {
             limits,
-            index: SeriesIndex::new(limits.series_max, window.today - 1),
+            rules: Arc::default(),
+            index: SeriesIndex::new(Bounds { series_max, series_per_metric_max }, window.today - 1),
             exemplars: ExemplarIndex::new(),
             metadata: MetadataIndex::default(),
             request: 0,
             swept: window.today,
             broken: false,
         }
+    }
+
+    /// The same under rules.
+    #[must_use]
+    pub fn with_rules(self, rules: Arc<Rules>) -> Self {
+        Self { rules, ..self }
     }
 
     /// Number of series known.
@@ -218,12 +255,16 @@ impl Admission {
     pub fn locate(&mut self, request: Request<'_>, window: &Window, located: &mut Located) {
         self.sweep(window);
         let Decoded { series, samples, histograms, exemplars, .. } = request.decoded;
-        self.index.find_all(series.iter().map(|series| series.hash), &mut located.slots);
+        let forms = series.iter().map(|series| series.hash);
+        located.mixed = self.index.find_all(forms, located.origin, &mut located.slots);
+        for at in &located.left {
+            located.slots[*at] = REPLICA;
+        }
         let index = &self.index;
         located.unread.clear();
         for (at, (series, slot)) in series.iter().zip(&located.slots).enumerate() {
             let Some(slot) = index.slots.get(*slot as usize) else {
-                if series.fault.is_none() {
+                if series.fault.is_none() && *slot == NONE {
                     located.unread.push(at);
                 }
                 continue;
@@ -268,7 +309,7 @@ impl Admission {
         for (at, series) in request.decoded.series.iter().enumerate() {
             let slot = located.slots.get(at).copied().unwrap_or(NONE);
             if let Err(reject) = self.admit_series(at, series, slot, &mut work) {
-                work.reject_series(series, reject);
+                work.reject_series(series, reject, &self.index.bounds);
             }
         }
         for metadata in request.decoded.metadata.iter().filter(|metadata| metadata.family.is_some()) {
@@ -287,7 +328,7 @@ impl Admission {
     /// As [`Self::admit`].
     pub fn take(&mut self, request: Request<'_>, window: &Window, located: &mut Located) -> Result<Admitted> {
         self.locate(request, window, located);
-        let mut labels = Labels::new(request, &self.limits);
+        let mut labels = Labels::new(request, &self.limits, &self.rules);
         self.admit(request, located, &mut labels, window)
     }
 
@@ -303,6 +344,14 @@ impl Admission {
             return Err(fault);
         }
         let slot_at = if slot == NONE { self.enter(at, series, work)? } else { slot };
+        if slot_at == DROPPED {
+            work.report.dropped.add(series);
+            return Ok(());
+        }
+        if slot_at == REPLICA {
+            work.report.replicated.add(series);
+            return Ok(());
+        }
         let metric_at = self.index.slots[slot_at as usize].metric;
         let metric = self.index.key_in_request(metric_at, self.request, &mut work.metrics);
         let slot = &mut self.index.slots[slot_at as usize];
@@ -324,11 +373,16 @@ impl Admission {
         Ok(())
     }
 
+    /// Slot of a series that is not known, or [`DROPPED`].
     #[cold]
     fn enter(&mut self, at: usize, series: &Series, work: &mut Work<'_, '_>) -> Result<u32, Reject> {
-        let labels = work.labels.of(at)?;
-        let slot = self.index.enter(labels.metric, labels.identity)?;
-        self.index.learn(series.hash, slot);
+        let slot = match work.labels.of(at)? {
+            None => DROPPED,
+            Some(labels) => self.index.enter(&labels.metric, labels.identity).inspect_err(|reject| {
+                work.report.refused.add(&labels.metric, reject.reason);
+            })?,
+        };
+        self.index.learn(series.hash, slot, work.labels.origin(at));
         Ok(slot)
     }
 

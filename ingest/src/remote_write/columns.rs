@@ -16,7 +16,10 @@ use arrow::{
 };
 use schemas::Dataset;
 
-use super::decoded::{Buckets, Count, Histogram, Side};
+use super::{
+    decoded::{Buckets, Count, Histogram, Side},
+    relabel::Pair,
+};
 
 type Result<T> = std::result::Result<T, ArrowError>;
 
@@ -44,7 +47,7 @@ fn int64(values: Vec<i64>) -> ArrayRef {
 }
 
 /// `MAP<STRING, STRING>` as the schemas have it.
-fn string_maps(maps: &[&[(&str, &str)]]) -> Result<ArrayRef> {
+fn string_maps<T: AsRef<str>>(maps: &[&[(T, T)]]) -> Result<ArrayRef> {
     let DataType::Map(entries, ordered) = schemas::string_map() else {
         return Err(ArrowError::SchemaError("string_map is no map".into()));
     };
@@ -52,9 +55,9 @@ fn string_maps(maps: &[&[(&str, &str)]]) -> Result<ArrayRef> {
         return Err(ArrowError::SchemaError("entries of string_map are no struct".into()));
     };
     let entries_count = maps.iter().map(|map| map.len()).sum();
-    let text = |part: fn(&(&str, &str)) -> usize| maps.iter().copied().flatten().map(part).sum();
-    let mut keys = StringBuilder::with_capacity(entries_count, text(|pair| pair.0.len()));
-    let mut values = StringBuilder::with_capacity(entries_count, text(|pair| pair.1.len()));
+    let text = |part: fn(&(T, T)) -> usize| maps.iter().copied().flatten().map(part).sum();
+    let mut keys = StringBuilder::with_capacity(entries_count, text(|pair| pair.0.as_ref().len()));
+    let mut values = StringBuilder::with_capacity(entries_count, text(|pair| pair.1.as_ref().len()));
     for (key, value) in maps.iter().copied().flatten() {
         keys.append_value(key);
         values.append_value(value);
@@ -128,7 +131,7 @@ pub(crate) struct SeriesRow<'a> {
     pub(crate) day: i32,
     pub(crate) metric: i32,
     pub(crate) series_id: i64,
-    pub(crate) labels: Vec<(&'a str, &'a str)>,
+    pub(crate) labels: Vec<Pair<'a>>,
     pub(crate) first_ms: i64,
 }
 

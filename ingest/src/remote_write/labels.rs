@@ -1,14 +1,18 @@
 //! Reads the labels of a series that is not known yet: checks them, sorts them, and gives the series its identity.
 //!
-//! Called on the slow path alone. Hands canonical labels to the series index and to the rows of dataset `series`.
+//! Called on the slow path alone, which is why the rules are applied here. Hands canonical labels to the series index and to the rows of dataset `series`.
 //! Invariants: the identity depends on the label set, not on the order or the message it came in; it never changes
 //! between releases, since it is stored.
+
+use std::borrow::Cow;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::{
     decoded::{Decoded, Labels},
     reject::{Reason, Reject},
+    relabel::Pair,
+    rules::Rules,
 };
 
 /// Limits of a label set.
@@ -25,9 +29,9 @@ pub struct LabelLimits {
 /// Canonical labels of a series.
 #[derive(Debug)]
 pub(crate) struct SeriesLabels<'a> {
-    pub(crate) metric: &'a str,
+    pub(crate) metric: Cow<'a, str>,
     /// Sorted by name, without `__name__`.
-    pub(crate) pairs: Vec<(&'a str, &'a str)>,
+    pub(crate) pairs: Vec<Pair<'a>>,
     pub(crate) identity: Identity,
 }
 
@@ -43,19 +47,21 @@ pub(crate) struct Identity {
 /// Label that holds the metric's name.
 const NAME: &str = "__name__";
 
-/// Reads the labels of a series.
+/// Reads the labels of a series as the rules leave them; `None` if they drop it.
 pub(crate) fn of_series<'a>(
     decoded: &'a Decoded,
     body: &'a [u8],
     labels: Labels,
     limits: &LabelLimits,
-) -> Result<SeriesLabels<'a>, Reject> {
-    let mut pairs = sorted(decoded, body, labels, limits)?;
+    rules: &Rules,
+) -> Result<Option<SeriesLabels<'a>>, Reject> {
+    let raw = sorted(decoded, body, labels, &rules.limits_before(limits))?;
+    let Some(mut pairs) = rules.apply(raw, limits)? else { return Ok(None) };
     let missing = Reject::new(Reason::NameMissing, "series has no label __name__");
     let at = pairs.binary_search_by_key(&NAME, |(name, _)| name).map_err(|_| missing)?;
     let (_, metric) = pairs.remove(at);
-    let identity = identity(metric, pairs.iter().copied());
-    Ok(SeriesLabels { metric, pairs, identity })
+    let identity = identity(&metric, pairs.iter().map(|(name, value)| (&**name, &**value)));
+    Ok(Some(SeriesLabels { metric, pairs, identity }))
 }
 
 /// Reads a label set: checked, sorted by name, labels with an empty value left out, which is what an empty value means.

@@ -31,11 +31,13 @@ pub enum Reason {
     Collision,
     /// No room for another series.
     SeriesLimit,
+    /// No room for another series of this metric.
+    MetricLimit,
 }
 
 impl Reason {
     /// Every reason, in the order of [`Rejects::counts`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NameMissing,
         Self::Labels,
         Self::LabelLimit,
@@ -48,6 +50,7 @@ impl Reason {
         Self::Metadata,
         Self::Collision,
         Self::SeriesLimit,
+        Self::MetricLimit,
     ];
 
     /// Value of the metric's label.
@@ -66,6 +69,7 @@ impl Reason {
             Self::Metadata => "metadata",
             Self::Collision => "collision",
             Self::SeriesLimit => "series_limit",
+            Self::MetricLimit => "metric_limit",
         }
     }
 }
@@ -105,6 +109,14 @@ impl Rejects {
             // Writing to a String cannot fail.
             let _ = write!(text, ": series={}", quoted(&series()));
             self.first = Some(text);
+        }
+    }
+
+    /// Adds facts to the first one in words.
+    pub(crate) fn add_facts(&mut self, facts: &str) {
+        if let Some(first) = &mut self.first {
+            first.push(' ');
+            first.push_str(facts);
         }
     }
 

@@ -1,5 +1,8 @@
 //! Turns the outcome of a request into its answer: status, text, Written headers.
 //!
+//! The Written headers count what a sender need not send again: what is kept, and what a rule set aside. A sender of 2.0 takes a
+//! success of which nothing is written for one that was not understood, and the difference for samples that were lost.
+//!
 //! Invariants: every answer to a 2.0 request carries the three Written headers and none to a 1.0 request does (it confuses
 //! their senders); text of the sender comes back escaped, as plain text that no browser takes for anything else.
 
@@ -8,7 +11,7 @@ use axum::{
     http::{HeaderName, HeaderValue, Response, StatusCode, header},
 };
 
-use super::{admit::Report, decoded::Version};
+use super::{decoded::Version, report::Report};
 use crate::{Error, ErrorKind};
 
 const SAMPLES_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote-write-samples-written");
@@ -19,7 +22,7 @@ const EXEMPLARS_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remo
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// All or a part of it is durable.
-    Written(Report),
+    Written(Box<Report>),
     /// Nothing of it was written.
     Failed(Failure),
 }
@@ -70,10 +73,11 @@ impl From<storage::Error> for Failure {
 
 pub(crate) fn respond(version: Option<Version>, outcome: &Outcome) -> Response<Body> {
     let none = Report::default();
-    let (status, text, retry_after_s, report) = match outcome {
-        Outcome::Written(report) => match report.rejects.first() {
-            None => (StatusCode::NO_CONTENT, String::new(), None, report),
-            Some(first) => (StatusCode::BAD_REQUEST, partial(report, first), None, report),
+    let (status, text, retry_after_s, report): (_, _, _, &Report) = match outcome {
+        Outcome::Written(report) => match (report.rejects.first(), &report.elected) {
+            (Some(first), _) => (StatusCode::BAD_REQUEST, partial(report, first), None, report),
+            (None, Some(elected)) => (StatusCode::ACCEPTED, elected.clone(), None, report),
+            (None, None) => (StatusCode::NO_CONTENT, String::new(), None, report),
         },
         Outcome::Failed(failure) => (failure.status, failure.text.clone(), failure.retry_after_s, &none),
     };
@@ -81,9 +85,11 @@ pub(crate) fn respond(version: Option<Version>, outcome: &Outcome) -> Response<B
     *response.status_mut() = status;
     let headers = response.headers_mut();
     if version == Some(Version::V2) {
-        headers.insert(SAMPLES_WRITTEN, report.samples_written.into());
-        headers.insert(HISTOGRAMS_WRITTEN, report.histograms_written.into());
-        headers.insert(EXEMPLARS_WRITTEN, report.exemplars_written.into());
+        let Report { dropped, replicated, .. } = report;
+        let done = |written: u64, dropped: u64, replicated: u64| HeaderValue::from(written + dropped + replicated);
+        headers.insert(SAMPLES_WRITTEN, done(report.samples_written, dropped.samples, replicated.samples));
+        headers.insert(HISTOGRAMS_WRITTEN, done(report.histograms_written, dropped.histograms, replicated.histograms));
+        headers.insert(EXEMPLARS_WRITTEN, done(report.exemplars_written, dropped.exemplars, replicated.exemplars));
     }
     if let Some(seconds) = retry_after_s {
         headers.insert(header::RETRY_AFTER, seconds.into());

@@ -21,6 +21,7 @@ use super::{
     admit::{Admission, Limits},
     labels::{self, Identity},
     reject::Reason,
+    rules::Rules,
     series_index::{Last, NONE},
     window::Window,
 };
@@ -33,8 +34,13 @@ const RECENT_US: i64 = 600_000_000;
 const ROWS_MAX: u64 = 50_000_000;
 
 /// Admission that goes on where the log ends.
-pub(crate) async fn admission(storage: &Storage, limits: Limits, window: &Window) -> Result<Admission> {
-    let mut admission = Admission::new(limits, window);
+pub(crate) async fn admission(
+    storage: &Storage,
+    limits: Limits,
+    rules: Arc<Rules>,
+    window: &Window,
+) -> Result<Admission> {
+    let mut admission = Admission::new(limits, window).with_rules(rules);
     known_series(storage, window, &mut admission).await?;
     last_times(storage, &mut admission).await?;
     let exemplars = storage.view(schemas::exemplars());
@@ -156,7 +162,7 @@ fn enter_series(
         let metric = arrow::array::ArrayAccessor::value(&metrics, row);
         let entries = usize::try_from(offsets[row]).unwrap_or(0)..usize::try_from(offsets[row + 1]).unwrap_or(0);
         let canonical = labels::identity(metric, entries.map(|at| (names.value(at), values.value(at)))).canonical;
-        match admission.index.enter(metric, Identity { series_id: ids.value(row), canonical }) {
+        match admission.index.enter_stored(metric, Identity { series_id: ids.value(row), canonical }) {
             Ok(slot) => admission.index.slots[slot as usize].add_day(day(row)),
             Err(reject) => *full |= reject.reason == Reason::SeriesLimit,
         }

@@ -21,6 +21,15 @@ use super::{
 pub(crate) const DAY_MS: i64 = 86_400_000;
 /// A series that is not known.
 pub(crate) const NONE: u32 = u32::MAX;
+/// A form that relabelling drops. Remembered like the form of a series, so that dropping costs what finding does.
+pub(crate) const DROPPED: u32 = u32::MAX - 1;
+/// A series that is left to another replica of its HA pair. Only within a request, never in the index.
+pub(crate) const REPLICA: u32 = u32::MAX - 2;
+/// Forms that are dropped, remembered per series that may be known. At 24 bytes against 200 a series, they take a sixteenth
+/// more memory; beyond, they are forgotten and learned again.
+const DROPPED_SHARE: usize = 2;
+/// The least of them, so that a small server that drops nearly everything does not learn all the time.
+const DROPPED_MIN: usize = 4096;
 /// Raw forms remembered per series on average, beyond which the forms are forgotten and learned again. One from each of
 /// two messages is usual; a sender that permutes labels must not cost memory.
 const RAW_FORMS: usize = 4;
@@ -38,6 +47,10 @@ pub(crate) enum Last {
     Histogram,
 }
 
+/// Fingerprint of the HA pair and replica that a raw form names, 0 if it names none. Known here so that a request of one
+/// replica can be told from a mixed one without reading labels.
+pub(crate) type Origin = u16;
+
 /// What admission remembers of a series.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
@@ -53,6 +66,8 @@ pub(crate) struct Slot {
     day_top: i32,
     /// Where it stands in [`SeriesIndex::order`].
     order: u32,
+    /// Of the raw form it was last found by.
+    origin: Origin,
     pub(crate) last: Last,
 }
 
@@ -87,6 +102,7 @@ struct Raw {
     // Two words rather than a u128, whose alignment would cost 8 bytes an entry.
     hash: [u64; 2],
     slot: u32,
+    origin: Origin,
 }
 
 /// A metric with at least one series.
@@ -100,9 +116,20 @@ pub(crate) struct Metric {
     used: (u64, i32),
 }
 
+/// How many series may be known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Together.
+    pub(crate) series_max: usize,
+    /// Of one metric.
+    pub(crate) series_per_metric_max: usize,
+}
+
 /// The series known to this process.
 pub(crate) struct SeriesIndex {
     raw: HashTable<Raw>,
+    /// Entries of `raw` that are dropped.
+    dropped: usize,
     by_id: HashTable<u32>,
     pub(crate) slots: Vec<Slot>,
     canonical: Vec<u128>,
@@ -110,7 +137,7 @@ pub(crate) struct SeriesIndex {
     metrics: Vec<Metric>,
     metrics_free: Vec<u32>,
     metrics_by_name: HashTable<u32>,
-    series_max: usize,
+    pub(crate) bounds: Bounds,
     /// First day of which every series is known.
     pub(crate) known_from: i32,
     /// Slots in the order in which requests named them. Senders repeat themselves, so what stands after the last series is most
@@ -125,9 +152,12 @@ fn words(hash: u128) -> [u64; 2] {
 }
 
 impl SeriesIndex {
-    pub(crate) fn new(series_max: usize, known_from: i32) -> Self {
+    pub(crate) fn new(bounds: Bounds, known_from: i32) -> Self {
+        // Slot numbers are below the reserved ones.
+        let bounds = Bounds { series_max: bounds.series_max.min(REPLICA as usize), ..bounds };
         Self {
             raw: HashTable::new(),
+            dropped: 0,
             by_id: HashTable::new(),
             slots: Vec::new(),
             canonical: Vec::new(),
@@ -135,7 +165,7 @@ impl SeriesIndex {
             metrics: Vec::new(),
             metrics_free: Vec::new(),
             metrics_by_name: HashTable::new(),
-            series_max: series_max.min(NONE as usize),
+            bounds,
             known_from,
             order: Vec::new(),
         }
@@ -146,31 +176,37 @@ impl SeriesIndex {
         self.by_id.len()
     }
 
-    /// Slot of the series with these raw label bytes, or [`NONE`].
+    /// Slot of the series with these raw label bytes, or [`NONE`], or [`DROPPED`].
     #[inline]
-    pub(crate) fn find_raw(&self, hash: u128) -> u32 {
+    pub(crate) fn find_raw(&self, hash: u128) -> (u32, Origin) {
         let hash = words(hash);
-        self.raw.find(hash[0], |entry| entry.hash == hash).map_or(NONE, |entry| entry.slot)
+        self.raw.find(hash[0], |entry| entry.hash == hash).map_or((NONE, 0), |entry| (entry.slot, entry.origin))
     }
 
-    /// Slots of the series with these raw forms, each or [`NONE`], in place of what was in `found`.
+    /// Slots of the series with these raw forms, each or [`NONE`] or [`DROPPED`], in place of what was in `found`. Says
+    /// whether a known form is of another origin than this.
     ///
     /// A series that stands where it is expected is known by 64 bits of its form; any other by all 128, from the table, at the
     /// price of two more cache misses.
-    pub(crate) fn find_all(&mut self, forms: impl Iterator<Item = u128>, found: &mut Vec<u32>) {
+    pub(crate) fn find_all(&mut self, forms: impl Iterator<Item = u128>, origin: Origin, found: &mut Vec<u32>) -> bool {
         found.clear();
-        let (mut expected, mut strays) = (usize::MAX, 0);
+        let (mut expected, mut strays, mut mixed) = (usize::MAX, 0, false);
         found.extend(forms.map(|form| {
             let next = self.order.get(expected).copied().unwrap_or(NONE);
             let low = words(form)[0];
-            if self.slots.get(next as usize).is_some_and(|slot| slot.form == low) {
+            if let Some(slot) = self.slots.get(next as usize)
+                && slot.form == low
+            {
                 expected += 1;
+                mixed |= slot.origin != origin;
                 return next;
             }
-            strays += 1;
-            let at = self.find_raw(form);
+            let (at, of) = self.find_raw(form);
+            mixed |= of != origin && at != NONE;
+            // What is dropped has no place in the order, and leaves the place of the next as it is.
+            strays += usize::from(at != DROPPED);
             if let Some(slot) = self.slots.get_mut(at as usize) {
-                slot.form = low;
+                (slot.form, slot.origin) = (low, of);
                 expected = slot.order as usize + 1;
             }
             at
@@ -178,6 +214,7 @@ impl SeriesIndex {
         if strays > found.len() / STRAYS {
             self.learn_order(found);
         }
+        mixed
     }
 
     /// Remembers the order of a request that came in an unknown one. Places handed out before the order was forgotten may lie: they
@@ -209,8 +246,23 @@ impl SeriesIndex {
     /// # Errors
     /// If another series has the same columns, or there are too many.
     pub(crate) fn enter(&mut self, metric: &str, identity: Identity) -> Result<u32, Reject> {
-        let full = Reject::new(Reason::SeriesLimit, "too many series are known; no new one is taken today");
-        let room = self.len() < self.series_max;
+        self.enter_within(metric, identity, self.bounds.series_per_metric_max)
+    }
+
+    /// The same for a series that is stored already: one of a metric that has too many by a later setting is known still.
+    ///
+    /// # Errors
+    /// As [`Self::enter`].
+    pub(crate) fn enter_stored(&mut self, metric: &str, identity: Identity) -> Result<u32, Reject> {
+        self.enter_within(metric, identity, usize::MAX)
+    }
+
+    fn enter_within(&mut self, metric: &str, identity: Identity, metric_max: usize) -> Result<u32, Reject> {
+        let full = Reject::new(
+            Reason::SeriesLimit,
+            "no new series is taken, as many as may be are known; raise remote_write.series_max, or send fewer",
+        );
+        let room = self.len() < self.bounds.series_max;
         // No metric is entered for a series that is not: refused names must not pile up.
         let metric = match self.find_metric(metric) {
             Some(metric) => metric,
@@ -227,6 +279,13 @@ impl SeriesIndex {
         if !room {
             return Err(full);
         }
+        if self.metrics[metric as usize].series as usize >= metric_max {
+            return Err(Reject::new(
+                Reason::MetricLimit,
+                "no new series of this metric is taken, it has as many as it may; raise \
+                 remote_write.series_per_metric_max, or drop the label that makes them with remote_write.relabel",
+            ));
+        }
         self.metrics[metric as usize].series += 1;
         let slot = Slot {
             days: 0,
@@ -237,6 +296,7 @@ impl SeriesIndex {
             metric,
             day_top: i32::MIN,
             order: NONE,
+            origin: 0,
             last: Last::Unknown,
         };
         let at = self.store(slot, identity.canonical);
@@ -258,15 +318,37 @@ impl SeriesIndex {
         u32::try_from(self.slots.len() - 1).unwrap_or(NONE)
     }
 
-    /// Remembers the raw form of a series.
-    pub(crate) fn learn(&mut self, hash: u128, slot: u32) {
-        if self.raw.len() >= RAW_FORMS * (self.len() + 1024) {
+    /// Remembers the raw form of a series, or one that is [`DROPPED`].
+    pub(crate) fn learn(&mut self, hash: u128, slot: u32, origin: Origin) {
+        if self.raw.len() - self.dropped >= RAW_FORMS * (self.len() + 1024) {
             self.raw.clear();
+            self.dropped = 0;
+        }
+        if self.dropped >= (self.bounds.series_max / DROPPED_SHARE).max(DROPPED_MIN) {
+            self.forget_dropped();
         }
         let hash = words(hash);
         if self.raw.find(hash[0], |entry| entry.hash == hash).is_none() {
-            self.raw.insert_unique(hash[0], Raw { hash, slot }, |entry| entry.hash[0]);
+            self.dropped += usize::from(slot == DROPPED);
+            self.raw.insert_unique(hash[0], Raw { hash, slot, origin }, |entry| entry.hash[0]);
         }
+    }
+
+    fn forget_dropped(&mut self) {
+        self.raw.retain(|entry| entry.slot != DROPPED);
+        self.dropped = 0;
+    }
+
+    /// Number of raw forms remembered.
+    #[cfg(test)]
+    pub(crate) fn forms(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Number of metrics that have series.
+    #[cfg(test)]
+    pub(crate) fn metrics(&self) -> usize {
+        self.metrics_by_name.len()
     }
 
     pub(crate) fn metric(&self, metric: u32) -> &Metric {
@@ -307,8 +389,10 @@ impl SeriesIndex {
         entry.used.1
     }
 
-    /// Forgets every series last seen before day `from`, and hands its slot number to `gone`.
+    /// Forgets every series last seen before day `from`, and hands its slot number to `gone`; forgets what is dropped too,
+    /// since nothing tells which of it is still sent.
     pub(crate) fn forget_before(&mut self, from: i32, mut gone: impl FnMut(u32)) {
+        self.forget_dropped();
         let (slots, metrics, free) = (&self.slots, &mut self.metrics, &mut self.free);
         let stale = |slot: u32| slots[slot as usize].day_top < from;
         self.raw.retain(|entry| !stale(entry.slot));

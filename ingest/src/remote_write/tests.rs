@@ -6,9 +6,13 @@ mod messages;
 mod admission;
 mod body;
 mod decoding;
+mod ha;
 mod histograms;
 mod http;
 mod index;
+mod limits;
+mod relabel;
+mod window;
 
 use std::fmt::Write as _;
 

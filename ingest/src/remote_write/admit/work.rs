@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use storage::{Batch, Lane};
 
-use super::{Admitted, Labels, Report, Request, label_bytes};
+use super::{Admitted, Labels, Request, label_bytes};
 use crate::{
     Result,
     remote_write::{
         columns::{self, ExemplarRow, HistogramRow, MetadataRow, SampleColumns, SeriesRow},
         decoded::{Decoded, Series},
         exemplar::{self, ExemplarIndex},
-        reject::{Reason, Reject},
-        series_index::{Last, NONE, Slot},
+        reject::{Reason, Reject, quoted},
+        report::Report,
+        series_index::{Bounds, Last, NONE, Slot},
         window::Window,
     },
 };
@@ -84,9 +85,19 @@ impl<'w, 'a> Work<'w, 'a> {
     }
 
     #[cold]
-    pub(super) fn reject_series(&mut self, series: &Series, reject: Reject) {
+    pub(super) fn reject_series(&mut self, series: &Series, reject: Reject, bounds: &Bounds) {
         let parts = series.samples.len() + series.histograms.len() + series.exemplars.len();
+        let is_first = self.report.rejects.first().is_none();
         self.reject(series, reject, u64::try_from(parts.max(1)).unwrap_or(u64::MAX));
+        let limit = match reject.reason {
+            Reason::SeriesLimit => format!("series_max={}", bounds.series_max),
+            Reason::MetricLimit => format!("series_per_metric_max={}", bounds.series_per_metric_max),
+            _ => return,
+        };
+        // The first that was refused for a limit is the first that was refused.
+        if is_first && let Some((metric, _)) = self.report.refused.metrics.first() {
+            self.report.rejects.add_facts(&format!("metric={} {limit}", quoted(metric)));
+        }
     }
 
     #[cold]
@@ -188,7 +199,7 @@ impl<'w, 'a> Work<'w, 'a> {
     #[cold]
     fn register(&mut self, at: usize, slot: &mut Slot, metric: i32, (day, first_ms): (i32, i64)) -> bool {
         // A series that has a slot was read before, so its labels can be read again.
-        let Ok(labels) = self.labels.of(at) else { return false };
+        let Ok(Some(labels)) = self.labels.of(at) else { return false };
         let Some(left) = self.series_bytes_left.checked_sub(label_bytes(&labels.pairs)) else { return false };
         self.series_bytes_left = left;
         let labels = labels.pairs.clone();

@@ -1,5 +1,7 @@
 //! Admission: lanes, repetitions, days, limits, and the rows that come of them.
 
+use std::sync::Arc;
+
 use arrow::{
     array::{AsArray as _, RecordBatch},
     datatypes::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType},
@@ -11,32 +13,41 @@ use storage::{Lane, Write};
 
 use super::{HOUR_MS, NOW_MS, limits, messages, window};
 use crate::remote_write::{
-    Admission, Admitted, Decoded, Located, Reason, Report, Request, Version, Window, series_index::DAY_MS,
+    Admission, Admitted, Decoded, Limits, Located, Reason, Report, Request, Rules, Version, Window,
+    series_index::DAY_MS,
 };
 
 /// Admission under test, with a clock of its own.
-struct Receiver {
-    admission: Admission,
-    now_ms: i64,
+pub(super) struct Receiver {
+    pub(super) admission: Admission,
+    pub(super) now_ms: i64,
 }
 
 impl Receiver {
-    fn new() -> Self {
-        Self { admission: Admission::new(limits(), &window()), now_ms: NOW_MS }
+    pub(super) fn new() -> Self {
+        Self::with(limits(), Rules::default())
     }
 
-    fn body(&mut self, version: Version, body: &[u8]) -> Admitted {
+    pub(super) fn with_rules(rules: Rules) -> Self {
+        Self::with(limits(), rules)
+    }
+
+    pub(super) fn with(limits: Limits, rules: Rules) -> Self {
+        Self { admission: Admission::new(limits, &window()).with_rules(Arc::new(rules)), now_ms: NOW_MS }
+    }
+
+    pub(super) fn body(&mut self, version: Version, body: &[u8]) -> Admitted {
         let mut decoded = Decoded::default();
         decoded.read(version, body).unwrap();
         let window = Window::at(self.now_ms, &limits());
         self.admission.take(Request { body, decoded: &decoded }, &window, &mut Located::default()).unwrap()
     }
 
-    fn v1(&mut self, timeseries: Vec<messages::v1::TimeSeries>) -> Admitted {
+    pub(super) fn v1(&mut self, timeseries: Vec<messages::v1::TimeSeries>) -> Admitted {
         self.body(Version::V1, &messages::v1::WriteRequest { timeseries, metadata: Vec::new() }.encode_to_vec())
     }
 
-    fn v2(&mut self, request: &messages::v2::Request) -> Admitted {
+    pub(super) fn v2(&mut self, request: &messages::v2::Request) -> Admitted {
         self.body(Version::V2, &request.encode_to_vec())
     }
 
@@ -48,7 +59,7 @@ impl Receiver {
 }
 
 /// Rows of a dataset in a lane.
-fn rows(admitted: &Admitted, dataset: &str, lane: Lane) -> Option<RecordBatch> {
+pub(super) fn rows(admitted: &Admitted, dataset: &str, lane: Lane) -> Option<RecordBatch> {
     let mut found = admitted.batches.iter().filter_map(|batch| match &batch.write {
         Write::Append(rows, in_lane) if batch.dataset.name == dataset && *in_lane == lane => Some(rows.clone()),
         _ => None,
@@ -359,7 +370,7 @@ fn labels_read_before_the_lock_are_not_needed_by_series_known_meanwhile() {
         let mut located = Located::default();
         receiver.admission.locate(request, &window, &mut located);
         assert!(located.wants_labels());
-        let mut labels = crate::remote_write::Labels::new(request, &limits);
+        let mut labels = crate::remote_write::Labels::new(request, &limits, &Arc::default());
         labels.read(&located);
         (request, located, labels)
     });

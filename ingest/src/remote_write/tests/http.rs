@@ -32,26 +32,26 @@ const WRITTEN: [&str; 3] = [
 ];
 
 /// A receiver over storage in a folder that outlives it.
-struct Server {
-    folder: Arc<tempfile::TempDir>,
-    now_us: Arc<AtomicI64>,
-    config: Config,
-    storage: Storage,
-    remote_write: RemoteWrite,
-    registry: prometheus::Registry,
+pub(super) struct Server {
+    pub(super) folder: Arc<tempfile::TempDir>,
+    pub(super) now_us: Arc<AtomicI64>,
+    pub(super) config: Config,
+    pub(super) storage: Storage,
+    pub(super) remote_write: RemoteWrite,
+    pub(super) registry: prometheus::Registry,
 }
 
 /// The status, Written headers and text of an answer.
 #[derive(Debug)]
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    text: String,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) text: String,
 }
 
 impl Answer {
     /// The Written headers: samples, histograms, exemplars.
-    fn written(&self) -> Option<[u64; 3]> {
+    pub(super) fn written(&self) -> Option<[u64; 3]> {
         let header = |name| self.headers.get(name).map(|value| value.to_str().unwrap().parse().unwrap());
         let written = WRITTEN.map(header);
         written.iter().any(Option::is_some).then(|| written.map(|count: Option<u64>| count.expect("all three or none")))
@@ -59,11 +59,11 @@ impl Answer {
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::start_with(Config::default()).await
     }
 
-    async fn start_with(config: Config) -> Self {
+    pub(super) async fn start_with(config: Config) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         Self::open(folder, Arc::new(AtomicI64::new(NOW_MS * 1000)), config).await
     }
@@ -95,7 +95,7 @@ impl Server {
     }
 
     /// Stops as SIGTERM does, with all rows in files, and starts again.
-    async fn restart(self) -> Self {
+    pub(super) async fn restart(self) -> Self {
         self.storage.close().await.unwrap();
         self.reopen().await
     }
@@ -114,7 +114,7 @@ impl Server {
         Answer { status: parts.status, headers: parts.headers, text }
     }
 
-    async fn post(&self, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+    pub(super) async fn post(&self, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
         let mut request = Request::post("/api/v1/write");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -122,17 +122,17 @@ impl Server {
         self.request(request.body(Body::from(body)).unwrap()).await
     }
 
-    async fn v1(&self, timeseries: Vec<messages::v1::TimeSeries>) -> Answer {
+    pub(super) async fn v1(&self, timeseries: Vec<messages::v1::TimeSeries>) -> Answer {
         let body = messages::v1::WriteRequest { timeseries, metadata: Vec::new() }.encode_to_vec();
         self.post(&[("content-type", V1), ("content-encoding", "snappy")], snappy(&body)).await
     }
 
-    async fn v2(&self, request: &messages::v2::Request) -> Answer {
+    pub(super) async fn v2(&self, request: &messages::v2::Request) -> Answer {
         self.post(&[("content-type", V2), ("content-encoding", "snappy")], snappy(&request.encode_to_vec())).await
     }
 
     /// Samples of the head by time: milliseconds after noon, value, lane. Of one time the one written last.
-    fn samples(&self) -> Vec<(i64, f64, Lane)> {
+    pub(super) fn samples(&self) -> Vec<(i64, f64, Lane)> {
         let mut samples = BTreeMap::new();
         let mut head = self.storage.view(schemas::samples()).head.clone();
         head.sort_by_key(|rows| rows.seq);
@@ -146,7 +146,18 @@ impl Server {
         samples.into_iter().map(|(after, (value, lane))| (after, value, lane)).collect()
     }
 
-    fn rows(&self, dataset: &'static schemas::Dataset) -> u64 {
+    /// A counter or gauge of `/metrics` by the end of its name and some of its labels.
+    pub(super) fn counter(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == format!("streamgauge_{name}")).unwrap();
+        let has = |metric: &prometheus::proto::Metric| {
+            labels.iter().all(|(n, v)| metric.get_label().iter().any(|pair| pair.name() == *n && pair.value() == *v))
+        };
+        let metric = family.get_metric().iter().find(|metric| has(metric)).unwrap();
+        metric.get_counter().get_value() + metric.get_gauge().get_value()
+    }
+
+    pub(super) fn rows(&self, dataset: &'static schemas::Dataset) -> u64 {
         let view = self.storage.view(dataset);
         let head: usize = view.head.iter().map(|rows| rows.batch.num_rows()).sum();
         view.files.iter().map(|file| file.rows).sum::<u64>() + u64::try_from(head).unwrap()
@@ -157,7 +168,7 @@ fn snappy(body: &[u8]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(body).unwrap()
 }
 
-fn up(samples: &[(i64, f64)]) -> Vec<messages::v1::TimeSeries> {
+pub(super) fn up(samples: &[(i64, f64)]) -> Vec<messages::v1::TimeSeries> {
     let samples: Vec<_> = samples.iter().map(|(after, value)| (NOW_MS + after, *value)).collect();
     vec![messages::v1::series(&[("__name__", "up"), ("job", "a")], &samples)]
 }
@@ -445,18 +456,9 @@ async fn metrics_count_what_was_answered() {
     let server = Server::start().await;
     server.v1(up(&[(0, 1.0), (0, 1.0), (-91 * DAY_MS, 1.0)])).await;
     server.post(&[("content-type", "image/png")], Vec::new()).await;
-    let families = server.registry.gather();
-    let value = |name: &str, labels: &[(&str, &str)]| {
-        let family =
-            families.iter().find(|family| family.name() == format!("streamgauge_remote_write_{name}")).unwrap();
-        let has = |metric: &prometheus::proto::Metric| {
-            labels.iter().all(|(n, v)| metric.get_label().iter().any(|pair| pair.name() == *n && pair.value() == *v))
-        };
-        family.get_metric().iter().find(|metric| has(metric)).unwrap().get_counter().get_value()
-    };
-    assert_eq!(value("samples_written_total", &[]), 2.0);
-    assert_eq!(value("duplicates_total", &[]), 1.0);
-    assert_eq!(value("rejected_total", &[("reason", "too_old")]), 1.0);
-    assert_eq!(value("requests_total", &[("version", "1.0"), ("code", "400")]), 1.0);
-    assert_eq!(value("requests_total", &[("version", "unknown"), ("code", "415")]), 1.0);
+    assert_eq!(server.counter("remote_write_samples_written_total", &[]), 2.0);
+    assert_eq!(server.counter("remote_write_duplicates_total", &[]), 1.0);
+    assert_eq!(server.counter("remote_write_rejected_total", &[("reason", "too_old")]), 1.0);
+    assert_eq!(server.counter("remote_write_requests_total", &[("version", "1.0"), ("code", "400")]), 1.0);
+    assert_eq!(server.counter("remote_write_requests_total", &[("version", "unknown"), ("code", "415")]), 1.0);
 }
