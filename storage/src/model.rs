@@ -12,7 +12,7 @@ use schemas::Dataset;
 use tokio::runtime::Runtime;
 
 use crate::{
-    Batch, Config, Delete, ErrorKind, Lane, Origin, Replace, Result, Storage, View, Write, commit,
+    Batch, Config, Delete, ErrorKind, Lane, Origin, Replace, Result, Storage, Tables, View, Write, commit,
     open::Parts,
     test_rows::{DAY_US, Sample, env, samples, samples_of, series, series_of},
 };
@@ -106,6 +106,7 @@ impl World {
     fn config(&self) -> Config {
         Config {
             data_dir: self.dir.path().to_owned(),
+            tables: Tables::default(),
             tenant: "default".into(),
             flush_bytes: 3000,
             flush_age_ms: i64::MAX,
