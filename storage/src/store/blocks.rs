@@ -236,7 +236,14 @@ impl Blocks {
 
     /// False if the disk has too little room.
     fn write(&self, key: u128, of: Of, bytes: &[u8]) -> io::Result<bool> {
-        let disk = rustix::fs::statvfs(&self.folder)?;
+        let disk = rustix::fs::statvfs(&self.folder).or_else(|error| {
+            if error != rustix::io::Errno::NOENT {
+                return Err(error.into());
+            }
+            // Somebody emptied the data folder's caches while we run.
+            fs::create_dir_all(&self.folder)?;
+            rustix::fs::statvfs(&self.folder).map_err(io::Error::from)
+        })?;
         if disk.f_bavail.saturating_mul(disk.f_frsize) < self.free_bytes_min {
             return Ok(false);
         }

@@ -57,7 +57,7 @@ impl Metrics {
     /// Waits for a request, and counts it.
     async fn counted<T>(&self, operation: &str, request: impl Future<Output = Result<T>>) -> Result<T> {
         let start_us = self.clock.now_us();
-        let answer = request.await;
+        let answer = request.await.map_err(told);
         self.count(operation, answer.as_ref().err());
         match operation {
             "get" => self.get_seconds.observe_since(start_us),
@@ -194,12 +194,40 @@ impl ObjectStore for Remote {
     }
 }
 
+/// The same error without the server's document, which repeats the signed request, session tokens included: of it the code and
+/// the message are kept.
+fn told(error: Error) -> Error {
+    let short = |source: Box<dyn std::error::Error + Send + Sync>| shorten(&source.to_string()).into();
+    match error {
+        Error::Generic { store, source } => Error::Generic { store, source: short(source) },
+        Error::NotFound { path, source } => Error::NotFound { path, source: short(source) },
+        Error::AlreadyExists { path, source } => Error::AlreadyExists { path, source: short(source) },
+        Error::Precondition { path, source } => Error::Precondition { path, source: short(source) },
+        Error::NotModified { path, source } => Error::NotModified { path, source: short(source) },
+        Error::PermissionDenied { path, source } => Error::PermissionDenied { path, source: short(source) },
+        Error::Unauthenticated { path, source } => Error::Unauthenticated { path, source: short(source) },
+        other => other,
+    }
+}
+
+fn shorten(text: &str) -> String {
+    let Some(start) = text.find("<?xml").or_else(|| text.find("<Error")) else { return text.to_owned() };
+    let (before, document) = text.split_at(start);
+    let element = |name: &str| {
+        let (_, rest) = document.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(value, _)| value)
+    };
+    let said: Vec<&str> = ["Code", "Message"].into_iter().filter_map(element).collect();
+    format!("{before}{}", said.join(": "))
+}
+
 /// Counts a stream as one request when it ends: failed, if any of it did.
 fn counting<T: 'static>(
     stream: BoxStream<'static, Result<T>>,
     metrics: &Metrics,
     operation: &'static str,
 ) -> BoxStream<'static, Result<T>> {
+    let stream = stream.map(|item| item.map_err(told));
     let mut counted = Counted { metrics: metrics.clone(), operation, failed: false };
     stream.inspect(move |item| counted.saw(item.is_err())).boxed()
 }

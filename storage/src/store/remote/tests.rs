@@ -152,3 +152,16 @@ async fn an_upload_that_fails_is_aborted_and_the_error_is_told() {
     assert_eq!(requests(&registry, "put_part", "error"), 1);
     assert_eq!(requests(&registry, "abort", "ok"), 1);
 }
+
+#[test]
+fn of_a_servers_document_the_code_and_the_message_are_told() {
+    let document = "PUT https://own/a - 403 Forbidden: <?xml version=\"1.0\"?>\n<Error><Code>SignatureDoesNotMatch</Code>\
+                    <Message>It does not match.</Message><CanonicalRequest>x-amz-security-token:hush</CanonicalRequest>\
+                    <Token-0>hush</Token-0></Error>";
+    let error = told(Error::PermissionDenied { path: "a".into(), source: document.into() });
+    assert!(matches!(error, Error::PermissionDenied { .. }));
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("PUT https://own/a - 403 Forbidden: SignatureDoesNotMatch: It does not match."), "{text}");
+    assert!(!text.contains("hush"), "{text}");
+    assert_eq!(shorten("connection refused"), "connection refused");
+}
