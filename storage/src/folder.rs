@@ -39,6 +39,7 @@ pub(crate) struct Folder {
     /// Identity of the log. A new folder gets a new one, so that tables that outlived their log do not take its rows for
     /// rows they have.
     pub log: u128,
+    roots: Roots,
     _lock: Option<File>,
 }
 
@@ -54,7 +55,7 @@ struct Identity {
 
 impl Folder {
     /// Opens the folder for writing, making it if needed. Refuses it if its log belongs to tables in other `roots`.
-    pub(crate) fn open(root: &Path, roots: Roots, disk: &dyn Disk, env: &Env) -> Result<Self> {
+    pub(crate) fn open(root: &Path, roots: &Roots, disk: &dyn Disk, env: &Env) -> Result<Self> {
         let made = fs::create_dir_all(root).and_then(|()| root.canonicalize());
         let root = &made.map_err(|error| at(root, "data folder cannot be made", error))?;
         let lock = lock(root)?;
@@ -67,20 +68,30 @@ impl Folder {
             create_dir_durable(disk, root, &path).map_err(|error| at(&path, "folder cannot be made", error))?;
         }
         let (log, known) = match read_identity(root)? {
-            Some((log, known)) => (log, Some(known)),
-            None => (env.random.bits(), None),
+            Some((log, known)) => {
+                check_roots(root, known.as_ref(), roots)?;
+                (log, known.unwrap_or_default())
+            }
+            None => {
+                let log = env.random.bits();
+                write_identity(root, disk, log, Roots::new())
+                    .map_err(|error| at(root, "data folder cannot be written", error))?;
+                (log, Roots::new())
+            }
         };
-        if let Some(known) = &known {
-            check_roots(root, known.as_ref(), &roots)?;
+        Ok(Self { root: root.to_owned(), log, roots: known, _lock: Some(lock) })
+    }
+
+    /// Remembers the roots of the datasets that are opened, and those of all before. Called when the tables there were read: a
+    /// place that does not exist is not remembered.
+    pub(crate) fn remember(&mut self, roots: Roots, disk: &dyn Disk) -> Result<()> {
+        let joined: Roots = self.roots.clone().into_iter().chain(roots).collect();
+        if joined != self.roots {
+            write_identity(&self.root, disk, self.log, joined.clone())
+                .map_err(|error| at(&self.root, "data folder cannot be written", error))?;
+            self.roots = joined;
         }
-        let known = known.flatten();
-        // Those of datasets that are not opened today stay.
-        let joined: Roots = known.clone().unwrap_or_default().into_iter().chain(roots).collect();
-        if known.as_ref() != Some(&joined) {
-            write_identity(root, disk, log, joined)
-                .map_err(|error| at(root, "data folder cannot be written", error))?;
-        }
-        Ok(Self { root: root.to_owned(), log, _lock: Some(lock) })
+        Ok(())
     }
 
     /// Looks at a folder that may be in use; its tables must be in `roots`.
@@ -88,7 +99,7 @@ impl Folder {
         match read_identity(root)? {
             Some((log, known)) => {
                 check_roots(root, known.as_ref(), roots)?;
-                Ok(Self { root: root.to_owned(), log, _lock: None })
+                Ok(Self { root: root.to_owned(), log, roots: known.unwrap_or_default(), _lock: None })
             }
             None => {
                 let message = format!("this is not a data folder: it has no streamgauge.json, path={}", root.display());

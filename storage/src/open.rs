@@ -109,7 +109,7 @@ impl Storage {
         check_types(&datasets)?;
         let Parts { disk, store } = parts;
         let roots = store::roots(&config.tables, &datasets);
-        let folder = Folder::open(&config.data_dir, roots, disk.as_ref(), &env)?;
+        let mut folder = Folder::open(&config.data_dir, &roots, disk.as_ref(), &env)?;
         let store = match store {
             Some(store) => store,
             None => open_tables(&config, &folder, &disk, &env, registry)?,
@@ -119,6 +119,7 @@ impl Storage {
         let wal_dir = folder.wal_dir();
         let mut recovered = recovery::read(&wal_dir, folder.log, &datasets, &committed)?;
         check_belonging(&recovered, &committed)?;
+        folder.remember(roots, disk.as_ref())?;
         recovered.repair.apply(disk.as_ref(), &wal_dir)?;
 
         let (wal_metrics, writer_metrics) = metrics(registry, &env)?;

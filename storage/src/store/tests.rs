@@ -69,7 +69,7 @@ async fn a_data_folder_is_refused_with_tables_elsewhere() {
         assert_eq!(error.kind, ErrorKind::Invalid);
         assert!(error.to_string().contains("tables=s3://here/a"), "{error}");
         let datasets = vec![schemas::samples()];
-        let error = open_read_only(&other, datasets, &env(2)).await.err().expect("refused");
+        let error = open_read_only(&other, datasets, &env(2)).await.expect_err("refused");
         assert!(error.to_string().contains("--config") && error.to_string().contains("s3://here/a"), "{error}");
     }
     assert_eq!(open_on(&here, &store).await.unwrap().view(schemas::samples()).files.len(), 1);
@@ -125,4 +125,18 @@ async fn a_log_that_let_go_of_rows_is_refused_with_tables_that_never_saw_them() 
     assert_eq!(error.kind, ErrorKind::Corrupt);
     assert!(error.to_string().contains("none of the tables knows it"), "{error}");
     assert_eq!(open_on(&config, &store).await.unwrap().view(schemas::samples()).head.len(), 0);
+}
+
+#[tokio::test]
+async fn a_place_that_cannot_be_read_is_not_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody listens there.
+    let keys = vec![("AWS_ACCESS_KEY_ID", "key".to_owned()), ("AWS_SECRET_ACCESS_KEY", "secret".to_owned())];
+    let endpoint = Some("https://127.0.0.1:9".into());
+    let s3 = S3 { endpoint, path_style: true, credentials: Credentials(keys), ..S3::default() };
+    let wrong = config(folder.path(), Tables { s3, ..bucket("s3://typo") });
+    let opened = Storage::open(wrong, vec![schemas::samples()], env(1), Box::leak(Box::default()));
+    // It tries for a minute; nothing is remembered from the start.
+    assert!(tokio::time::timeout(Duration::from_millis(300), opened).await.is_err());
+    drop(open_on(&config(folder.path(), bucket("s3://right")), &Arc::new(InMemory::new())).await.unwrap());
 }

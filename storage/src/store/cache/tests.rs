@@ -74,7 +74,7 @@ impl World {
         let metrics = blocks::Metrics::register(&Registry::new()).unwrap();
         let blocks = Arc::new(Blocks::open(folder.path().to_owned(), 1 << 30, clock.clone(), metrics));
         let cached = Cached::new(Arc::clone(&bucket) as _, blocks, clock);
-        let file: Bytes = (0..BLOCK_BYTES * 5 / 2).map(|i| (i % 253) as u8).collect::<Vec<_>>().into();
+        let file: Bytes = (0..253).cycle().take(index(BLOCK_BYTES * 5 / 2)).collect::<Vec<u8>>().into();
         let path = Path::from("default/samples/day=1/part-1.parquet");
         bucket.inner.put(&path, file.clone().into()).await.unwrap();
         Self { folder, bucket, cached, file, path }
