@@ -55,7 +55,8 @@ pub async fn serve(config: Config) -> Result<()> {
         .with_context(|| format!("cannot listen on {}: is another server running there?", config.listen))?;
     let address = listener.local_addr()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    info!(%address, scheme, data_dir = %config.storage.data_dir.display(), "listening; reading the log");
+    let (data_dir, tables) = (config.storage.data_dir.display(), &config.storage.tables.root);
+    info!(%address, scheme, %data_dir, %tables, "listening; reading the log");
     if !config.auth.is_closed() && !address.ip().to_canonical().is_loopback() {
         warn!(%address, "open to every machine that reaches this address: no tokens are configured (--insecure)");
     }

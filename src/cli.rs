@@ -62,9 +62,11 @@ Examples:
   streamgauge sql --format csv \"SELECT timestamp, value FROM metrics WHERE metric = 'up'\" > up.csv
   streamgauge sql --url https://gauge:4090 --ca ca.pem --token-env SG_TOKEN 'SELECT 1'
   streamgauge sql --data-dir ./streamgauge-data 'SELECT max(ts) FROM samples'
+  streamgauge sql --data-dir /var/lib/streamgauge --config /etc/streamgauge.yaml 'SELECT max(ts) FROM samples'
   streamgauge sql - < question.sql
 
-With --data-dir the folder is only read, whether or not a server runs on it.";
+With --data-dir the folder is only read, whether or not a server runs on it. If its tables are in a bucket, --config names
+the server's settings.";
 
 const UPKEEP_EXAMPLES: &str = "\
 Examples:

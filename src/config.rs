@@ -10,6 +10,7 @@
 mod memory;
 pub(crate) mod raw;
 mod rules;
+mod tables;
 pub mod units;
 
 use std::{
@@ -144,8 +145,10 @@ impl Config {
 
 impl Raw {
     fn validate(self, outside: &Outside<'_>) -> Result<Config, Refused> {
-        let Self { data_dir, listen, tenant, memory, insecure, tls, auth, storage, remote_write, sql, log } = self;
+        let Self { data_dir, data, roots, s3, cache, .. } = self;
+        let Self { listen, tenant, memory, insecure, tls, auth, storage, remote_write, sql, log, .. } = self;
         let origin = outside.origin;
+        let tables = tables::validate(data, roots.unwrap_or_default(), s3, cache, outside)?;
         let budget = Budget::split(required(origin, "memory", memory)?.value, outside.memory_limit);
         let log = required(origin, "log", log)?;
         let level = required(origin, "log.level", log.level)?;
@@ -154,7 +157,7 @@ impl Raw {
         telemetry::filter(&level.value).map_err(|error| Refused::at(origin, &level, error.to_string()))?;
         let storage = required(origin, "storage", storage)?.validate(
             origin,
-            data_dir,
+            (data_dir, tables),
             tenant_name(origin, required(origin, "tenant", tenant)?)?,
             budget,
         )?;
@@ -206,7 +209,7 @@ impl raw::Storage {
     fn validate(
         self,
         origin: &str,
-        data_dir: PathBuf,
+        (data_dir, tables): (PathBuf, storage::Tables),
         tenant: String,
         budget: Budget,
     ) -> Result<storage::Config, Refused> {
@@ -219,6 +222,7 @@ impl raw::Storage {
         let flush_bytes = flush_bytes.min(budget.head / 4);
         Ok(storage::Config {
             data_dir,
+            tables,
             tenant,
             flush_bytes: size(flush_bytes),
             flush_age_ms: within(origin, &flush_age, span(1)..=span(3600))?.millis(),
@@ -382,6 +386,7 @@ impl Display for Config {
         let bytes = |count: usize| Size(u64::try_from(count).unwrap_or(u64::MAX));
         writeln!(f, "address        {scheme}://{}", self.listen)?;
         writeln!(f, "data           {} (tenant {})", storage.data_dir.display(), storage.tenant)?;
+        tables::show(&storage.tables, f)?;
         writeln!(f, "memory         {}", self.memory)?;
         let age = Span(std::time::Duration::from_millis(storage.flush_age_ms.unsigned_abs()));
         writeln!(f, "flush          at {} or {age}", bytes(storage.flush_bytes))?;

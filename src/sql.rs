@@ -42,7 +42,7 @@ pub struct Sql {
     /// Read this data folder instead of asking a server.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Settings for reading a data folder (tenant, memory, limits).
+    /// Settings for reading a data folder: those of its server, if its tables are in a bucket (tenant, memory, limits).
     #[arg(long, value_name = "FILE", requires = "data_dir")]
     config: Option<PathBuf>,
     /// How rows are printed.
@@ -82,7 +82,7 @@ impl Sql {
         let overrides = Overrides { data_dir: Some(data_dir.to_owned()), ..Overrides::default() };
         let config = Config::load(self.config.as_deref(), overrides)?;
         let datasets = schemas::all();
-        let (store, views) = storage::open_read_only(data_dir, &config.storage.tenant, datasets.clone())
+        let (store, views) = storage::open_read_only(&config.storage, datasets.clone(), &app::env())
             .await
             .with_context(|| format!("the data folder cannot be read data_dir={}", data_dir.display()))?;
         let view = move |dataset: &'static Dataset| {

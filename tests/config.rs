@@ -53,3 +53,17 @@ fn what_the_file_leads_to_is_checked_too() {
     let (code, _, err) = run(binary().args(["check", "--config", "/nowhere/gauge.yaml"]));
     assert!(code == 1 && err.contains("/nowhere/gauge.yaml cannot be read"), "{err}");
 }
+
+#[test]
+fn check_shows_where_the_tables_are_and_no_secret() {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("gauge.yaml"), "data: s3://gauge/prod\ns3: {endpoint: 'http://127.0.0.1:9'}\n")
+        .unwrap();
+    let mut command = binary();
+    command.current_dir(folder.path()).args(["check", "--config", "gauge.yaml"]);
+    command.envs([("AWS_ACCESS_KEY_ID", "AKIAKEY"), ("AWS_SECRET_ACCESS_KEY", "hush")]);
+    let (code, out, err) = run(&mut command);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("s3://gauge/prod") && out.contains("http://127.0.0.1:9"), "{out}");
+    assert!(!out.contains("hush") && !out.contains("AKIAKEY"), "{out}");
+}

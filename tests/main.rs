@@ -9,6 +9,7 @@ mod crash;
 mod delta_readers;
 mod limits;
 mod remote_write_peers;
+mod s3;
 mod support;
 mod tidy;
 mod tls;

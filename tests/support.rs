@@ -1,5 +1,8 @@
 //! What the tests share.
 
 pub mod process;
+pub mod proxy;
+pub mod random;
+pub mod seaweed;
 pub mod server;
 pub mod wire;

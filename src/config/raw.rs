@@ -28,6 +28,10 @@ pub struct Refused {
 #[serde(deny_unknown_fields, default)]
 pub struct Raw {
     pub data_dir: Option<Spanned<PathBuf>>,
+    pub data: Option<Spanned<String>>,
+    pub roots: Option<BTreeMap<String, Spanned<String>>>,
+    pub s3: Option<S3>,
+    pub cache: Option<Cache>,
     pub listen: Option<Spanned<String>>,
     pub tenant: Option<Spanned<String>>,
     pub memory: Option<Spanned<Memory>>,
@@ -38,6 +42,33 @@ pub struct Raw {
     pub remote_write: Option<RemoteWrite>,
     pub sql: Option<Sql>,
     pub log: Option<Log>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct S3 {
+    pub endpoint: Option<Spanned<String>>,
+    pub region: Option<Spanned<String>>,
+    pub path_style: Option<bool>,
+    pub allow_http: Option<bool>,
+    pub sse: Option<Sse>,
+    pub kms_key_id: Option<Spanned<String>>,
+    pub request_timeout: Option<Spanned<Span>>,
+}
+
+/// Encryption of objects, in the words of S3.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Sse {
+    #[serde(rename = "AES256")]
+    Aes256,
+    #[serde(rename = "aws:kms")]
+    Kms,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    pub bytes: Option<Spanned<Size>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -131,6 +162,18 @@ impl Raw {
             (self.tls, self.auth, self.storage, self.remote_write, self.sql, self.log);
         Self {
             data_dir: self.data_dir.or(below.data_dir),
+            data: self.data.or(below.data),
+            roots: self.roots.or(below.roots),
+            s3: lay(self.s3, below.s3, |top, below| S3 {
+                endpoint: top.endpoint.or(below.endpoint),
+                region: top.region.or(below.region),
+                path_style: top.path_style.or(below.path_style),
+                allow_http: top.allow_http.or(below.allow_http),
+                sse: top.sse.or(below.sse),
+                kms_key_id: top.kms_key_id.or(below.kms_key_id),
+                request_timeout: top.request_timeout.or(below.request_timeout),
+            }),
+            cache: lay(self.cache, below.cache, |top, below| Cache { bytes: top.bytes.or(below.bytes) }),
             listen: self.listen.or(below.listen),
             tenant: self.tenant.or(below.tenant),
             memory: self.memory.or(below.memory),

@@ -27,9 +27,22 @@ fn the_documented_file_says_what_the_defaults_are() {
 #[test]
 fn the_documented_file_names_every_setting() {
     let documented = include_str!("../../deploy/streamgauge.yaml");
-    let everything: String = documented.lines().map(|line| line.replacen("  #", "  ", 1) + "\n").collect();
+    let shown = |line: &str| line.strip_prefix('#').filter(|line| !line.starts_with(' ')).unwrap_or(line).to_owned();
+    let everything: String = documented.lines().map(|line| shown(line).replacen("  #", "  ", 1) + "\n").collect();
     let keys = [
         "data_dir",
+        "data",
+        "roots",
+        "s3",
+        "cache",
+        "endpoint",
+        "region",
+        "path_style",
+        "allow_http",
+        "sse",
+        "kms_key_id",
+        "request_timeout",
+        "bytes",
         "listen",
         "tenant",
         "memory",
@@ -75,7 +88,7 @@ fn the_documented_file_names_every_setting() {
     }
     // An unknown key is answered with those that are known, so the list above cannot go stale unnoticed.
     let known = read("zzz: 1").unwrap_err();
-    let sections = ["tls", "auth", "storage", "remote_write", "sql", "log"];
+    let sections = ["s3", "cache", "tls", "auth", "storage", "remote_write", "sql", "log"];
     let inner: String = sections.iter().map(|section| read(&format!("{section}: {{zzz: 1}}")).unwrap_err()).collect();
     let listed = |text: &str| text.matches("keys here are").count() + text.matches(", ").count();
     assert_eq!(listed(&known) + listed(&inner), keys.len(), "{known} {inner}");
@@ -256,4 +269,77 @@ fn limits_of_series_are_derived_from_memory_or_written() {
         "gauge.yaml:3:15: 5000000 series take 953MiB, more than half of the memory budget of 1GiB",
     );
     refused("remote_write: {series_max: 0}", "gauge.yaml:1:28: 0 is out of range: 1 to");
+}
+
+// === tables ===
+
+fn read_in(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    let look = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    Config::read(text, &Outside { variables: &look, ..outside() }).map_err(|error| error.to_string())
+}
+
+const KEYS: [(&str, &str); 3] =
+    [("AWS_ACCESS_KEY_ID", "AKIAKEY"), ("AWS_SECRET_ACCESS_KEY", "hushhush"), ("AWS_SESSION_TOKEN", "hushtoken")];
+
+#[test]
+fn tables_are_in_the_folder_unless_the_file_says_otherwise() {
+    let config = read_in("", &KEYS).unwrap();
+    assert!(!config.storage.tables.remote());
+    assert!(config.storage.tables.s3.credentials.0.is_empty(), "what is not needed is not kept");
+    assert!(!config.to_string().contains("s3"));
+    let config = read_in("data: s3://gauge/prod\nroots: {series: s3://gauge-eu}\n", &KEYS).unwrap();
+    let tables = &config.storage.tables;
+    assert_eq!(tables.root_of("samples").to_string(), "s3://gauge/prod");
+    assert_eq!(tables.root_of("series").to_string(), "s3://gauge-eu");
+    assert_eq!(tables.cache_bytes, 10 << 30);
+    assert_eq!((tables.s3.path_style, tables.s3.allow_http), (false, false));
+}
+
+#[test]
+fn check_shows_the_roots_and_no_secret() {
+    let text = "data: s3://gauge/prod\nroots: {series: s3://gauge-eu}\ns3: {region: eu-central-1, sse: AES256}\n";
+    let config = read_in(text, &KEYS).unwrap();
+    let shown = config.to_string();
+    for said in
+        ["s3://gauge/prod", "series: s3://gauge-eu", "AWS (eu-central-1)", "AES256", "AWS_SECRET_ACCESS_KEY", "10GiB"]
+    {
+        assert!(shown.contains(said), "{said} in\n{shown}");
+    }
+    let everything = format!("{shown} {config:?}");
+    assert!(!everything.contains("hush") && !everything.contains("AKIAKEY"), "{everything}");
+}
+
+#[test]
+fn the_environment_says_what_the_file_does_not() {
+    let variables = [("AWS_REGION", "eu-west-1"), ("AWS_ENDPOINT_URL", "https://own.example"), ("AWS_ROLE_ARN", "")];
+    let s3 = read_in("data: s3://gauge\n", &variables).unwrap().storage.tables.s3;
+    assert_eq!((s3.region.as_deref(), s3.endpoint.as_deref()), (Some("eu-west-1"), Some("https://own.example")));
+    assert!(s3.path_style && s3.credentials.0.is_empty());
+    let text = "data: s3://gauge\ns3: {region: us-east-2, endpoint: 'https://file.example', path_style: false}\n";
+    let s3 = read_in(text, &variables).unwrap().storage.tables.s3;
+    assert_eq!((s3.region.as_deref(), s3.endpoint.as_deref()), (Some("us-east-2"), Some("https://file.example")));
+    assert!(!s3.path_style);
+    let error = read_in("data: s3://gauge\n", &[("AWS_ENDPOINT_URL", "http://own.example")]).unwrap_err();
+    assert!(error.contains("AWS_ENDPOINT_URL: `http://own.example`") && error.contains("allow_http"), "{error}");
+}
+
+#[test]
+fn bad_places_for_tables_are_refused_with_place_and_hint() {
+    refused("data: gs://gauge\n", "gauge.yaml:1:7: `gs://gauge` is no place for tables: it does not begin with s3://");
+    refused("data: s3://Gauge\n", "gauge.yaml:1:7: `s3://Gauge` is no place for tables: a bucket's name");
+    refused("roots:\n  series: here\n", "gauge.yaml:2:11: `here` is no place for tables");
+    refused("roots:\n  serie: s3://gauge\n", "gauge.yaml:2:10: `serie` is no dataset; those with a root are among ");
+    refused("s3: {endpoint: 'http://10.0.0.1:9000'}\n", "gauge.yaml:1:16: `http://10.0.0.1:9000` sends everything");
+    refused("s3: {endpoint: 'minio:9000'}\n", "gauge.yaml:1:16: `minio:9000` is no endpoint");
+    refused("s3: {endpoint: 'https://user:hush@own'}\n", "is no endpoint");
+    refused("s3: {kms_key_id: key}\n", "gauge.yaml:1:18: a key of KMS needs `sse: aws:kms` beside it");
+    refused("s3: {sse: AES256, kms_key_id: key}\n", "gauge.yaml:1:31: a key of KMS needs");
+    refused("s3: {sse: aes}\n", "gauge.yaml:1:11: `aes` is not known here; write one of AES256, aws:kms");
+    refused("s3: {request_timeout: 1h}\n", "gauge.yaml:1:23: 1h is out of range");
+    refused("s3: {access_key: hush}\n", "gauge.yaml:1:6: unknown key `access_key`");
+    refused("cache: {bytes: 10GB}\n", "gauge.yaml:1:16: `10GB` is no size");
+    for fine in ["http://127.0.0.1:8333", "http://localhost:8333/", "http://[::1]:8333", "https://10.0.0.1:9000"] {
+        assert!(read(&format!("s3: {{endpoint: '{fine}'}}\n")).is_ok(), "{fine}");
+    }
+    assert!(read("s3: {endpoint: 'http://10.0.0.1:9000', allow_http: true}\n").is_ok());
 }

@@ -54,11 +54,15 @@ impl Error {
         let mut out = self.message.clone();
         let mut cause = StdError::source(self);
         while let Some(error) = cause {
-            out.push_str(": ");
-            out.push_str(&error.to_string());
+            let text = error.to_string();
+            // Some libraries tell the cause in the message as well.
+            if !out.contains(&text) {
+                out.push_str(": ");
+                out.push_str(&text);
+            }
             cause = error.source();
         }
-        out
+        out.replace('\n', " ")
     }
 }
 

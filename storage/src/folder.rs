@@ -3,13 +3,15 @@
 //! Called when storage opens. Layout:
 //!
 //! ```text
-//! streamgauge.json   on-disk format and the identity of the log, made once
+//! streamgauge.json   on-disk format, the identity of the log, and where the tables are that it belongs to
 //! lock               held by the process that writes
 //! wal/               the log
-//! tables/<tenant>/<dataset>/   Delta tables
+//! tables/<tenant>/<dataset>/   Delta tables, if they are not in a bucket
+//! cache/             blocks of files in buckets
 //! ```
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
 };
@@ -19,13 +21,16 @@ use schemas::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Env, Error, ErrorKind, Result,
+    Env, Error, ErrorKind, Result, Root,
     delta::uuid_text,
     disk::{Disk, create_dir_durable},
 };
 
 /// Version of the folder's layout and of the log; the tables carry their own.
 const FORMAT: u32 = 1;
+
+/// Where the table of each dataset is: `folder`, or a bucket's URL.
+pub(crate) type Roots = BTreeMap<String, String>;
 
 /// An open data folder. Dropping it frees the lock.
 #[derive(Debug)]
@@ -34,6 +39,7 @@ pub(crate) struct Folder {
     /// Identity of the log. A new folder gets a new one, so that tables that outlived their log do not take its rows for
     /// rows they have.
     pub log: u128,
+    roots: Roots,
     _lock: Option<File>,
 }
 
@@ -41,11 +47,15 @@ pub(crate) struct Folder {
 struct Identity {
     format: u32,
     log: String,
+    /// Roots of the datasets the log has held rows of. What the log has let go is in these tables and nowhere else.
+    /// Folders made before there were others have none: theirs are in the folder.
+    #[serde(default)]
+    roots: Option<Roots>,
 }
 
 impl Folder {
-    /// Opens the folder for writing, making it if needed.
-    pub(crate) fn open(root: &Path, disk: &dyn Disk, env: &Env) -> Result<Self> {
+    /// Opens the folder for writing, making it if needed. Refuses it if its log belongs to tables in other `roots`.
+    pub(crate) fn open(root: &Path, roots: &Roots, disk: &dyn Disk, env: &Env) -> Result<Self> {
         let made = fs::create_dir_all(root).and_then(|()| root.canonicalize());
         let root = &made.map_err(|error| at(root, "data folder cannot be made", error))?;
         let lock = lock(root)?;
@@ -57,21 +67,40 @@ impl Folder {
             let path = root.join(part);
             create_dir_durable(disk, root, &path).map_err(|error| at(&path, "folder cannot be made", error))?;
         }
-        let log = match read_identity(root)? {
-            Some(log) => log,
+        let (log, known) = match read_identity(root)? {
+            Some((log, known)) => {
+                check_roots(root, known.as_ref(), roots)?;
+                (log, known.unwrap_or_default())
+            }
             None => {
                 let log = env.random.bits();
-                write_identity(root, disk, log).map_err(|error| at(root, "data folder cannot be written", error))?;
-                log
+                write_identity(root, disk, log, Roots::new())
+                    .map_err(|error| at(root, "data folder cannot be written", error))?;
+                (log, Roots::new())
             }
         };
-        Ok(Self { root: root.to_owned(), log, _lock: Some(lock) })
+        Ok(Self { root: root.to_owned(), log, roots: known, _lock: Some(lock) })
     }
 
-    /// Looks at a folder that may be in use.
-    pub(crate) fn look(root: &Path) -> Result<Self> {
+    /// Remembers the roots of the datasets that are opened, and those of all before. Called when the tables there were read: a
+    /// place that does not exist is not remembered.
+    pub(crate) fn remember(&mut self, roots: Roots, disk: &dyn Disk) -> Result<()> {
+        let joined: Roots = self.roots.clone().into_iter().chain(roots).collect();
+        if joined != self.roots {
+            write_identity(&self.root, disk, self.log, joined.clone())
+                .map_err(|error| at(&self.root, "data folder cannot be written", error))?;
+            self.roots = joined;
+        }
+        Ok(())
+    }
+
+    /// Looks at a folder that may be in use; its tables must be in `roots`.
+    pub(crate) fn look(root: &Path, roots: &Roots) -> Result<Self> {
         match read_identity(root)? {
-            Some(log) => Ok(Self { root: root.to_owned(), log, _lock: None }),
+            Some((log, known)) => {
+                check_roots(root, known.as_ref(), roots)?;
+                Ok(Self { root: root.to_owned(), log, roots: known.unwrap_or_default(), _lock: None })
+            }
             None => {
                 let message = format!("this is not a data folder: it has no streamgauge.json, path={}", root.display());
                 Err(Error::new(ErrorKind::Invalid, message))
@@ -85,6 +114,10 @@ impl Folder {
 
     pub(crate) fn tables_dir(&self) -> PathBuf {
         self.root.join("tables")
+    }
+
+    pub(crate) fn cache_dir(&self) -> PathBuf {
+        self.root.join("cache")
     }
 
     /// The log as a source of rows.
@@ -119,7 +152,24 @@ fn lock(root: &Path) -> Result<File> {
     }
 }
 
-fn read_identity(root: &Path) -> Result<Option<u128>> {
+/// The log holds rows above what these tables have: with others it would start anew, and rows would be lost without a word.
+fn check_roots(folder: &Path, known: Option<&Roots>, roots: &Roots) -> Result<()> {
+    let known = |dataset: &str| match known {
+        Some(known) => known.get(dataset).cloned(),
+        None => Some(Root::Folder.to_string()),
+    };
+    let mut pairs = roots.iter().filter_map(|(dataset, root)| Some((dataset, root, known(dataset)?)));
+    let Some((dataset, root, known)) = pairs.find(|(_, root, known)| known != *root) else { return Ok(()) };
+    let message = format!(
+        "this data folder belongs to tables elsewhere: name their place in the settings (`data`, `roots`; offline commands take \
+         them with --config), or move the tables there and say so in streamgauge.json, dataset={dataset} tables={known} \
+         settings={root} path={}",
+        folder.display()
+    );
+    Err(Error::new(ErrorKind::Invalid, message))
+}
+
+fn read_identity(root: &Path) -> Result<Option<(u128, Option<Roots>)>> {
     let path = root.join("streamgauge.json");
     let text = match fs::read(&path) {
         Ok(text) => text,
@@ -138,11 +188,11 @@ fn read_identity(root: &Path) -> Result<Option<u128>> {
         return Err(Error::new(ErrorKind::Invalid, message));
     }
     let log = uuid::Uuid::parse_str(&identity.log).map_err(|error| damaged().caused_by(error))?;
-    Ok(Some(log.as_u128()))
+    Ok(Some((log.as_u128(), identity.roots)))
 }
 
-fn write_identity(root: &Path, disk: &dyn Disk, log: u128) -> std::io::Result<()> {
-    let identity = Identity { format: FORMAT, log: uuid::Uuid::from_u128(log).to_string() };
+fn write_identity(root: &Path, disk: &dyn Disk, log: u128, roots: Roots) -> std::io::Result<()> {
+    let identity = Identity { format: FORMAT, log: uuid::Uuid::from_u128(log).to_string(), roots: Some(roots) };
     let staged = root.join("streamgauge.json.new");
     let _ = disk.remove(&staged);
     let file = disk.create(&staged)?;

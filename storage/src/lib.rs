@@ -36,6 +36,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use latency::Latency;
 pub use open::{Config, Storage};
 pub use read_only::open_read_only;
+pub use store::{CREDENTIAL_VARIABLES, Credentials, Root, S3, Sse, Tables};
 pub use stored_file::StoredFile;
 pub use ticket::{Ack, Room};
 pub use upkeep::{Step, Upkept};

@@ -21,7 +21,7 @@ use schemas::Dataset;
 use tokio::runtime::Runtime;
 
 use crate::{
-    Batch, Config, Delete, Env, ErrorKind, Lane, Origin, Probe, Replace, Result, Storage, View, Write, commit,
+    Batch, Config, Delete, Env, ErrorKind, Lane, Origin, Probe, Replace, Result, Storage, Tables, View, Write, commit,
     open::Parts,
     test_rows::{DAY_US, Sample, clock, env_at, samples, samples_of, series, series_of},
 };
@@ -164,6 +164,7 @@ impl World {
     fn config(&self) -> Config {
         Config {
             data_dir: self.dir.path().to_owned(),
+            tables: Tables::default(),
             tenant: "default".into(),
             flush_bytes: 3000,
             flush_age_ms: i64::MAX,

@@ -26,12 +26,12 @@ use crate::{
     delta::Table,
     disk::{Disk, LocalDisk},
     folder::{self, Folder},
-    store::FolderStore,
+    store::{self, Tables, local::FolderStore},
     ticket::Ticket,
     upkeep::{self, Step, Upkeep, Upkept},
     wal::{
         self, Entry, Log, Segments,
-        recovery::{self, Committed},
+        recovery::{self, Committed, Recovered},
     },
     writer::{self, Message, Shared, Writer},
 };
@@ -39,8 +39,10 @@ use crate::{
 /// Settings of storage.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Folder for the log and the tables.
+    /// Folder for the log, and for the tables unless they are elsewhere.
     pub data_dir: PathBuf,
+    /// Where the tables are.
+    pub tables: Tables,
     /// Tenant whose tables are kept.
     pub tenant: String,
     /// Bytes of head rows of one dataset at which they are committed.
@@ -118,16 +120,19 @@ impl Storage {
     ) -> Result<Self> {
         check_types(&datasets)?;
         let Parts { disk, store } = parts;
-        let folder = Folder::open(&config.data_dir, disk.as_ref(), &env)?;
+        let roots = store::roots(&config.tables, &datasets);
+        let mut folder = Folder::open(&config.data_dir, &roots, disk.as_ref(), &env)?;
         let store = match store {
             Some(store) => store,
-            None => open_tables(&folder, &disk, &env)?,
+            None => open_tables(&config, &folder, &disk, &env, registry)?,
         };
         let store: Arc<dyn ObjectStore> = Arc::new(CheckedStore::new(store));
         let source: Arc<str> = folder.source().into();
-        let (tables, committed) = load(&store, &config.tenant, &datasets, &source).await?;
+        let (tables, committed) = load(&store, &config, &datasets, &source).await?;
         let wal_dir = folder.wal_dir();
         let mut recovered = recovery::read(&wal_dir, folder.log, &datasets, &committed)?;
+        check_belonging(&recovered, &committed)?;
+        folder.remember(roots, disk.as_ref())?;
         recovered.repair.apply(disk.as_ref(), &wal_dir)?;
 
         let (wal_metrics, writer_metrics, upkeep_metrics) = metrics(registry, &env)?;
@@ -416,23 +421,57 @@ pub(crate) fn writes_of(
 /// All tables, and what they hold of the log.
 async fn load(
     store: &Arc<dyn ObjectStore>,
-    tenant: &str,
+    config: &Config,
     datasets: &[&'static Dataset],
     source: &str,
 ) -> Result<(Vec<Table>, Committed)> {
     let mut tables = Vec::with_capacity(datasets.len());
     let mut committed = Committed::default();
     for dataset in datasets {
-        let table = Table::load(Arc::clone(store), folder::table_root(tenant, dataset), dataset).await?;
+        let table = load_table(store, config, dataset).await?;
         committed.0.insert(dataset.name, table.position(source));
         tables.push(table);
     }
     Ok((tables, committed))
 }
 
-fn open_tables(folder: &Folder, disk: &Arc<dyn Disk>, env: &Env) -> Result<Arc<dyn ObjectStore>> {
-    let store = FolderStore::open(folder.tables_dir(), Arc::clone(disk), env.random.clone())?;
-    Ok(Arc::new(store))
+/// The table of a dataset. An error says in which root it was looked for.
+pub(crate) async fn load_table(
+    store: &Arc<dyn ObjectStore>,
+    config: &Config,
+    dataset: &'static Dataset,
+) -> Result<Table> {
+    let table = Table::load(Arc::clone(store), folder::table_root(&config.tenant, dataset), dataset).await;
+    table.map_err(|error| {
+        let message =
+            format!("table cannot be read, dataset={} root={}", dataset.name, config.tables.root_of(dataset.name));
+        Error::new(error.kind, message).caused_by(error)
+    })
+}
+
+fn open_tables(
+    config: &Config,
+    folder: &Folder,
+    disk: &Arc<dyn Disk>,
+    env: &Env,
+    registry: &Registry,
+) -> Result<Arc<dyn ObjectStore>> {
+    let local = FolderStore::open(folder.tables_dir(), Arc::clone(disk), env.random.clone())?;
+    store::open(config, Arc::new(local), Some(folder.cache_dir()), env, registry)
+}
+
+/// Refuses tables that know nothing of a log that has let go of rows: they are not where the rows went, whatever the settings
+/// call the place (a bucket of the same name on another server, one that was emptied).
+fn check_belonging(log: &Recovered, committed: &Committed) -> Result<()> {
+    let Some((first_lsn, _)) = log.segments.first().filter(|(first_lsn, _)| *first_lsn > 1) else { return Ok(()) };
+    if committed.max() > 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "the log has handed rows on to tables, and none of the tables knows it: they are not those it belongs to, or were \
+         emptied; point the settings at the right place, or start with a new data folder, first_lsn={first_lsn}"
+    );
+    Err(Error::new(ErrorKind::Corrupt, message))
 }
 
 /// Refuses a dataset the log could not carry.

@@ -5,43 +5,48 @@
 //! position drops what is in its files. So every dataset is cut at the end of the second reading: no row is missed, none counted
 //! twice, no sample without its series. Nothing on disk changes.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem};
+use prometheus::Registry;
 use schemas::Dataset;
 
 use crate::{
-    Batch, DataFile, Delete, Error, ErrorKind, Lane, Result, Rows, View, Write,
+    Batch, Config, DataFile, Delete, Env, Error, ErrorKind, Lane, Result, Rows, View, Write,
     checked::CheckedStore,
     commit,
     delta::Table,
-    folder::{self, Folder},
+    folder::Folder,
     head,
-    open::writes_of,
+    open::{load_table, writes_of},
+    store,
     wal::recovery::{self, Committed, Recovered},
 };
 
 /// Readings of a log that is being written before its state is believed to be damage.
 const READINGS: u32 = 5;
 
-/// Opens a data folder for reading: the tables and the log's tail. Gives the store of the files and a view per dataset.
+/// Opens a data folder for reading: the tables, wherever they are, and the log's tail. Gives the store of the files and a view
+/// per dataset.
 ///
 /// # Errors
-/// `Invalid` if the folder is not a data folder, `Corrupt` if it is damaged.
+/// `Invalid` if the folder is not a data folder, or its tables are not where the settings say; `Corrupt` if it is damaged.
 pub async fn open_read_only(
-    data_dir: &Path,
-    tenant: &str,
+    config: &Config,
     datasets: Vec<&'static Dataset>,
+    env: &Env,
 ) -> Result<(Arc<dyn ObjectStore>, Vec<Arc<View>>)> {
-    let folder = Folder::look(data_dir)?;
-    let files: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(folder.tables_dir())?);
+    let folder = Folder::look(&config.data_dir, &store::roots(&config.tables, &datasets))?;
+    let local = Arc::new(LocalFileSystem::new_with_prefix(folder.tables_dir())?);
+    // Without a cache, as the folder is only read; nobody asks for metrics of a command.
+    let files = store::open(config, local, None, env, &Registry::new())?;
     let store: Arc<dyn ObjectStore> = Arc::new(CheckedStore::new(files));
     for _ in 0..READINGS {
         let before = read_log(&folder, &datasets).await?;
         let mut tables = Vec::with_capacity(datasets.len());
         for dataset in &datasets {
-            tables.push(Table::load(Arc::clone(&store), folder::table_root(tenant, dataset), dataset).await?);
+            tables.push(load_table(&store, config, dataset).await?);
         }
         let after = read_log(&folder, &datasets).await?;
         let Some(mut appends) = join(before, after) else { continue };

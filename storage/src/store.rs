@@ -1,148 +1,227 @@
-//! The local folder as an object store whose puts are durable.
+//! Where the tables are: in the data folder, in buckets, or both; one object store to all who read and write them.
 //!
-//! Reads, lists and deletes are object_store's own local store. Puts are ours: the library's local store links files it never
-//! synced, so that a power cut could leave a commit that names an empty file. A put here is: temporary file, fsync, link (or
-//! rename), fsync of the folder; new folders are synced into their parents.
+//! Called when storage opens, for writing and for reading alone. Layers, outermost first: [`routed`] sends a dataset's paths to
+//! its root; before each bucket stands the [`cache`] of blocks on the local disk; [`remote`] counts requests and puts large files
+//! in parts. The folder has a store of its own ([`local`]), whose puts are durable.
+//!
+//! Invariants: paths are the same whatever the root (`<tenant>/<dataset>/…`); no secret is shown by `Debug` or by an error.
+//! Not here: retrying for ever, which is the commit's and the writer's (`delta`, `commit`).
 
-use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use futures::stream::BoxStream;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, local::LocalFileSystem, path::Path,
-};
+use object_store::{ObjectStore, path::Path};
+use prometheus::Registry;
+use schemas::Dataset;
 
-use hashbrown::HashSet;
-use parking_lot::Mutex;
+use crate::{Config, Env, Error, ErrorKind, Result, folder};
 
-use crate::{
-    Random,
-    disk::{Disk, create_dir_durable},
-};
+mod blocks;
+mod cache;
+pub(crate) mod local;
+mod remote;
+mod routed;
+mod s3;
 
-const STORE: &str = "local folder";
+use blocks::Blocks;
+use cache::Cached;
+use remote::Remote;
+use routed::Routed;
 
-/// A folder as an object store with durable puts.
+/// Where tables are, and how buckets are spoken to.
 #[derive(Debug, Clone)]
-pub(crate) struct FolderStore {
-    root: PathBuf,
-    reads: Arc<LocalFileSystem>,
-    disk: Arc<dyn Disk>,
-    random: Random,
-    /// Folders known to be durable.
-    folders: Arc<Mutex<HashSet<PathBuf>>>,
+pub struct Tables {
+    /// Root of all datasets that have none of their own.
+    pub root: Root,
+    /// Roots by dataset's name, for data that must stay where it belongs.
+    pub roots: BTreeMap<String, Root>,
+    /// How buckets are reached.
+    pub s3: S3,
+    /// Most bytes of the local disk that copies of files in buckets may take; 0 for none.
+    pub cache_bytes: u64,
 }
 
-impl FolderStore {
-    /// Opens the folder, which must exist.
-    pub(crate) fn open(root: PathBuf, disk: Arc<dyn Disk>, random: Random) -> Result<Self> {
-        let reads = Arc::new(LocalFileSystem::new_with_prefix(&root)?);
-        // LocalFileSystem resolves links, and so must the folder whose parents are synced.
-        let root = root.canonicalize().map_err(|error| generic(error.into()))?;
-        Ok(Self { root, reads, disk, random, folders: Arc::default() })
+/// A place for tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    /// `tables` in the data folder.
+    Folder,
+    /// A bucket of S3 or of what speaks like it.
+    Bucket {
+        /// Name of the bucket.
+        bucket: String,
+        /// Path below which the tables are; may be empty.
+        prefix: Path,
+    },
+}
+
+/// How buckets are reached.
+#[derive(Debug, Clone)]
+pub struct S3 {
+    /// URL of the server; AWS if there is none.
+    pub endpoint: Option<String>,
+    /// Region; `us-east-1` if nobody says.
+    pub region: Option<String>,
+    /// Is the bucket a part of the path, as self-hosted servers want it, or of the host's name, as AWS does?
+    pub path_style: bool,
+    /// May `http://` be spoken, which everybody between can read?
+    pub allow_http: bool,
+    /// Encryption that is asked for with every object; the bucket's own if there is none.
+    pub sse: Option<Sse>,
+    /// Longest time a request may take, the body included.
+    pub request_timeout: Duration,
+    /// What the environment says about who we are.
+    pub credentials: Credentials,
+}
+
+/// Encryption of objects by the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sse {
+    /// With keys of S3 (`AES256`).
+    Aes256,
+    /// With keys of KMS (`aws:kms`): this one, or the account's.
+    Kms(Option<String>),
+}
+
+/// Variables of the usual AWS environment, as they were when the settings were read. Shows names only.
+#[derive(Clone, Default)]
+pub struct Credentials(pub Vec<(&'static str, String)>);
+
+/// Variables that say who we are: keys, web identity, and where container and instance profiles are asked.
+pub const CREDENTIAL_VARIABLES: [&str; 12] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_METADATA_ENDPOINT",
+    "AWS_IMDSV1_FALLBACK",
+];
+
+impl Default for Tables {
+    /// In the data folder.
+    fn default() -> Self {
+        Self { root: Root::Folder, roots: BTreeMap::new(), s3: S3::default(), cache_bytes: 0 }
+    }
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            region: None,
+            path_style: false,
+            allow_http: false,
+            sse: None,
+            request_timeout: Duration::from_secs(30),
+            credentials: Credentials::default(),
+        }
+    }
+}
+
+impl Tables {
+    /// Root of a dataset.
+    #[must_use]
+    pub fn root_of(&self, dataset: &str) -> &Root {
+        self.roots.get(dataset).unwrap_or(&self.root)
     }
 
-    fn put_blocking(&self, location: &Path, payload: &PutPayload, overwrite: bool) -> Result<()> {
-        let target = self.reads.path_to_filesystem(location)?;
-        let folder = target.parent().unwrap_or(&self.root).to_owned();
-        let step = |error: std::io::Error| generic(error.into());
-        if !self.folders.lock().contains(&folder) {
-            create_dir_durable(self.disk.as_ref(), &self.root, &folder).map_err(step)?;
-            self.folders.lock().insert(folder.clone());
-        }
-        // `#` keeps the name out of listings: object_store's local store skips its own staging names of this form.
-        let staged = folder.join(format!("staged-{:032x}#1", self.random.bits()));
-        let written = (|| {
-            let file = self.disk.create(&staged)?;
-            let mut offset = 0;
-            for chunk in payload.iter() {
-                file.write_at(chunk, offset)?;
-                offset += chunk.len() as u64;
-            }
-            file.sync()?;
-            if overwrite {
-                return self.disk.rename(&staged, &target);
-            }
-            self.disk.link(&staged, &target)
-        })();
-        if !overwrite || written.is_err() {
-            // Left behind at worst; a failed clean-up changes nothing about the put.
-            let _ = self.disk.remove(&staged);
-        }
-        match written {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                // It may be what an earlier try linked and failed to sync: whoever finds it there relies on it.
-                self.disk.sync_dir(&folder).map_err(step)?;
-                Err(Error::AlreadyExists { path: location.to_string(), source: error.into() })
-            }
-            Err(error) => Err(step(error)),
-            Ok(()) => self.disk.sync_dir(&folder).map_err(step),
-        }
+    /// Is any table in a bucket?
+    #[must_use]
+    pub fn remote(&self) -> bool {
+        std::iter::once(&self.root).chain(self.roots.values()).any(|root| *root != Root::Folder)
     }
 }
 
-fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    Error::Generic { store: STORE, source }
+impl Root {
+    /// Reads `s3://bucket/prefix`.
+    ///
+    /// # Errors
+    /// What is wrong, and how roots are written.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let bad = |what: &str| format!("`{text}` is no place for tables: {what}; write it like `s3://bucket/prefix`");
+        let rest = text.strip_prefix("s3://").ok_or_else(|| bad("it does not begin with s3://"))?;
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
+        if !(3..=63).contains(&bucket.len()) || !bucket.chars().all(good) {
+            return Err(bad("a bucket's name has 3 to 63 of the characters a-z 0-9 . -"));
+        }
+        let good = |c: char| c.is_ascii_alphanumeric() || "-_.=/".contains(c);
+        if !prefix.chars().all(good) {
+            return Err(bad("a prefix has the characters a-z A-Z 0-9 - _ . = /"));
+        }
+        let prefix = Path::parse(prefix).map_err(|_| bad("its prefix has an empty or a relative part"))?;
+        Ok(Self::Bucket { bucket: bucket.to_owned(), prefix })
+    }
 }
 
-impl fmt::Display for FolderStore {
+impl fmt::Display for Root {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{STORE} {}", self.root.display())
+        match self {
+            Self::Folder => f.write_str("folder"),
+            Self::Bucket { bucket, prefix } if prefix.as_ref().is_empty() => write!(f, "s3://{bucket}"),
+            Self::Bucket { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+        }
     }
 }
 
-#[async_trait]
-impl ObjectStore for FolderStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let overwrite = match options.mode {
-            PutMode::Overwrite => true,
-            PutMode::Create => false,
-            PutMode::Update(_) => {
-                return Err(Error::NotImplemented {
-                    operation: "conditional update".into(),
-                    implementer: STORE.into(),
-                });
-            }
-        };
-        let (store, location) = (self.clone(), location.clone());
-        tokio::task::spawn_blocking(move || store.put_blocking(&location, &payload, overwrite))
-            .await
-            .map_err(|error| generic(error.into()))??;
-        Ok(PutResult { e_tag: None, version: None })
-    }
-
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        // Its parts would not be durable; nothing here needs it, as files are put whole.
-        Err(Error::NotImplemented { operation: "multipart upload".into(), implementer: STORE.into() })
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.reads.get_opts(location, options).await
-    }
-
-    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.reads.get_ranges(location, ranges).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.reads.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.reads.list(prefix)
-    }
-
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.reads.list_with_offset(prefix, offset)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.reads.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.reads.copy_opts(from, to, options).await
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
 }
+
+/// Opens the store of all tables. `local` is that of the data folder; blocks are kept in `cache`, if it is given.
+pub(crate) fn open(
+    config: &Config,
+    local: Arc<dyn ObjectStore>,
+    cache: Option<PathBuf>,
+    env: &Env,
+    registry: &Registry,
+) -> Result<Arc<dyn ObjectStore>> {
+    let tables = &config.tables;
+    if !tables.remote() {
+        return Ok(local);
+    }
+    let metrics = remote::Metrics::register(registry, &env.clock).map_err(not_registered)?;
+    let blocks = match cache {
+        Some(folder) if tables.cache_bytes > 0 => {
+            let metrics = blocks::Metrics::register(registry).map_err(not_registered)?;
+            Some(Arc::new(Blocks::open(folder, tables.cache_bytes, env.clock.clone(), metrics)))
+        }
+        _ => None,
+    };
+    let open = |root: &Root| -> Result<Arc<dyn ObjectStore>> {
+        let Root::Bucket { bucket, prefix } = root else { return Ok(Arc::clone(&local)) };
+        let store = s3::open(&tables.s3, bucket, prefix).map_err(|error| {
+            Error::new(ErrorKind::Invalid, format!("bucket cannot be used, root={root}")).caused_by(error)
+        })?;
+        let store: Arc<dyn ObjectStore> = Arc::new(Remote::new(store, metrics.clone()));
+        Ok(match &blocks {
+            Some(blocks) => Arc::new(Cached::new(store, Arc::clone(blocks), env.clock.clone())),
+            None => store,
+        })
+    };
+    let mut routes = Vec::with_capacity(tables.roots.len());
+    for (dataset, root) in &tables.roots {
+        routes.push((Path::from_iter([config.tenant.as_str(), dataset.as_str()]), open(root)?));
+    }
+    let rest = open(&tables.root)?;
+    Ok(if routes.is_empty() { rest } else { Arc::new(Routed::new(rest, routes)) })
+}
+
+/// The root of every dataset as text, as the data folder remembers it.
+pub(crate) fn roots(tables: &Tables, datasets: &[&'static Dataset]) -> folder::Roots {
+    datasets.iter().map(|dataset| (dataset.name.to_owned(), tables.root_of(dataset.name).to_string())).collect()
+}
+
+fn not_registered(error: prometheus::Error) -> Error {
+    Error::new(ErrorKind::Internal, "metrics cannot be registered").caused_by(error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,13 @@
-"""Reads the Delta tables of a data folder with engines that are not ours, and prints what it finds as JSON.
+"""Reads Delta tables with engines that are not ours, and prints what it finds as JSON.
 
-    read_delta.py <folder of the tables>
+    read_delta.py <folder of the tables, or its URL> [<table> …]
 
 Two readers: the `deltalake` package's own query engine, and DuckDB over that package's list of active files, with the
-partition taken from the path. Per reader and table: counts, sums, bounds and lengths of nested values by metric.
-Exits with 77 if a package is missing.
+partition taken from the path; DuckDB is left out for tables in a bucket, which it needs an extension for. Per reader and
+table: counts, sums, bounds and lengths of nested values by metric. Exits with 77 if a package is missing.
 """
 
 import json
-import pathlib
 import sys
 
 try:
@@ -59,9 +58,12 @@ def by_duckdb(table, query):
 
 def main():
     found = {}
-    for name, query in SUMMARIES.items():
-        table = deltalake.DeltaTable(str(pathlib.Path(sys.argv[1]) / name))
-        found[name] = {"deltalake": by_deltalake(table, query), "duckdb": by_duckdb(table, query)}
+    folder, names = sys.argv[1].rstrip("/"), sys.argv[2:] or list(SUMMARIES)
+    for name in names:
+        table = deltalake.DeltaTable(f"{folder}/{name}")
+        found[name] = {"deltalake": by_deltalake(table, SUMMARIES[name])}
+        if "://" not in folder:
+            found[name]["duckdb"] = by_duckdb(table, SUMMARIES[name])
     json.dump(found, sys.stdout, default=str)
 
 

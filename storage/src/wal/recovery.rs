@@ -47,7 +47,7 @@ impl Committed {
         self.0.get(dataset).is_some_and(|position| lsn <= *position)
     }
 
-    fn max(&self) -> i64 {
+    pub(crate) fn max(&self) -> i64 {
         self.0.values().copied().max().unwrap_or(0)
     }
 }

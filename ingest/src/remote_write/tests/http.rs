@@ -79,6 +79,7 @@ impl Server {
         });
         let env = Env { clock: clock.clone(), random, probe: Probe::default() };
         let settings = storage::Config {
+            tables: storage::Tables::default(),
             data_dir: folder.path().to_owned(),
             tenant: "default".into(),
             flush_bytes: 64 << 20,

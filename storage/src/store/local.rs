@@ -1,0 +1,148 @@
+//! The local folder as an object store whose puts are durable.
+//!
+//! Reads, lists and deletes are object_store's own local store. Puts are ours: the library's local store links files it never
+//! synced, so that a power cut could leave a commit that names an empty file. A put here is: temporary file, fsync, link (or
+//! rename), fsync of the folder; new folders are synced into their parents.
+
+use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, local::LocalFileSystem, path::Path,
+};
+
+use hashbrown::HashSet;
+use parking_lot::Mutex;
+
+use crate::{
+    Random,
+    disk::{Disk, create_dir_durable},
+};
+
+const STORE: &str = "local folder";
+
+/// A folder as an object store with durable puts.
+#[derive(Debug, Clone)]
+pub(crate) struct FolderStore {
+    root: PathBuf,
+    reads: Arc<LocalFileSystem>,
+    disk: Arc<dyn Disk>,
+    random: Random,
+    /// Folders known to be durable.
+    folders: Arc<Mutex<HashSet<PathBuf>>>,
+}
+
+impl FolderStore {
+    /// Opens the folder, which must exist.
+    pub(crate) fn open(root: PathBuf, disk: Arc<dyn Disk>, random: Random) -> Result<Self> {
+        let reads = Arc::new(LocalFileSystem::new_with_prefix(&root)?);
+        // LocalFileSystem resolves links, and so must the folder whose parents are synced.
+        let root = root.canonicalize().map_err(|error| generic(error.into()))?;
+        Ok(Self { root, reads, disk, random, folders: Arc::default() })
+    }
+
+    fn put_blocking(&self, location: &Path, payload: &PutPayload, overwrite: bool) -> Result<()> {
+        let target = self.reads.path_to_filesystem(location)?;
+        let folder = target.parent().unwrap_or(&self.root).to_owned();
+        let step = |error: std::io::Error| generic(error.into());
+        if !self.folders.lock().contains(&folder) {
+            create_dir_durable(self.disk.as_ref(), &self.root, &folder).map_err(step)?;
+            self.folders.lock().insert(folder.clone());
+        }
+        // `#` keeps the name out of listings: object_store's local store skips its own staging names of this form.
+        let staged = folder.join(format!("staged-{:032x}#1", self.random.bits()));
+        let written = (|| {
+            let file = self.disk.create(&staged)?;
+            let mut offset = 0;
+            for chunk in payload.iter() {
+                file.write_at(chunk, offset)?;
+                offset += chunk.len() as u64;
+            }
+            file.sync()?;
+            if overwrite {
+                return self.disk.rename(&staged, &target);
+            }
+            self.disk.link(&staged, &target)
+        })();
+        if !overwrite || written.is_err() {
+            // Left behind at worst; a failed clean-up changes nothing about the put.
+            let _ = self.disk.remove(&staged);
+        }
+        match written {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                // It may be what an earlier try linked and failed to sync: whoever finds it there relies on it.
+                self.disk.sync_dir(&folder).map_err(step)?;
+                Err(Error::AlreadyExists { path: location.to_string(), source: error.into() })
+            }
+            Err(error) => Err(step(error)),
+            Ok(()) => self.disk.sync_dir(&folder).map_err(step),
+        }
+    }
+}
+
+fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::Generic { store: STORE, source }
+}
+
+impl fmt::Display for FolderStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{STORE} {}", self.root.display())
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FolderStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let overwrite = match options.mode {
+            PutMode::Overwrite => true,
+            PutMode::Create => false,
+            PutMode::Update(_) => {
+                return Err(Error::NotImplemented {
+                    operation: "conditional update".into(),
+                    implementer: STORE.into(),
+                });
+            }
+        };
+        let (store, location) = (self.clone(), location.clone());
+        tokio::task::spawn_blocking(move || store.put_blocking(&location, &payload, overwrite))
+            .await
+            .map_err(|error| generic(error.into()))??;
+        Ok(PutResult { e_tag: None, version: None })
+    }
+
+    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        // Its parts would not be durable; nothing here needs it, as files are put whole.
+        Err(Error::NotImplemented { operation: "multipart upload".into(), implementer: STORE.into() })
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.reads.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.reads.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.reads.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.reads.list(prefix)
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.reads.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.reads.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.reads.copy_opts(from, to, options).await
+    }
+}
