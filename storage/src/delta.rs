@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
 use schemas::Dataset;
+use serde::{Deserialize, Serialize};
 
 use crate::{DataFile, Env, Error, ErrorKind, Result};
 
@@ -62,6 +63,15 @@ struct Removed {
     file: Option<Arc<DataFile>>,
 }
 
+/// Where the newest checkpoint is, for readers that look; for us, whether its bytes are right.
+#[derive(Debug, Serialize, Deserialize)]
+struct LastCheckpoint {
+    version: i64,
+    size: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crc32c: Option<u32>,
+}
+
 /// What a commit changes.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
@@ -91,14 +101,21 @@ impl Table {
             epoch: 0,
             checkpointed: 0,
         };
-        let (checkpoint, last) = table.list_log().await?;
-        if let Some(version) = checkpoint {
-            let bytes = table.get(&table.log_path(&format!("{version:020}.checkpoint.parquet"))).await?;
-            for line in checkpoint::read(bytes)? {
-                table.apply(line, version)?;
+        let (mut checkpoints, last) = table.list_log().await?;
+        checkpoints.sort_unstable();
+        let mut checkpoint = None;
+        while let Some(version) = checkpoints.pop() {
+            match table.read_checkpoint(version).await {
+                Ok(()) => {
+                    checkpoint = Some(version);
+                    break;
+                }
+                // An older one and the commits after it say the same, as long as they are kept.
+                Err(error) if error.kind == ErrorKind::Corrupt && !checkpoints.is_empty() => {
+                    tracing::error!(error = %error.chain(), "a checkpoint is damaged; reading an older one");
+                }
+                Err(error) => return Err(error),
             }
-            table.version = Some(version);
-            table.checkpointed = version;
         }
         // Read by number, not by listing: one made during the listing may show a later commit and not this one.
         for version in checkpoint.map_or(0, |version| version + 1)..=last.unwrap_or(-1) {
@@ -168,11 +185,7 @@ impl Table {
         self.check(&change)?;
         let version = self.version.map_or(0, |version| version + 1);
         let lines = self.lines(change, env)?;
-        let mut body = Vec::new();
-        for line in &lines {
-            serde_json::to_writer(&mut body, line).map_err(|error| internal("a commit cannot be encoded", error))?;
-            body.push(b'\n');
-        }
+        let body = action::encode(&lines).map_err(|error| internal("a commit cannot be encoded", error))?;
         self.put_commit(version, body.into()).await?;
         for line in lines {
             self.apply(line, version)?;
@@ -302,9 +315,10 @@ impl Table {
             let write = async {
                 let count = lines.len();
                 let bytes = crate::commit::blocking(move || checkpoint::write(&lines)).await?;
+                let last = LastCheckpoint { version, size: count, crc32c: Some(crc32c::crc32c(&bytes)) };
+                let text = serde_json::to_vec(&last).map_err(|error| internal("a checkpoint cannot be encoded", error))?;
                 store.put(&path, bytes.into()).await?;
-                let text = serde_json::json!({"version": version, "size": count}).to_string();
-                store.put(&pointer, text.into_bytes().into()).await?;
+                store.put(&pointer, text.into()).await?;
                 Ok::<_, Error>(())
             };
             if let Err(error) = write.await {
@@ -332,10 +346,33 @@ impl Table {
         lines
     }
 
-    /// Newest checkpoint and newest commit.
-    async fn list_log(&self) -> Result<(Option<i64>, Option<i64>)> {
+    async fn read_checkpoint(&mut self, version: i64) -> Result<()> {
+        let path = self.log_path(&format!("{version:020}.checkpoint.parquet"));
+        let bytes = self.get(&path).await?;
+        let pointer = match self.store.get(&self.log_path("_last_checkpoint")).await {
+            Ok(found) => serde_json::from_slice::<LastCheckpoint>(&found.bytes().await?).ok(),
+            Err(object_store::Error::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let sum = pointer.filter(|pointer| pointer.version == version).and_then(|pointer| pointer.crc32c);
+        if sum.is_some_and(|sum| sum != crc32c::crc32c(&bytes)) {
+            return Err(self.corrupt(&format!("its bytes are not those that were written, file={path}")));
+        }
+        let lines = checkpoint::read(bytes).map_err(|error| {
+            self.corrupt(&format!("a checkpoint is not readable, file={path}")).caused_by(error)
+        })?;
+        for line in lines {
+            self.apply(line, version)?;
+        }
+        self.version = Some(version);
+        self.checkpointed = version;
+        Ok(())
+    }
+
+    /// Checkpoints, and the newest commit.
+    async fn list_log(&self) -> Result<(Vec<i64>, Option<i64>)> {
         let mut last = None;
-        let mut checkpoint = None;
+        let mut checkpoints = Vec::new();
         let mut objects = self.store.list(Some(&Path::from(format!("{}/_delta_log", self.root))));
         while let Some(object) = objects.try_next().await? {
             let Some(name) = object.location.filename() else { continue };
@@ -343,14 +380,15 @@ impl Table {
             if let Some(version) = name.strip_suffix(".json").and_then(number) {
                 last = last.max(Some(version));
             } else if let Some(version) = name.strip_suffix(".checkpoint.parquet").and_then(number) {
-                checkpoint = checkpoint.max(Some(version));
+                checkpoints.push(version);
             }
         }
-        Ok((checkpoint, last))
+        Ok((checkpoints, last))
     }
 
     async fn read_commit(&mut self, version: i64) -> Result<()> {
-        let bytes = match self.store.get(&self.log_path(&format!("{version:020}.json"))).await {
+        let path = self.log_path(&format!("{version:020}.json"));
+        let bytes = match self.store.get(&path).await {
             Ok(found) => found.bytes().await?,
             Err(error @ object_store::Error::NotFound { .. }) => {
                 return Err(self.corrupt(&format!("a commit is missing, version={version}")).caused_by(error));
@@ -358,7 +396,10 @@ impl Table {
             Err(error) => return Err(error.into()),
         };
         let lines = action::parse(&bytes)
-            .map_err(|error| self.corrupt(&format!("commit is not readable, version={version}")).caused_by(error))?;
+            .map_err(|error| self.corrupt(&format!("a commit is not readable, file={path}")).caused_by(error))?;
+        if !action::intact(&bytes, &lines) {
+            return Err(self.corrupt(&format!("a commit's bytes are not those that were written, file={path}")));
+        }
         for line in lines {
             self.apply(line, version)?;
         }

@@ -15,6 +15,9 @@ use crate::{DataFile, Lane, Result, commit::Kind, parquet_file::Encoded};
 /// Level of a file that is a part of its partition's one sorted run.
 pub(crate) const DAY_RUN: u8 = 9;
 
+/// Key in the commit's information under which the checksum stands.
+const CHECKSUM: &str = "crc32c";
+
 /// One line of a commit: exactly one action is set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -116,6 +119,30 @@ impl Line {
     pub(crate) fn engine_info(&self) -> Option<String> {
         self.commit_info.as_ref()?.get("engineInfo")?.as_str().map(str::to_owned)
     }
+}
+
+/// The bytes of a commit file. Its first line tells the checksum of the others.
+pub(crate) fn encode(lines: &[Line]) -> serde_json::Result<Vec<u8>> {
+    let mut rest = Vec::new();
+    for line in lines.iter().skip(1) {
+        serde_json::to_writer(&mut rest, line)?;
+        rest.push(b'\n');
+    }
+    let mut first = lines.first().cloned().unwrap_or_default();
+    if let Some(Value::Object(info)) = &mut first.commit_info {
+        info.insert(CHECKSUM.to_owned(), crc32c::crc32c(&rest).into());
+    }
+    let mut out = serde_json::to_vec(&first)?;
+    out.push(b'\n');
+    out.extend_from_slice(&rest);
+    Ok(out)
+}
+
+/// Are these the bytes that were written, as far as they say?
+pub(crate) fn intact(bytes: &[u8], lines: &[Line]) -> bool {
+    let sum = lines.first().and_then(|line| line.commit_info.as_ref()?.get(CHECKSUM)?.as_u64());
+    let rest = bytes.iter().position(|byte| *byte == b'\n').map_or(&[][..], |end| &bytes[end + 1..]);
+    sum.is_none_or(|sum| sum == u64::from(crc32c::crc32c(rest)))
 }
 
 /// The lines of a commit file.

@@ -50,6 +50,46 @@ async fn a_checkpoint_holds_what_the_commits_before_it_said() {
 }
 
 #[tokio::test]
+async fn rot_in_the_log_is_an_error_that_names_the_file_or_is_made_up_for() {
+    let inner = Arc::new(InMemory::new());
+    let store: Arc<dyn ObjectStore> = Arc::clone(&inner) as _;
+    let mut table = open(&store).await;
+    for n in 1..=210 {
+        append(&mut table, n, 0).await.unwrap();
+        if let Some(work) = table.checkpoint(0) {
+            work.await;
+        }
+    }
+    let log = |name: &str| Path::from(format!("default/samples/_delta_log/{name}"));
+    let load = || Table::load(Arc::clone(&store), Path::from("default/samples"), schemas::samples());
+    let commit = log("00000000000000000205.json");
+    let checkpoint = log("00000000000000000200.checkpoint.parquet");
+    for (path, made_up_for) in [(commit, false), (checkpoint, true)] {
+        let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
+        // The first line of a commit is of no account, but for the checksum in it.
+        let from = if made_up_for { 0 } else { bytes.iter().position(|byte| *byte == b'\n').unwrap() };
+        for at in (from..bytes.len()).step_by(bytes.len() / 60 + 1) {
+            let mut rotten = bytes.to_vec();
+            rotten[at] ^= 1 << (at % 7);
+            store.put(&path, rotten.into()).await.unwrap();
+            match load().await {
+                Ok(again) if made_up_for => {
+                    assert_eq!((again.version, again.files().len()), (table.version, 210), "byte {at}");
+                }
+                Ok(_) => panic!("a flipped bit was not seen: byte {at}"),
+                Err(error) => {
+                    assert!(!made_up_for, "{}", error.chain());
+                    assert_eq!(error.kind, ErrorKind::Corrupt);
+                    assert!(error.to_string().contains(path.as_ref()), "{error}");
+                }
+            }
+        }
+        store.put(&path, bytes.into()).await.unwrap();
+    }
+    assert_eq!(load().await.unwrap().files().len(), 210);
+}
+
+#[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_found_to_be_ours() {
     let faults = FaultStore::new(Arc::new(InMemory::new()));
     let store: Arc<dyn ObjectStore> = Arc::clone(&faults) as _;
@@ -97,6 +137,8 @@ async fn a_table_of_another_format_is_refused() {
     let text = String::from_utf8(text.to_vec()).unwrap();
     let newer = text.replace(r#""streamgauge.format":"1""#, r#""streamgauge.format":"2""#);
     assert_ne!(text, newer);
+    // Without the checksum, as another engine would write it.
+    let newer = newer.replace("crc32c", "whatever");
     store.put(&path, newer.into()).await.unwrap();
     let error = Table::load(store, Path::from("default/samples"), schemas::samples()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid);
