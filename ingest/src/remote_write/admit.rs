@@ -344,12 +344,8 @@ impl Admission {
             return Err(fault);
         }
         let slot_at = if slot == NONE { self.enter(at, series, work)? } else { slot };
-        if slot_at == DROPPED {
-            work.report.dropped.add(series);
-            return Ok(());
-        }
-        if slot_at == REPLICA {
-            work.report.replicated.add(series);
+        if slot_at >= REPLICA {
+            work.set_aside(series, slot_at);
             return Ok(());
         }
         let metric_at = self.index.slots[slot_at as usize].metric;

@@ -16,7 +16,7 @@ use crate::{
         exemplar::{self, ExemplarIndex},
         reject::{Reason, Reject, quoted},
         report::Report,
-        series_index::{Bounds, Last, NONE, Slot},
+        series_index::{Bounds, DROPPED, Last, NONE, Slot},
         window::Window,
     },
 };
@@ -82,6 +82,13 @@ impl<'w, 'a> Work<'w, 'a> {
             metadata_seen: (NONE, 0, 0, 0),
             report: Report::default(),
         }
+    }
+
+    /// Counts a series of which nothing is kept: dropped by a rule, or left to another replica.
+    #[cold]
+    pub(super) fn set_aside(&mut self, series: &Series, slot: u32) {
+        let parts = if slot == DROPPED { &mut self.report.dropped } else { &mut self.report.replicated };
+        parts.add(series);
     }
 
     #[cold]
