@@ -262,7 +262,8 @@ impl Draft {
                     symbol_of[string]
                 };
                 let labels_refs = labels.iter().map(symbol).collect();
-                let sample = |&(value, timestamp): &(f64, i64)| wire::v2::Sample { value, timestamp, start_timestamp: 0 };
+                let sample =
+                    |&(value, timestamp): &(f64, i64)| wire::v2::Sample { value, timestamp, start_timestamp: 0 };
                 let samples = points.iter().map(sample).collect();
                 timeseries.push(wire::v2::TimeSeries { labels_refs, samples, ..Default::default() });
             }

@@ -1,7 +1,8 @@
 //! Remote write from the compressed body to columns: snappy, decoding, hashing, series lookup, admission.
 //!
 //! A million series are known; each request has 2,000 samples, one a series, with ten labels as Kubernetes gives them. One
-//! core, no storage. Run `cargo bench -p ingest --bench remote_write`; the figure is samples (elements) a second.
+//! core, no storage. Series come in the order of the scrape before, as senders send them, and once in another order each time. Run
+//! `cargo bench --workspace --bench remote_write`; the figure is samples (elements) a second.
 
 #[path = "../tests/support/messages.rs"]
 mod messages;
@@ -44,12 +45,14 @@ fn labels(n: usize) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn template(version: Version, first: usize) -> Template {
+/// `stride` is coprime with the number of series, and so gives each once, in an order of its own.
+fn template(version: Version, first: usize, stride: usize) -> Template {
     let mut body = Vec::new();
     let mut times = Vec::new();
     let mut request = messages::v2::Request::empty();
     let mut symbols = std::collections::HashMap::from([(String::new(), 0)]);
-    for n in first..first + SERIES_PER_REQUEST {
+    for i in 0..SERIES_PER_REQUEST {
+        let n = first + i * stride % SERIES_PER_REQUEST;
         let labels = labels(n);
         let message = match version {
             Version::V1 => {
@@ -147,7 +150,7 @@ fn bench(criterion: &mut Criterion) {
             located: Located::default(),
         };
         let templates: Vec<Template> =
-            (0..SERIES).step_by(SERIES_PER_REQUEST).map(|first| template(version, first)).collect();
+            (0..SERIES).step_by(SERIES_PER_REQUEST).map(|first| template(version, first, 1)).collect();
         for template in &templates {
             receiver.take(&template.compressed);
         }
@@ -157,6 +160,17 @@ fn bench(criterion: &mut Criterion) {
             bencher.iter(|| {
                 n += 1;
                 receiver.find(&templates[n % templates.len()].compressed)
+            });
+        });
+        // The worst case: no request names its series in the order of the last one that named them.
+        let shuffled: Vec<Template> =
+            (0..SERIES).step_by(SERIES_PER_REQUEST).map(|first| template(version, first, 1237)).collect();
+        let mut n = 0;
+        group.bench_function(BenchmarkId::new("decode and find, reordered", name), |bencher| {
+            bencher.iter(|| {
+                n += 1;
+                let order = if n / templates.len() % 2 == 0 { &shuffled } else { &templates };
+                receiver.find(&order[n % order.len()].compressed)
             });
         });
         let mut n = 0;

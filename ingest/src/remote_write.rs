@@ -40,7 +40,10 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     Router,
@@ -164,6 +167,8 @@ impl Config {
 pub const SERIES_PER_METRIC_MAX: usize = 1_000_000;
 /// Time a body may take to arrive; senders themselves give up after 30 s.
 const BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+/// How often it is tried to look up what is kept, after storage refused appends.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
 /// Bodies beyond this are worked on away from the threads that serve everyone.
 const INLINE_BYTES_MAX: usize = 1 << 20;
 /// Rows take up to so many times the bytes of the message: a sample of 18 bytes becomes one of 36.
@@ -186,6 +191,8 @@ struct Inner {
     steady: Mutex<Steady>,
     elections: Option<Mutex<Elections>>,
     admission: Mutex<Admission>,
+    /// Is admission being made anew?
+    looking: AtomicBool,
     inflight: Arc<Semaphore>,
     pool: Pool,
     metrics: Metrics,
@@ -215,6 +222,7 @@ impl RemoteWrite {
             steady: Mutex::new(Steady::new()),
             elections,
             admission: Mutex::new(admission),
+            looking: AtomicBool::new(false),
             inflight: Arc::new(Semaphore::new(permits)),
             pool: Pool::default(),
             metrics,
@@ -279,8 +287,11 @@ impl Inner {
         drop((compressed, decompressed));
         self.metrics.rejected(&report);
         self.metrics.refused(&report, self.clock.now_ms());
-        if let Some(ack) = ack {
-            ack.done().await?;
+        if let Some(ack) = ack
+            && let Err(error) = ack.done().await
+        {
+            self.look_again();
+            return Err(error.into());
         }
         self.metrics.written(&report);
         Ok(Outcome::Written(Box::new(report)))
@@ -325,7 +336,7 @@ impl Inner {
 
     /// Everything between the body and the ack; does not wait for anything but the lock.
     fn admit(
-        &self,
+        self: &Arc<Self>,
         kind: BodyKind,
         decoded_len: usize,
         mut buffers: Buffers,
@@ -353,14 +364,50 @@ impl Inner {
             admission = self.admission.lock();
             admission.locate(request, &window, located);
         }
+        if admission.generation != self.storage.generation() {
+            drop(admission);
+            self.look_again();
+            return Err(Failure::overloaded(
+                "it is being looked up what is kept of recent requests; send it again in a moment",
+            ));
+        }
+        let generation = admission.generation;
         let Admitted { batches, report } = admission.admit(request, located, &mut labels, &window)?;
         let kept = report.samples_written + report.histograms_written + report.exemplars_written;
         // Without rows it is a barrier: what was a duplicate may be of a request not yet acknowledged.
-        let ack = (kept > 0 || !batches.is_empty()).then(|| self.storage.append(room, batches));
+        let ack = (kept > 0 || !batches.is_empty()).then(|| self.storage.append_in(generation, room, batches));
         self.metrics.series.set(i64::try_from(admission.series()).unwrap_or(i64::MAX));
         drop(admission);
         self.pool.put(buffers);
         Ok((report, ack))
+    }
+
+    /// Makes admission anew if storage refused what it had admitted: then it takes for written what is not.
+    fn look_again(self: &Arc<Self>) {
+        let stale = || self.admission.lock().generation != self.storage.generation();
+        if !stale() || self.looking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let inner = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                let window = inner.window();
+                let looked = restore::admission(&inner.storage, inner.limits, Arc::clone(&inner.rules), &window).await;
+                match looked {
+                    Ok(admission) => {
+                        *inner.admission.lock() = admission;
+                        break tracing::info!("storage takes appends again; what is kept was looked up");
+                    }
+                    Err(error) if inner.storage.healthy().is_ok() => {
+                        tracing::debug!(%error, "what is kept cannot be looked up yet");
+                        tokio::time::sleep(LOOK_EVERY).await;
+                    }
+                    // Storage is closing, or takes no writes until a restart.
+                    Err(_) => break,
+                }
+            }
+            inner.looking.store(false, Ordering::Release);
+        });
     }
 
     fn window(&self) -> Window {

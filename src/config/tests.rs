@@ -190,7 +190,7 @@ fn the_command_line_stands_over_the_file() {
 #[test]
 fn on_a_small_machine_rows_are_flushed_before_their_memory_is_full() {
     let config = Config::read("memory: 100%", &Outside { memory_limit: 256 << 20, ..outside() }).unwrap();
-    assert!(config.storage.flush_bytes < 128 << 20);
+    assert!(config.storage.flush_bytes < 32 << 20);
     assert!(config.storage.flush_bytes * 4 <= config.storage.head_bytes_max, "{:?}", config.storage);
 }
 

@@ -316,7 +316,8 @@ impl Table {
                 let count = lines.len();
                 let bytes = crate::commit::blocking(move || checkpoint::write(&lines)).await?;
                 let last = LastCheckpoint { version, size: count, crc32c: Some(crc32c::crc32c(&bytes)) };
-                let text = serde_json::to_vec(&last).map_err(|error| internal("a checkpoint cannot be encoded", error))?;
+                let text =
+                    serde_json::to_vec(&last).map_err(|error| internal("a checkpoint cannot be encoded", error))?;
                 store.put(&path, bytes.into()).await?;
                 store.put(&pointer, text.into()).await?;
                 Ok::<_, Error>(())
@@ -358,9 +359,8 @@ impl Table {
         if sum.is_some_and(|sum| sum != crc32c::crc32c(&bytes)) {
             return Err(self.corrupt(&format!("its bytes are not those that were written, file={path}")));
         }
-        let lines = checkpoint::read(bytes).map_err(|error| {
-            self.corrupt(&format!("a checkpoint is not readable, file={path}")).caused_by(error)
-        })?;
+        let lines = checkpoint::read(bytes)
+            .map_err(|error| self.corrupt(&format!("a checkpoint is not readable, file={path}")).caused_by(error))?;
         for line in lines {
             self.apply(line, version)?;
         }

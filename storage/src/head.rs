@@ -145,7 +145,8 @@ impl Head {
 /// Bytes of rows. Buffers may be shared with others, so what counts is the part that is theirs.
 fn bytes_of(batch: &RecordBatch) -> usize {
     // A batch whose size cannot be told, because it is beyond counting, counts as it was taken.
-    let size = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
+    let size =
+        |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
     batch.columns().iter().map(size).sum()
 }
 

@@ -188,13 +188,7 @@ struct Chunk {
 
 impl Chunk {
     /// The next stretch of an input, which moves on.
-    fn stretch(
-        &mut self,
-        order: &Order,
-        texts: &mut Texts,
-        input: usize,
-        cursor: &mut Cursor,
-    ) -> Result<Stretch> {
+    fn stretch(&mut self, order: &Order, texts: &mut Texts, input: usize, cursor: &mut Cursor) -> Result<Stretch> {
         if self.reading.len() <= input {
             self.reading.resize(input + 1, None);
         }

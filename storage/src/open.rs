@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -87,6 +87,7 @@ struct Inner {
     upkeep_task: Mutex<Option<tokio::task::JoinHandle<()>>>,
     /// Storage closes: what could take long ends early.
     stopping: Arc<AtomicBool>,
+    generation: Arc<AtomicU64>,
     places: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     bytes_max: u32,
@@ -160,6 +161,7 @@ impl Storage {
             started.start(table, &mut recovered.appends, &shared).await?;
         }
         let (log, entries) = mpsc::channel(APPENDS_MAX);
+        let generation = Arc::new(AtomicU64::new(0));
         let thread = Log {
             disk,
             dir: wal_dir,
@@ -172,6 +174,7 @@ impl Storage {
             probe: env.probe.clone(),
             metrics: wal_metrics,
             failure: Arc::clone(&shared.failure),
+            generation: Arc::clone(&generation),
         };
         let thread = std::thread::Builder::new().name("wal".into()).spawn(move || thread.run(entries))?;
         let bytes_max = u32::try_from(config.head_bytes_max / 100 * QUEUED_PERCENT).unwrap_or(u32::MAX).max(1);
@@ -189,6 +192,7 @@ impl Storage {
                 upkeep: tokio::sync::Mutex::new(Upkeep::new(upkeep_metrics, config.retention_days)),
                 upkeep_task: Mutex::default(),
                 stopping: Arc::default(),
+                generation,
                 places: Arc::new(Semaphore::new(APPENDS_MAX)),
                 bytes: Arc::new(Semaphore::new(bytes_max as usize)),
                 bytes_max,
@@ -236,6 +240,18 @@ impl Storage {
     /// caller may hold the lock that ordered the batches. An append without rows is a barrier: its ack resolves when
     /// everything appended before it is durable and visible. A delete is an append of its own.
     pub fn append(&self, room: Room, batches: Vec<Batch>) -> Ack {
+        self.append_in(self.generation(), room, batches)
+    }
+
+    /// A number that changes when the log refuses appends that it was handed. Whoever remembers what it appended forgets it then
+    /// and looks what is in the views.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.inner.generation.load(Ordering::Acquire)
+    }
+
+    /// As [`Storage::append`], by who last looked at the views in this generation. Refused if another has begun.
+    pub fn append_in(&self, generation: u64, room: Room, batches: Vec<Batch>) -> Ack {
         let (ticket, ack) = Ticket::new(room);
         if batches.len() > 1 && batches.iter().any(|batch| matches!(batch.write, Write::Delete(_))) {
             ticket.fail(Error::new(ErrorKind::Invalid, "a delete must be an append of its own"));
@@ -243,7 +259,7 @@ impl Storage {
         }
         let sent = match &*self.inner.log.lock() {
             // The room holds a place in this queue.
-            Some(log) => log.try_send(Entry { batches, ticket: Arc::clone(&ticket) }).is_ok(),
+            Some(log) => log.try_send(Entry { generation, batches, ticket: Arc::clone(&ticket) }).is_ok(),
             None => false,
         };
         if !sent {
@@ -510,7 +526,13 @@ fn metrics(registry: &Registry, env: &Env) -> Result<(wal::Metrics, writer::Metr
         let bytes = Opts::new("streamgauge_file_bytes", "Bytes of active Parquet files.");
         let file_bytes = IntGaugeVec::new(bytes, &["dataset"])?;
         registry.register(Box::new(file_bytes.clone()))?;
+        let refusing = IntGauge::new(
+            "streamgauge_wal_refusing",
+            "1 while appends are refused because no log segment can be made, on a full disk for example.",
+        )?;
+        registry.register(Box::new(refusing.clone()))?;
         let wal = wal::Metrics {
+            refusing,
             sync_seconds: latency("streamgauge_wal_sync_seconds", "Time to write and sync a group of log records.")?,
             bytes_total: counter("streamgauge_wal_bytes_total", "Bytes written to the log.")?,
             records_total: counter("streamgauge_wal_records_total", "Appends written to the log.")?,

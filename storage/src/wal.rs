@@ -2,7 +2,8 @@
 //!
 //! Called by [`crate::Storage::append`]; hands each record to the writers of its datasets. One thread owns the log: it takes
 //! what waits, encodes it, writes it with one call, syncs once (group commit; no timer: the next sync starts when the last one
-//! ends) and forwards. After a failed write or sync the log is poisoned: nothing is acknowledged until a restart has read back
+//! ends) and forwards. A segment that cannot be made, on a full disk say, refuses what waits and is tried again with what comes
+//! next. After a failed write or sync the log is poisoned: nothing is acknowledged until a restart has read back
 //! what is really there.
 //!
 //! Invariants: records have consecutive LSNs; only this thread forwards, in LSN order, after the sync; a record holds all rows
@@ -10,8 +11,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -32,6 +37,8 @@ pub(crate) mod segment;
 
 /// One append on its way to the log.
 pub(crate) struct Entry {
+    /// What the log had refused when whoever appends last looked, see [`crate::Storage::generation`].
+    pub generation: u64,
     pub batches: Vec<Batch>,
     pub ticket: Arc<Ticket>,
 }
@@ -50,6 +57,16 @@ pub(crate) struct Log {
     pub probe: Probe,
     pub metrics: Metrics,
     pub failure: Arc<Failure>,
+    /// Grows when appends are refused.
+    pub generation: Arc<AtomicU64>,
+}
+
+/// Why a group is not written.
+enum NotWritten {
+    /// There is no room for a segment, or none can be made: nothing was written, and it may be tried again.
+    NoSegment(io::Error),
+    /// What is on disk is not known.
+    Broken(io::Error),
 }
 
 /// What `/metrics` says of the log.
@@ -59,6 +76,7 @@ pub(crate) struct Metrics {
     pub bytes_total: prometheus::IntCounter,
     pub records_total: prometheus::IntCounter,
     pub syncs_total: prometheus::IntCounter,
+    pub refusing: prometheus::IntGauge,
 }
 
 /// The segments on disk, by first LSN; shared with the writers, which trim them.
@@ -106,7 +124,11 @@ impl Log {
             }
             match self.write(&mut current, first_lsn, &buffer) {
                 Ok(()) => self.forward(&mut group),
-                Err(error) => {
+                Err(NotWritten::NoSegment(error)) => {
+                    current = None;
+                    self.refuse(&mut group, first_lsn, &error);
+                }
+                Err(NotWritten::Broken(error)) => {
                     tracing::error!(%error, "the log cannot be written; refusing writes until a restart");
                     self.failure.set(&poisoned(&error.to_string()));
                     for (_, entry) in group.drain(..) {
@@ -118,8 +140,31 @@ impl Log {
         }
     }
 
+    /// Refuses a group of which nothing was written. What came after it may rely on it, so it is refused, too, until whoever
+    /// appends has looked what is kept.
+    fn refuse(&mut self, group: &mut Vec<(i64, Entry)>, first_lsn: u64, error: &io::Error) {
+        let refusal = || {
+            let text = format!(
+                "the log cannot be written: {error}; make room for it, then writes go on by themselves, path={}",
+                self.dir.display()
+            );
+            Error::new(ErrorKind::Unavailable, text)
+        };
+        if self.metrics.refusing.get() == 0 {
+            tracing::error!(error = %refusal(), "appends are refused");
+        }
+        self.metrics.refusing.set(1);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        group.drain(..).for_each(|(_, entry)| entry.ticket.fail(refusal()));
+        self.next_lsn = first_lsn;
+    }
+
     fn encode(&mut self, entry: Entry, first_lsn: u64, group: &mut Vec<(i64, Entry)>, buffer: &mut Vec<u8>) {
         let lsn = self.next_lsn;
+        if entry.generation != self.generation.load(Ordering::Acquire) {
+            let text = "an append before this one was refused; send it again in a moment";
+            return entry.ticket.fail(Error::new(ErrorKind::Unavailable, text));
+        }
         if !entry.batches.is_empty() {
             let fits = segment::write_record(buffer, lsn, first_lsn - 1, |out| payload::encode(&entry.batches, out));
             if !fits {
@@ -130,8 +175,9 @@ impl Log {
         group.push((lsn.cast_signed(), entry));
     }
 
-    fn write(&self, current: &mut Option<Current>, first_lsn: u64, buffer: &[u8]) -> std::io::Result<()> {
-        if buffer.is_empty() {
+    fn write(&self, current: &mut Option<Current>, first_lsn: u64, buffer: &[u8]) -> Result<(), NotWritten> {
+        // A barrier needs no room, but is to tell whether there is some again.
+        if buffer.is_empty() && self.metrics.refusing.get() == 0 {
             return Ok(());
         }
         let len = buffer.len() as u64;
@@ -139,10 +185,14 @@ impl Log {
             Some(segment) if segment.offset + len <= segment.size => segment,
             _ => current.insert(self.roll(first_lsn, len)?),
         };
+        if self.metrics.refusing.get() != 0 {
+            self.metrics.refusing.set(0);
+            tracing::info!("the log is written again");
+        }
         let start_us = self.clock.now_us();
-        segment.file.write_at(buffer, segment.offset)?;
+        segment.file.write_at(buffer, segment.offset).map_err(NotWritten::Broken)?;
         self.probe.reach("wal_written");
-        segment.file.sync()?;
+        segment.file.sync().map_err(NotWritten::Broken)?;
         self.probe.reach("wal_synced");
         segment.offset += len;
         self.metrics.sync_seconds.observe_since(start_us);
@@ -153,16 +203,29 @@ impl Log {
     }
 
     /// Starts a segment: durable in name, size and header before the first record goes in.
-    fn roll(&self, first_lsn: u64, len: u64) -> std::io::Result<Current> {
+    fn roll(&self, first_lsn: u64, len: u64) -> Result<Current, NotWritten> {
         let path = self.dir.join(segment_name(first_lsn));
         let size = self.segment_bytes.max(len + segment::HEADER_BYTES as u64);
         // A segment that lost its only, torn record to a restart is taken up again.
         let exists = self.segments.0.lock().contains_key(&first_lsn);
-        let file = if exists { self.disk.open(&path)? } else { self.disk.create(&path)? };
-        file.preallocate(size)?;
-        file.write_at(&segment::header(self.id, first_lsn), 0)?;
-        file.sync()?;
-        self.disk.sync_dir(&self.dir)?;
+        let made = if exists { self.disk.open(&path) } else { self.disk.create(&path) };
+        let begun = made.and_then(|file| {
+            file.preallocate(size)?;
+            file.write_at(&segment::header(self.id, first_lsn), 0)?;
+            Ok(file)
+        });
+        let file = match begun {
+            Ok(file) => file,
+            Err(error) => {
+                // Begun again under the same name; what cannot be removed is found at the next start and told apart there.
+                if !exists && error.kind() != io::ErrorKind::AlreadyExists {
+                    let _ = self.disk.remove(&path);
+                }
+                return Err(NotWritten::NoSegment(error));
+            }
+        };
+        file.sync().map_err(NotWritten::Broken)?;
+        self.disk.sync_dir(&self.dir).map_err(NotWritten::Broken)?;
         self.segments.add(first_lsn, path);
         Ok(Current { file, offset: segment::HEADER_BYTES as u64, size })
     }
@@ -179,7 +242,7 @@ impl Log {
 
     fn forward(&self, group: &mut Vec<(i64, Entry)>) {
         for (lsn, entry) in group.drain(..) {
-            let Entry { batches, ticket } = entry;
+            let Entry { batches, ticket, .. } = entry;
             if batches.is_empty() {
                 ticket.expect(self.writers.len());
                 for writer in self.writers.values() {

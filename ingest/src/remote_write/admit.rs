@@ -215,6 +215,8 @@ pub struct Admission {
     swept: i32,
     /// A request left its mark on the state but gave no batches: what it claimed to be written is not.
     broken: bool,
+    /// Generation of storage whose views it was made of.
+    pub(crate) generation: u64,
 }
 
 impl Admission {
@@ -231,6 +233,7 @@ impl Admission {
             request: 0,
             swept: window.today,
             broken: false,
+            generation: 0,
         }
     }
 

@@ -118,11 +118,7 @@ impl SampleColumns {
 
     pub(crate) fn finish(self, metrics: &ArrayRef) -> Result<RecordBatch> {
         let rows = self.len();
-        let start_ts = if self.started {
-            start_timestamps(self.start_ms.into_iter())
-        } else {
-            no_timestamps(rows)
-        };
+        let start_ts = if self.started { start_timestamps(self.start_ms.into_iter()) } else { no_timestamps(rows) };
         // Reinterpreted, not converted: an f64 in between might quieten a signalling NaN on some machine.
         let values = ScalarBuffer::<f64>::new(Buffer::from_vec(self.value_bits), 0, rows);
         let columns = vec![

@@ -1,6 +1,6 @@
 //! Rebuilds the state of admission from what storage holds: which series are known, and what was written last of each.
 //!
-//! Called once, at start, before any request. Reads `series` of yesterday and later, the heads, and as few of the newest
+//! Called at start, before any request, and when storage has refused what was admitted. Reads `series` of yesterday and later, the heads, and as few of the newest
 //! files as hold the last minutes; what is not read only makes rows take the late lane, never doubles them.
 //!
 //! Invariants: no row of a series is newer than its slot's last time; where that time is only a bound, nothing counts as a
@@ -41,6 +41,9 @@ pub(crate) async fn admission(
     window: &Window,
 ) -> Result<Admission> {
     let mut admission = Admission::new(limits, window).with_rules(rules);
+    admission.generation = storage.generation();
+    // What was appended before is in the views that are read.
+    storage.append_in(admission.generation, storage.reserve(0).await?, Vec::new()).done().await?;
     known_series(storage, window, &mut admission).await?;
     last_times(storage, &mut admission).await?;
     let exemplars = storage.view(schemas::exemplars());

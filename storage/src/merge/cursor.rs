@@ -110,12 +110,7 @@ impl Cursor {
     }
 
     /// A run in memory, of [`Dataset::file_schema`].
-    pub(super) fn of(
-        dataset: &'static Dataset,
-        order: &Order,
-        texts: &mut Texts,
-        run: RecordBatch,
-    ) -> Result<Self> {
+    pub(super) fn of(dataset: &'static Dataset, order: &Order, texts: &mut Texts, run: RecordBatch) -> Result<Self> {
         let empty = run.num_rows() == 0;
         let mut cursor = Self { dataset, source: Source::Run, batch: run, stretch: 0..0, runs: Vec::new(), key: None };
         if !empty {

@@ -95,9 +95,9 @@ impl<'a> Groups<'a> {
         }
         Ok(Self {
             dataset,
-            // As many rows a group as a run of the head has; growing from nothing would touch twice the memory.
-            groups: Vec::with_capacity(rows / 8),
-            table: HashTable::with_capacity(rows / 8),
+            // Room that is not used is not touched; growing would touch twice what is.
+            groups: Vec::with_capacity(rows / 4),
+            table: HashTable::new(),
             current: 0,
             rows: Vec::with_capacity(rows),
             texts: dataset.sort.iter().map(|_| Texts::default()).collect(),
