@@ -52,6 +52,12 @@ struct Args {
     /// Samples in a request; the last one of a connection may have fewer.
     #[arg(long, default_value_t = 2_000)]
     samples_per_request: usize,
+    /// Samples of one series that stand together in a request, as a sender with few series has them.
+    #[arg(long, default_value_t = 1)]
+    samples_per_series: usize,
+    /// Scrapes after which every series has another pod label, as after a rollout; 0 is never.
+    #[arg(long, default_value_t = 0)]
+    churn: usize,
     /// Protocol version.
     #[arg(long, value_enum, default_value_t = Proto::V1)]
     proto: Proto,
@@ -103,7 +109,10 @@ enum Labels {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    ensure!(args.connections > 0 && args.samples_per_request > 0, "connections and samples-per-request begin at 1");
+    ensure!(
+        args.connections > 0 && args.samples_per_request > 0 && args.samples_per_series > 0,
+        "connections, samples-per-request and samples-per-series begin at 1"
+    );
     let samples = (args.series * args.scrapes) as u64;
     ensure!(samples <= SAMPLES_MAX, "too many samples to hold in memory samples={samples} max={SAMPLES_MAX}");
 
@@ -172,28 +181,43 @@ fn encode_all(mut series: Vec<Series>, args: &Args) -> Result<Vec<Vec<Request>>>
 
 /// Encodes the requests of one connection: scrape after scrape, cut every so many samples.
 fn encode(series: &mut [Series], start_ms: i64, args: &Args) -> Result<Vec<Request>> {
-    let mut strings = Vec::new();
-    let labels: Vec<Labels> = match args.proto {
-        Proto::V1 => series.iter().map(|s| Labels::V1(encode_labels(&s.labels))).collect(),
-        Proto::V2 => intern(series, &mut strings).into_iter().map(Labels::V2).collect(),
-    };
     let mut requests = Vec::new();
-    let mut draft = Draft::new(args.proto, strings.len());
     let mut samples = 0;
-    for scrape in 0..args.scrapes {
-        let scrape_ms = start_ms + i64::try_from(scrape)? * args.interval_ms;
-        for (one, labels) in series.iter_mut().zip(&labels) {
-            let (value, timestamp) = (one.sample(), scrape_ms + one.offset_ms - args.interval_ms);
-            draft.add(labels, &strings, value, timestamp);
-            samples += 1;
-            if samples == args.samples_per_request {
-                requests.push(draft.finish(samples as u64)?);
-                samples = 0;
+    let scrapes: Vec<usize> = (0..args.scrapes).collect();
+    // Labels stay the same within a stretch; each is encoded once.
+    let stretch = if args.churn > 0 { args.churn } else { args.scrapes.max(1) };
+    for (generation, scrapes) in scrapes.chunks(stretch).enumerate() {
+        if args.churn > 0 {
+            series.iter_mut().for_each(|one| one.roll_out(generation));
+        }
+        let mut strings = Vec::new();
+        let labels: Vec<Labels> = match args.proto {
+            Proto::V1 => series.iter().map(|s| Labels::V1(encode_labels(&s.labels))).collect(),
+            Proto::V2 => intern(series, &mut strings).into_iter().map(Labels::V2).collect(),
+        };
+        let mut draft = Draft::new(args.proto, strings.len());
+        for together in scrapes.chunks(args.samples_per_series) {
+            for (one, labels) in series.iter_mut().zip(&labels) {
+                let points: Result<Vec<(f64, i64)>> = together
+                    .iter()
+                    .map(|scrape| {
+                        let scrape_ms = start_ms + i64::try_from(*scrape)? * args.interval_ms;
+                        Ok((one.sample(), scrape_ms + one.offset_ms - args.interval_ms))
+                    })
+                    .collect();
+                let points = points?;
+                draft.add(labels, &strings, &points);
+                samples += points.len();
+                if samples >= args.samples_per_request {
+                    requests.push(draft.finish(samples as u64)?);
+                    samples = 0;
+                }
             }
         }
-    }
-    if samples > 0 {
-        requests.push(draft.finish(samples as u64)?);
+        if samples > 0 {
+            requests.push(draft.finish(samples as u64)?);
+            samples = 0;
+        }
     }
     Ok(requests)
 }
@@ -224,10 +248,10 @@ impl Draft {
         }
     }
 
-    fn add(&mut self, labels: &Labels, strings: &[String], value: f64, timestamp: i64) {
+    fn add(&mut self, labels: &Labels, strings: &[String], points: &[(f64, i64)]) {
         match (self, labels) {
             (Self::V1(message), Labels::V1(labels)) => {
-                put_series(message, labels, wire::v1::Sample { value, timestamp })
+                put_series(message, labels, points);
             }
             (Self::V2 { timeseries, symbols, symbol_of }, Labels::V2(labels)) => {
                 let symbol = |&string: &usize| {
@@ -238,7 +262,8 @@ impl Draft {
                     symbol_of[string]
                 };
                 let labels_refs = labels.iter().map(symbol).collect();
-                let samples = vec![wire::v2::Sample { value, timestamp, start_timestamp: 0 }];
+                let sample = |&(value, timestamp): &(f64, i64)| wire::v2::Sample { value, timestamp, start_timestamp: 0 };
+                let samples = points.iter().map(sample).collect();
                 timeseries.push(wire::v2::TimeSeries { labels_refs, samples, ..Default::default() });
             }
             _ => unreachable!("labels are made for the version of the draft"),
@@ -259,15 +284,21 @@ impl Draft {
     }
 }
 
-/// Appends a version 1 series of one sample to a message: field 1, with the encoded labels and sample field 2.
-fn put_series(message: &mut Vec<u8>, labels: &[u8], sample: wire::v1::Sample) {
-    let sample_len = sample.encoded_len();
-    let len = labels.len() + 1 + length_delimiter_len(sample_len) + sample_len;
+/// Appends a version 1 series to a message: field 1, with the encoded labels and the samples as field 2.
+fn put_series(message: &mut Vec<u8>, labels: &[u8], points: &[(f64, i64)]) {
+    let sample = |&(value, timestamp): &(f64, i64)| wire::v1::Sample { value, timestamp };
+    let sample_len = |point| {
+        let len = sample(point).encoded_len();
+        1 + length_delimiter_len(len) + len
+    };
     message.push(0x0a);
+    let len = labels.len() + points.iter().map(sample_len).sum::<usize>();
     encode_length_delimiter(len, message).expect("a vector grows");
     message.extend_from_slice(labels);
-    message.push(0x12);
-    sample.encode_length_delimited(message).expect("a vector grows");
+    for point in points {
+        message.push(0x12);
+        sample(point).encode_length_delimited(message).expect("a vector grows");
+    }
 }
 
 /// Sends the requests of all connections at the same time.

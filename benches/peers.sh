@@ -7,6 +7,8 @@
 # Arguments go to the load generator (see `--help` there). Settings, by environment:
 #   PEERS        which servers           [streamgauge victoria-metrics prometheus]
 #   ROUNDS       how often each is run   [3]; the order turns by one every round, medians are shown
+#   UNTIL        what is awaited after the load, within the measured time [durable]: `durable`, in files and queryable, or
+#                `merged`, in the form kept for long: our two-hour runs, VictoriaMetrics' force_merge; Prometheus stays as it is
 #   SETTLE       seconds every server is left alone after its flush, within the measured time [10]
 #   PORT         loopback port           [14090]
 #   STREAMGAUGE, LOAD   ready programs to use instead of building them
@@ -21,6 +23,7 @@ cd "$(dirname "$0")/.."
 PEERS=${PEERS:-streamgauge victoria-metrics prometheus}
 ROUNDS=${ROUNDS:-3}
 SETTLE=${SETTLE:-10}
+UNTIL=${UNTIL:-durable}
 PORT=${PORT:-14090}
 URL=http://127.0.0.1:$PORT
 TICKS_PER_S=$(getconf CLK_TCK)
@@ -97,6 +100,17 @@ flush() {
     esac
 }
 
+# Has the server merge what it would merge in its own time, and waits for it.
+merge() {
+    case $1 in
+    streamgauge) curl --fail --silent --show-error --request POST --output /dev/null "$URL/api/v1/admin/compact?wait=true" ;;
+    victoria-metrics)
+        curl --fail --silent --show-error --output /dev/null "$URL/internal/force_merge"
+        until curl --fail --silent "$URL/metrics" | grep --quiet '^vm_active_force_merges 0'; do sleep 0.2; done ;;
+    prometheus) ;; # merges blocks, of which it has none yet
+    esac
+}
+
 count() {
     case $1 in
     streamgauge)
@@ -109,7 +123,8 @@ count() {
 # late, so it is asked for a snapshot of the head, after everything else has been measured.
 settled_bytes() {
     case $1 in
-    streamgauge) bytes_of "$2/tables" ;;
+    # Files that a merge replaced are there for an hour more, as a query of another process may read them.
+    streamgauge) curl --fail --silent "$URL/metrics" | awk '/^streamgauge_file_bytes/ { sum += $2 } END { print sum }' ;;
     victoria-metrics) bytes_of "$2/data" "$2/indexdb" ;;
     prometheus)
         curl --fail --silent --show-error --request POST --output /dev/null "$URL/api/v1/admin/tsdb/snapshot"
@@ -127,6 +142,7 @@ run() {
     before=$(cpu_ticks)
     "$LOAD" --url "$URL/api/v1/write" "$@" >"$load" || die "load generator failed against $peer: $(tail -n 5 "$WORK/server.log")"
     flush "$peer"
+    [[ $UNTIL == durable ]] || merge "$peer"
     sleep "$SETTLE"
     after=$(cpu_ticks)
     local rss_kib disk accepted counted settled
@@ -195,6 +211,6 @@ for ((round = 1; round <= ROUNDS; round++)); do
     done
 done
 echo "$(nproc) × $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(uname -sr), $(date --utc +%F);" \
-    "medians of $ROUNDS rounds; generator arguments: ${*:-none}; generator CPU $(field "$WORK/load" send_cpu_s) s"
+    "until $UNTIL; medians of $ROUNDS rounds; generator arguments: ${*:-none}; generator CPU $(field "$WORK/load" send_cpu_s) s"
 echo
 report

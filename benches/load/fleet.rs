@@ -267,6 +267,18 @@ impl Series {
         Self { labels, offset_ms, kind, level, pace, random }
     }
 
+    /// From now on the series is that of another pod: a new series to whoever stores it.
+    pub fn roll_out(&mut self, generation: usize) {
+        let pod = ("pod".to_owned(), format!("node-exporter-{generation:05}"));
+        match self.labels.iter_mut().find(|(name, _)| name == "pod") {
+            Some(label) => *label = pod,
+            None => {
+                self.labels.push(pod);
+                self.labels.sort();
+            }
+        }
+    }
+
     /// Value of the next scrape.
     pub fn sample(&mut self) -> f64 {
         let noise = self.random.unit();

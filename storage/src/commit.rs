@@ -22,8 +22,9 @@ use crate::{
         Backoff, Change, Table,
         action::{Add, Place},
     },
+    merge::merge_runs,
     parquet_file::{self, Encoded},
-    sort::{Equal, sort_into_partitions},
+    sort::{Equal, one_partition, sort, sort_into_partitions},
 };
 
 /// Commits rows of the head with the positions they reach up to.
@@ -37,14 +38,9 @@ pub(crate) async fn append(
     let parts = blocking(move || {
         let mut parts = Vec::new();
         for (lane, equal) in [(Lane::InOrder, Equal::Keep), (Lane::Late, Equal::Last)] {
-            let batches: Vec<&RecordBatch> =
-                rows.iter().filter(|rows| rows.lane == lane).map(|rows| &rows.batch).collect();
-            if batches.is_empty() {
-                continue;
-            }
-            for part in sort_into_partitions(dataset, &batches, equal)? {
-                let encoded = parquet_file::encode(dataset, &part.rows)?;
-                parts.push((part.partition, lane, encoded));
+            let rows: Vec<&Rows> = rows.iter().map(AsRef::as_ref).filter(|rows| rows.lane == lane).collect();
+            for (partition, encoded) in encode(dataset, &rows, equal)? {
+                parts.push((partition, lane, encoded));
             }
         }
         Ok(parts)
@@ -60,6 +56,26 @@ pub(crate) async fn append(
     table.commit(change, env).await?;
     env.probe.reach("delta_committed");
     Ok(())
+}
+
+/// Rows of one lane as a file for each partition.
+fn encode(dataset: &'static Dataset, rows: &[&Rows], equal: Equal) -> Result<Vec<(Option<Arc<str>>, Encoded)>> {
+    let (runs, rest): (Vec<&Rows>, Vec<&Rows>) = rows.iter().copied().partition(|rows| rows.sorted);
+    let batches = |rows: &[&Rows]| -> Vec<RecordBatch> { rows.iter().map(|rows| rows.batch.clone()).collect() };
+    // Runs are merged as they are; to sort all their rows again would take a copy of them.
+    if runs.len() > 1
+        && equal == Equal::Keep
+        && let Some(partition) = one_partition(dataset, &batches(rows))?
+    {
+        let rest = batches(&rest);
+        let last = sort(dataset, &rest.iter().collect::<Vec<_>>(), equal)?;
+        let runs = runs.iter().map(|run| &run.batch).chain([&last]);
+        let runs = runs.map(|run| parquet_file::file_rows(dataset, run)).collect::<Result<Vec<_>>>()?;
+        return Ok(vec![(partition, merge_runs(dataset, runs)?)]);
+    }
+    let all: Vec<&RecordBatch> = rows.iter().map(|rows| &rows.batch).collect();
+    let parts = sort_into_partitions(dataset, &all, equal)?;
+    parts.into_iter().map(|part| Ok((part.partition, parquet_file::encode(dataset, &part.rows)?))).collect()
 }
 
 /// Commits rows in place of all files of one partition value.

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use schemas::Dataset;
 
 use crate::{
@@ -53,7 +53,7 @@ pub(crate) struct Unsorted {
 impl Head {
     /// Adds rows that came at a position.
     pub(crate) fn push(&mut self, batch: RecordBatch, lane: Lane, position: i64, now_ms: i64) -> usize {
-        let bytes = batch.get_array_memory_size();
+        let bytes = bytes_of(&batch);
         let rows = Arc::new(Rows { batch, sorted: false, lane, seq: seq(position, lane) });
         self.rows.push(Entry { rows, bytes, since_ms: now_ms, position });
         self.bytes += bytes;
@@ -102,7 +102,7 @@ impl Head {
         let since_ms = unsorted.entries.first().map_or(0, |entry| entry.since_ms);
         let position = unsorted.position();
         let entry = |rows: Rows| {
-            let bytes = rows.batch.get_array_memory_size();
+            let bytes = bytes_of(&rows.batch);
             Entry { bytes, rows: Arc::new(rows), since_ms, position }
         };
         let runs: Vec<Entry> = runs.into_iter().map(entry).collect();
@@ -140,6 +140,13 @@ impl Head {
         self.bytes -= bytes;
         bytes
     }
+}
+
+/// Bytes of rows. Buffers may be shared with others, so what counts is the part that is theirs.
+fn bytes_of(batch: &RecordBatch) -> usize {
+    // A batch whose size cannot be told, because it is beyond counting, counts as it was taken.
+    let size = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
+    batch.columns().iter().map(size).sum()
 }
 
 /// Orders rows of the head by when they were written, above all files.

@@ -18,6 +18,7 @@ mod error;
 mod folder;
 mod head;
 mod latency;
+mod merge;
 mod open;
 mod parquet_file;
 mod read_only;

@@ -530,6 +530,9 @@ fn metrics(registry: &Registry, env: &Env) -> Result<(wal::Metrics, writer::Metr
         registry.register(Box::new(head_bytes.clone()))?;
         let files = IntGaugeVec::new(Opts::new("streamgauge_files", "Active Parquet files."), &["dataset"])?;
         registry.register(Box::new(files.clone()))?;
+        let bytes = Opts::new("streamgauge_file_bytes", "Bytes of active Parquet files.");
+        let file_bytes = IntGaugeVec::new(bytes, &["dataset"])?;
+        registry.register(Box::new(file_bytes.clone()))?;
         let wal = wal::Metrics {
             sync_seconds: latency("streamgauge_wal_sync_seconds", "Time to write and sync a group of log records.")?,
             bytes_total: counter("streamgauge_wal_bytes_total", "Bytes written to the log.")?,
@@ -542,6 +545,7 @@ fn metrics(registry: &Registry, env: &Env) -> Result<(wal::Metrics, writer::Metr
             committed_rows_total: by_dataset("streamgauge_committed_rows_total", "Rows committed to files.")?,
             head_bytes,
             files,
+            file_bytes,
         };
         let pending = Opts::new("streamgauge_upkeep_pending_files", "Files that upkeep is going to rewrite or drop.");
         let pending_files = IntGaugeVec::new(pending, &["dataset"])?;

@@ -77,6 +77,19 @@ pub(crate) fn sort_into_partitions(dataset: &Dataset, batches: &[&RecordBatch], 
     Ok(parts.collect())
 }
 
+/// The partition of all rows, as [`Part`] has it; `None` if they are of several, or of none.
+pub(crate) fn one_partition(dataset: &Dataset, batches: &[RecordBatch]) -> Result<Option<Option<Arc<str>>>> {
+    let mut numbers = Numbers::default();
+    for batch in batches {
+        numbers.add(dataset, batch, |partition| {
+            let _ = (0..batch.num_rows()).map(partition).all(|number| number == 0);
+            Ok(())
+        })?;
+    }
+    let mut values = numbers.0.into_keys();
+    Ok(values.next().filter(|_| values.next().is_none()).map(|value| value.text()))
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum PartitionValue {
     None,

@@ -7,18 +7,14 @@
 //!
 //! Invariants: all commits go through the writers; one merge at a time, on one thread, in bounded memory; a file is deleted when a
 //! commit removed it long enough ago and no view holds it, or when no commit has named it for a day.
-//! Not here: what to merge ([`plan`]), how ([`merge`]), what to delete ([`sweep`]).
+//! Not here: what to merge ([`plan`]), how ([`merge`](crate::merge)), what to delete ([`sweep`]).
 
-mod merge;
 mod plan;
 mod sweep;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -26,15 +22,13 @@ use schemas::Dataset;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use self::{
-    merge::Cut,
-    plan::{Plan, When, Work},
-};
+use self::plan::{Plan, When, Work};
 use crate::{
     Error, ErrorKind, Lane, Latency, Result, Storage,
     commit::{Folder, Kind, blocking},
     delta::action::{Add, DAY_RUN},
     folder,
+    merge::{self, Cut},
     parquet_file::Encoded,
     writer::{Message, Rewrite},
 };
@@ -252,7 +246,7 @@ async fn merged(storage: &Storage, folder: &Folder, plan: &Plan, kind: Kind) -> 
     let (dataset, store, files) = (folder.dataset, Arc::clone(&folder.store), plan.files.clone());
     let stopping = Arc::clone(storage.stopping());
     let work = blocking(move || {
-        merge::merge(dataset, &store, &files, (CUT, &stopping), |file| {
+        merge::merge_files(dataset, &store, &files, (CUT, &stopping), |file| {
             encoded.blocking_send(file).map_err(|_| stopped())
         })
     });
@@ -275,9 +269,4 @@ async fn merged(storage: &Storage, folder: &Folder, plan: &Plan, kind: Kind) -> 
 /// Upkeep ends early because storage closes.
 fn stopped() -> Error {
     Error::new(ErrorKind::Unavailable, "the server is stopping; upkeep goes on at the next start")
-}
-
-/// Has storage begun to close?
-fn check(stopping: &AtomicBool) -> Result<()> {
-    if stopping.load(Ordering::Relaxed) { Err(stopped()) } else { Ok(()) }
 }

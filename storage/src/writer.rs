@@ -97,6 +97,7 @@ pub(crate) struct Metrics {
     pub committed_rows_total: prometheus::IntCounterVec,
     pub head_bytes: prometheus::IntGauge,
     pub files: prometheus::IntGaugeVec,
+    pub file_bytes: prometheus::IntGaugeVec,
 }
 
 /// The task of one dataset.
@@ -293,11 +294,11 @@ impl Writer {
             view.version = table.version;
             view.files = Arc::new(table.files());
             view.positions = Arc::new(table.positions());
-            self.shared
-                .metrics
-                .files
-                .with_label_values(&[self.dataset.name])
-                .set(view.files.len().try_into().unwrap_or(i64::MAX));
+            let name = [self.dataset.name];
+            let metrics = &self.shared.metrics;
+            let bytes: u64 = view.files.iter().map(|file| file.size).sum();
+            metrics.files.with_label_values(&name).set(view.files.len().try_into().unwrap_or(i64::MAX));
+            metrics.file_bytes.with_label_values(&name).set(bytes.try_into().unwrap_or(i64::MAX));
         }
         *self.view.write() = Arc::new(view);
         let bytes = self.shared.head_bytes.load(Ordering::Relaxed);

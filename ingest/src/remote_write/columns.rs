@@ -3,14 +3,14 @@
 //! Called by [`Admission`](super::Admission) while it holds the order of requests, so a float sample costs five pushes and
 //! nothing else. Invariants: values keep their bits, NaN payloads included; each batch has its dataset's schema.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::{
     array::{
         ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, ListArray, MapArray, PrimitiveArray,
         RecordBatch, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
     },
-    buffer::{Buffer, OffsetBuffer, ScalarBuffer},
+    buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::{DataType, Date32Type, Int32Type},
     error::ArrowError,
 };
@@ -40,6 +40,16 @@ fn timestamps(us: Vec<i64>) -> ArrayRef {
 fn start_timestamps(ms: impl ExactSizeIterator<Item = i64>) -> ArrayRef {
     let us: TimestampMicrosecondArray = ms.map(|ms| (ms != 0).then(|| ms.checked_mul(1000)).flatten()).collect();
     Arc::new(us.with_timezone("UTC"))
+}
+
+/// A column of nulls. Its values are shared by all requests of the usual size: most series never tell when they began.
+fn no_timestamps(rows: usize) -> ArrayRef {
+    static ZEROS: LazyLock<Buffer> = LazyLock::new(|| vec![0i64; 16 << 10].into());
+    let values = match rows * size_of::<i64>() <= ZEROS.len() {
+        true => ScalarBuffer::new(ZEROS.clone(), 0, rows),
+        false => vec![0; rows].into(),
+    };
+    Arc::new(TimestampMicrosecondArray::new(values, Some(NullBuffer::new_null(rows))).with_timezone("UTC"))
 }
 
 fn int64(values: Vec<i64>) -> ArrayRef {
@@ -111,7 +121,7 @@ impl SampleColumns {
         let start_ts = if self.started {
             start_timestamps(self.start_ms.into_iter())
         } else {
-            Arc::new(TimestampMicrosecondArray::new_null(rows).with_timezone("UTC"))
+            no_timestamps(rows)
         };
         // Reinterpreted, not converted: an f64 in between might quieten a signalling NaN on some machine.
         let values = ScalarBuffer::<f64>::new(Buffer::from_vec(self.value_bits), 0, rows);

@@ -95,8 +95,9 @@ impl<'a> Groups<'a> {
         }
         Ok(Self {
             dataset,
-            groups: Vec::new(),
-            table: HashTable::new(),
+            // As many rows a group as a run of the head has; growing from nothing would touch twice the memory.
+            groups: Vec::with_capacity(rows / 8),
+            table: HashTable::with_capacity(rows / 8),
             current: 0,
             rows: Vec::with_capacity(rows),
             texts: dataset.sort.iter().map(|_| Texts::default()).collect(),

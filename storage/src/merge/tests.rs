@@ -10,7 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
 use proptest::prelude::*;
 use schemas::Dataset;
 
-use super::{Cut, merge};
+use super::{Cut, merge_files, merge_runs};
 use crate::{
     DataFile, ErrorKind, Lane, Result, commit,
     parquet_file::{self, Encoded},
@@ -35,7 +35,7 @@ fn merged(dataset: &'static Dataset, batches: &[arrow::array::RecordBatch], cut:
         }
         commit::blocking(move || {
             let mut out = Vec::new();
-            merge(dataset, &store, &files, (cut, &AtomicBool::new(false)), |file| {
+            merge_files(dataset, &store, &files, (cut, &AtomicBool::new(false)), |file| {
                 out.push(file.bytes);
                 Ok(())
             })?;
@@ -85,6 +85,9 @@ proptest! {
         prop_assert_eq!(rows(&out), expected.iter().map(sample).collect::<Vec<_>>());
         // Rows wait in chunks until a file is begun, and only what was begun is cut.
         prop_assert_eq!(out.len(), 1);
+        let sorted = |batch| sort(schemas::samples(), &[batch], Equal::Keep).unwrap();
+        let whole = merge_runs(schemas::samples(), batches.iter().map(sorted).collect()).unwrap();
+        prop_assert_eq!(rows(&[whole.bytes]), expected.iter().map(sample).collect::<Vec<_>>());
     }
 }
 
@@ -137,7 +140,7 @@ fn an_unsorted_input_is_an_error_and_not_an_unsorted_output() {
         store.put(&Path::from("x.parquet"), bytes.clone().into()).await.unwrap();
         let files = [Arc::new(file(Path::from("x.parquet"), bytes.len() as u64, rows))];
         let stop = AtomicBool::new(false);
-        commit::blocking(move || merge(schemas::samples(), &store, &files, (WHOLE, &stop), |_| Ok(()))).await
+        commit::blocking(move || merge_files(schemas::samples(), &store, &files, (WHOLE, &stop), |_| Ok(()))).await
     });
     let error = outcome.unwrap_err();
     assert!(error.kind == ErrorKind::Corrupt && error.to_string().contains("x.parquet"), "{error}");

@@ -1,4 +1,4 @@
-//! Reads one sorted file, stretch by stretch.
+//! Reads one sorted input, a file or a run in memory, stretch by stretch.
 //!
 //! Called by the merge. A stretch is a run of rows that agree in the leading sort columns; finding its end is a scan over two
 //! columns of integers.
@@ -21,24 +21,72 @@ use crate::{DataFile, Error, ErrorKind, Result, StoredFile};
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 32 << 10;
 
-/// A value of a sort column.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// A value of a sort column. Of one column, all are of one kind.
+#[derive(Debug, Clone)]
 pub(super) enum Word {
     Int(i64),
     Text(Arc<str>),
 }
 
+impl Ord for Word {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Int(a), Self::Int(b)) => a.cmp(b),
+            // Inputs in step share their texts, and the same metric is compared for every series of it.
+            (Self::Text(a), Self::Text(b)) if Arc::ptr_eq(a, b) => Ordering::Equal,
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Int(_), Self::Text(_)) => Ordering::Less,
+            (Self::Text(_), Self::Int(_)) => Ordering::Greater,
+        }
+    }
+}
+
+impl PartialOrd for Word {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Word {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Word {}
+
+/// The text met last, which inputs in step meet one after the other.
+#[derive(Default)]
+pub(super) struct Texts(Option<Arc<str>>);
+
+impl Texts {
+    fn word(&mut self, text: &str) -> Word {
+        match &self.0 {
+            Some(last) if **last == *text => Word::Text(Arc::clone(last)),
+            _ => Word::Text(Arc::clone(self.0.insert(text.into()))),
+        }
+    }
+}
+
 /// Values of the leading sort columns.
 pub(super) type Key = Vec<Word>;
 
-/// A sorted file being read.
+/// Where the next batches come from.
+enum Source {
+    File(Path, Box<ParquetRecordBatchStream<StoredFile>>),
+    /// A run in memory, whose rows are all there.
+    Run,
+}
+
+/// A sorted input being read.
 pub(super) struct Cursor {
     dataset: &'static Dataset,
-    path: Path,
-    stream: ParquetRecordBatchStream<StoredFile>,
+    source: Source,
     batch: RecordBatch,
     stretch: Range<usize>,
-    /// Key of the stretch; `None` at the end of the file.
+    /// Rows of the batch that agree with the stretch in the first leading column, in the first two, and so on.
+    runs: Vec<Range<usize>>,
+    /// Key of the stretch; `None` at the end.
     key: Option<Key>,
 }
 
@@ -47,20 +95,36 @@ impl Cursor {
     pub(super) fn open(
         dataset: &'static Dataset,
         order: &Order,
-        store: &Arc<dyn ObjectStore>,
-        file: &DataFile,
+        texts: &mut Texts,
+        (store, file): (&Arc<dyn ObjectStore>, &DataFile),
     ) -> Result<Self> {
         let reader = StoredFile::new(Arc::clone(store), file);
         let stream = wait(ParquetRecordBatchStreamBuilder::new(reader))
             .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
             .map_err(|error| unreadable(&file.path, error))?;
+        let source = Source::File(file.path.clone(), Box::new(stream));
         let batch = RecordBatch::new_empty(dataset.file_schema());
-        let mut cursor = Self { dataset, path: file.path.clone(), stream, batch, stretch: 0..0, key: None };
-        cursor.next_batch(order)?;
+        let mut cursor = Self { dataset, source, batch, stretch: 0..0, runs: Vec::new(), key: None };
+        cursor.next_batch(order, texts)?;
         Ok(cursor)
     }
 
-    /// Key of the stretch at hand; `None` at the end of the file.
+    /// A run in memory, of [`Dataset::file_schema`].
+    pub(super) fn of(
+        dataset: &'static Dataset,
+        order: &Order,
+        texts: &mut Texts,
+        run: RecordBatch,
+    ) -> Result<Self> {
+        let empty = run.num_rows() == 0;
+        let mut cursor = Self { dataset, source: Source::Run, batch: run, stretch: 0..0, runs: Vec::new(), key: None };
+        if !empty {
+            cursor.find(order, texts, 0)?;
+        }
+        Ok(cursor)
+    }
+
+    /// Key of the stretch at hand; `None` at the end.
     pub(super) fn key(&self) -> Option<&Key> {
         self.key.as_ref()
     }
@@ -71,22 +135,25 @@ impl Cursor {
     }
 
     /// Rows of the stretch at hand, and whether its batch ends with it. Moves on to the next one. Blocks.
-    pub(super) fn advance(&mut self, order: &Order) -> Result<(Range<usize>, bool)> {
+    pub(super) fn advance(&mut self, order: &Order, texts: &mut Texts) -> Result<(Range<usize>, bool)> {
         let stretch = self.stretch.clone();
         if stretch.end < self.batch.num_rows() {
-            self.find(order, stretch.end)?;
+            self.find(order, texts, stretch.end)?;
             return Ok((stretch, false));
         }
-        self.next_batch(order)?;
+        self.next_batch(order, texts)?;
         Ok((stretch, true))
     }
 
-    fn next_batch(&mut self, order: &Order) -> Result<()> {
-        while let Some(batch) = wait(self.stream.next()) {
-            let batch = batch.map_err(|error| unreadable(&self.path, error))?;
-            if batch.num_rows() > 0 {
-                self.batch = conform(self.dataset, &batch)?;
-                return self.find(order, 0);
+    fn next_batch(&mut self, order: &Order, texts: &mut Texts) -> Result<()> {
+        if let Source::File(path, stream) = &mut self.source {
+            while let Some(batch) = wait(stream.next()) {
+                let batch = batch.map_err(|error| unreadable(path, error))?;
+                if batch.num_rows() > 0 {
+                    self.batch = conform(self.dataset, &batch)?;
+                    self.runs.clear();
+                    return self.find(order, texts, 0);
+                }
             }
         }
         self.key = None;
@@ -94,18 +161,30 @@ impl Cursor {
     }
 
     /// The stretch that starts at a row.
-    fn find(&mut self, order: &Order, start: usize) -> Result<()> {
+    fn find(&mut self, order: &Order, texts: &mut Texts, start: usize) -> Result<()> {
         let mut end = self.batch.num_rows();
         let mut key = Key::with_capacity(order.leading.len());
         for (at, column) in order.leading.iter().enumerate() {
-            let before = self.key.as_ref().and_then(|key| key.get(at));
-            let (word, run) = stretch(self.batch.column(*column), start, end, before)?;
+            let (word, run) = match (&self.key, self.runs.get(at)) {
+                // A run of the first column is that of many stretches, and is not looked through for each of them.
+                (Some(before), Some(run)) if run.contains(&start) && run.end <= end && at < before.len() => {
+                    (before[at].clone(), run.end)
+                }
+                _ => stretch(self.batch.column(*column), start, end, texts)?,
+            };
+            self.runs.truncate(at);
+            self.runs.push(start..run);
             key.push(word);
             end = run;
         }
         if self.key.as_ref().is_some_and(|before| *before > key) {
-            let message = format!("a file's rows are not in the order in which it was written, path={}", self.path);
-            return Err(Error::new(ErrorKind::Corrupt, message));
+            return Err(match &self.source {
+                Source::File(path, _) => {
+                    let message = format!("a file's rows are not in the order in which it was written, path={path}");
+                    Error::new(ErrorKind::Corrupt, message)
+                }
+                Source::Run => Error::new(ErrorKind::Internal, "a run of the head is not sorted"),
+            });
         }
         self.key = Some(key);
         self.stretch = start..end;
@@ -114,17 +193,17 @@ impl Cursor {
 }
 
 /// The value of a column at `start`, and where another one begins.
-fn stretch(column: &ArrayRef, start: usize, end: usize, before: Option<&Word>) -> Result<(Word, usize)> {
+fn stretch(column: &ArrayRef, start: usize, end: usize, texts: &mut Texts) -> Result<(Word, usize)> {
     Ok(match column.data_type() {
         DataType::Dictionary(_, _) => {
             let column = column.as_dictionary::<Int32Type>();
-            (text_word(before, text(column, start)), run(column.keys().values(), start, end))
+            (texts.word(text(column, start)), run(column.keys().values(), start, end))
         }
         DataType::Utf8 => {
             let column = column.as_string::<i32>();
             let text = column.value(start);
             let run = (start + 1..end).find(|row| column.value(*row) != text).unwrap_or(end);
-            (text_word(before, text), run)
+            (texts.word(text), run)
         }
         DataType::Int64 => {
             let values = column.as_primitive::<Int64Type>().values();
@@ -145,13 +224,6 @@ fn stretch(column: &ArrayRef, start: usize, end: usize, before: Option<&Word>) -
 /// Waits for I/O on the thread of a merge, which is none of the runtime's own.
 fn wait<T>(io: impl Future<Output = T>) -> T {
     tokio::runtime::Handle::current().block_on(io)
-}
-
-fn text_word(before: Option<&Word>, text: &str) -> Word {
-    match before {
-        Some(Word::Text(same)) if **same == *text => Word::Text(Arc::clone(same)),
-        _ => Word::Text(text.into()),
-    }
 }
 
 fn run<T: PartialEq>(values: &[T], start: usize, end: usize) -> usize {

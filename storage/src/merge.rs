@@ -1,18 +1,21 @@
-//! Merges sorted files of one partition into sorted files, streaming.
+//! Merges sorted rows of one partition into sorted files, streaming.
 //!
-//! Called by upkeep on a blocking thread. Rows of one series lie together in every file, so whole stretches are copied, not rows: a
-//! stretch is a run of rows that agree in the leading sort columns. Where stretches of several files interleave in time they are
-//! merged row by row, and of rows with one key the one written last stays.
+//! Called on blocking threads: by upkeep with files, by commits with runs of the head. Rows of one series lie together in every
+//! input, so whole stretches are copied, not rows: a stretch is a run of rows that agree in the leading sort columns. Where stretches
+//! of several inputs interleave in time they are merged row by row, and of rows with one key the one written last stays.
 //!
-//! Invariants: holds one row group of each input and one output file at a time; knows datasets only as values; rows that come out
-//! are those that went in, less those that a later row of their key replaces.
+//! Invariants: holds one row group of each file and one output file at a time, and never a copy of all rows; knows datasets only as
+//! values; rows that come out are those that went in, less those that a later row of their key replaces.
 
 mod assemble;
 mod cursor;
 
 use std::{
-    cmp::Ordering,
-    sync::{Arc, atomic::AtomicBool},
+    cmp,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use arrow::array::RecordBatch;
@@ -21,10 +24,10 @@ use schemas::Dataset;
 
 use self::{
     assemble::{Piece, assemble},
-    cursor::{Cursor, Key, Word},
+    cursor::{Cursor, Key, Texts, Word},
 };
 use crate::{
-    DataFile, Result,
+    DataFile, Error, ErrorKind, Result,
     parquet_file::{Effort, Encoded, FileWriter},
 };
 
@@ -35,7 +38,7 @@ const CHUNK_ROWS: usize = 64 << 10;
 
 /// Where output files are cut, bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cut {
+pub(crate) struct Cut {
     /// At the next change of the first sort column.
     pub soft: usize,
     /// At the next change of the leading sort columns.
@@ -62,8 +65,8 @@ impl Order {
     }
 }
 
-/// Merges `files`, oldest first, and hands each finished file to `done`. Blocks; ends early when storage closes.
-pub(super) fn merge(
+/// Merges `files`, oldest first, and hands each finished file to `done`. Blocks; ends early when `stopping` is set.
+pub(crate) fn merge_files(
     dataset: &'static Dataset,
     store: &Arc<dyn ObjectStore>,
     files: &[Arc<DataFile>],
@@ -71,32 +74,62 @@ pub(super) fn merge(
     mut done: impl FnMut(Encoded) -> Result<()>,
 ) -> Result<()> {
     let order = Order::of(dataset)?;
-    let open = |file: &Arc<DataFile>| Cursor::open(dataset, &order, store, file);
-    let mut cursors = files.iter().map(open).collect::<Result<Vec<_>>>()?;
-    let mut output = Output { dataset, cut, chunk: Chunk::default(), file: None, first: None };
+    let mut texts = Texts::default();
+    let open = |file: &Arc<DataFile>| Cursor::open(dataset, &order, &mut texts, (store, file));
+    let cursors = files.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let mut output = Output::new(dataset, Effort::Kept, cut);
+    merge(&order, cursors, texts, &mut output, |file| {
+        let stop = || Error::new(ErrorKind::Unavailable, "the server is stopping; upkeep goes on at the next start");
+        if stopping.load(Ordering::Relaxed) { Err(stop()) } else { file.map_or(Ok(()), &mut done) }
+    })
+}
+
+/// Merges sorted runs of [`Dataset::file_schema`], oldest first, into one fresh file.
+pub(crate) fn merge_runs(dataset: &'static Dataset, runs: Vec<RecordBatch>) -> Result<Encoded> {
+    let order = Order::of(dataset)?;
+    let mut texts = Texts::default();
+    let open = |run: RecordBatch| Cursor::of(dataset, &order, &mut texts, run);
+    let cursors = runs.into_iter().map(open).collect::<Result<Vec<_>>>()?;
+    let mut output = Output::new(dataset, Effort::Fresh, Cut { soft: usize::MAX, hard: usize::MAX });
+    let mut out = None;
+    merge(&order, cursors, texts, &mut output, |file| {
+        out = file.or(out.take());
+        Ok(())
+    })?;
+    out.ok_or_else(|| Error::new(ErrorKind::Internal, "a merge of no rows was asked for"))
+}
+
+/// Merges what cursors read. Hands on each finished file; in between, nothing, so that the caller can end it.
+fn merge(
+    order: &Order,
+    mut cursors: Vec<Cursor>,
+    mut texts: Texts,
+    output: &mut Output,
+    mut done: impl FnMut(Option<Encoded>) -> Result<()>,
+) -> Result<()> {
     let mut group: Vec<usize> = Vec::new();
     let mut stretches: Vec<Stretch> = Vec::new();
     loop {
         least(&cursors, &mut group);
         let Some(key) = group.first().and_then(|first| cursors[*first].key().cloned()) else { break };
         if let Some(encoded) = output.cut_before(&key)? {
-            done(encoded)?;
+            done(Some(encoded))?;
         }
         stretches.clear();
         for at in &group {
-            // A stretch may go on in the next batches of its file.
+            // A stretch may go on in the next batches of its input.
             while cursors[*at].key() == Some(&key) {
-                stretches.push(output.chunk.stretch(&order, *at, &mut cursors[*at])?);
+                stretches.push(output.chunk.stretch(order, &mut texts, *at, &mut cursors[*at])?);
             }
         }
-        output.chunk.add(&order, &mut stretches);
+        output.chunk.add(order, &mut stretches);
         if output.chunk.rows >= CHUNK_ROWS {
-            super::check(stopping)?;
+            done(None)?;
             output.write()?;
         }
     }
     if let Some(encoded) = output.finish()? {
-        done(encoded)?;
+        done(Some(encoded))?;
     }
     Ok(())
 }
@@ -107,14 +140,14 @@ fn least(cursors: &[Cursor], group: &mut Vec<usize>) {
     for (at, cursor) in cursors.iter().enumerate() {
         let Some(key) = cursor.key() else { continue };
         let order =
-            group.first().and_then(|least| cursors[*least].key()).map_or(Ordering::Less, |least| key.cmp(least));
+            group.first().and_then(|least| cursors[*least].key()).map_or(cmp::Ordering::Less, |least| key.cmp(least));
         match order {
-            Ordering::Less => {
+            cmp::Ordering::Less => {
                 group.clear();
                 group.push(at);
             }
-            Ordering::Equal => group.push(at),
-            Ordering::Greater => {}
+            cmp::Ordering::Equal => group.push(at),
+            cmp::Ordering::Greater => {}
         }
     }
 }
@@ -155,7 +188,13 @@ struct Chunk {
 
 impl Chunk {
     /// The next stretch of an input, which moves on.
-    fn stretch(&mut self, order: &Order, input: usize, cursor: &mut Cursor) -> Result<Stretch> {
+    fn stretch(
+        &mut self,
+        order: &Order,
+        texts: &mut Texts,
+        input: usize,
+        cursor: &mut Cursor,
+    ) -> Result<Stretch> {
         if self.reading.len() <= input {
             self.reading.resize(input + 1, None);
         }
@@ -163,7 +202,7 @@ impl Chunk {
             self.batches.push(cursor.batch().clone());
             self.batches.len() - 1
         });
-        let (range, ended) = cursor.advance(order)?;
+        let (range, ended) = cursor.advance(order, texts)?;
         if ended {
             self.reading[input] = None;
         }
@@ -194,12 +233,12 @@ impl Chunk {
     }
 
     /// Order of two rows by some columns.
-    fn compare(&self, columns: &[usize], a: Place, b: Place) -> Ordering {
+    fn compare(&self, columns: &[usize], a: Place, b: Place) -> cmp::Ordering {
         columns
             .iter()
             .map(|i| cursor::compare(self.batches[a.0].column(*i), a.1, self.batches[b.0].column(*i), b.1))
             .find(|order| order.is_ne())
-            .unwrap_or(Ordering::Equal)
+            .unwrap_or(cmp::Ordering::Equal)
     }
 
     /// Adds rows one by one, in order; of rows with one key the one of the latest input.
@@ -237,6 +276,7 @@ impl Chunk {
 /// The file being written.
 struct Output {
     dataset: &'static Dataset,
+    effort: Effort,
     cut: Cut,
     chunk: Chunk,
     file: Option<FileWriter>,
@@ -245,11 +285,15 @@ struct Output {
 }
 
 impl Output {
+    fn new(dataset: &'static Dataset, effort: Effort, cut: Cut) -> Self {
+        Self { dataset, effort, cut, chunk: Chunk::default(), file: None, first: None }
+    }
+
     fn write(&mut self) -> Result<()> {
         if self.chunk.rows > 0 {
             let rows = self.chunk.drain(self.dataset)?;
             if self.file.is_none() {
-                self.file = Some(FileWriter::new(self.dataset, Effort::Kept)?);
+                self.file = Some(FileWriter::new(self.dataset, self.effort)?);
             }
             if let Some(file) = &mut self.file {
                 file.write(&rows)?;
