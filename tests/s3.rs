@@ -373,12 +373,39 @@ fn what_was_acknowledged_survives_kill_9_with_tables_in_buckets() {
     check_log(&seaweed, "gauge-eu/residents/default/series");
 }
 
+/// Asks again and again. There may be no answer; one that comes holds whole batches, and at least those acknowledged before.
+fn ask_meanwhile(home: &Home, ledger: &Ledger, duration: Duration) {
+    let (begun_ms, batch) = (now_ms(), (SAMPLES * SERIES).unsigned_abs());
+    let (mut answers, mut refusals) = (0, 0);
+    while now_ms() - begun_ms < i64::try_from(duration.as_millis()).unwrap() {
+        let least = ledger.acknowledged.load(Ordering::Relaxed).unsigned_abs() * batch;
+        // A condition that only the rows themselves can answer.
+        match home.ask("SELECT count(*) FROM samples WHERE value >= 1 AND value < 2", "csv") {
+            Ok(text) => {
+                let text = String::from_utf8(text).unwrap();
+                let rows: u64 = text.lines().nth(1).unwrap().parse().unwrap();
+                assert!(rows >= least && rows.is_multiple_of(batch), "{rows} rows of at least {least}");
+                answers += 1;
+            }
+            Err(reason) => {
+                assert!(reason.contains("unavailable") || reason.contains("timeout"), "{reason}");
+                refusals += 1;
+            }
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    println!("questions answered={answers} refused={refusals}");
+    assert!(answers > 0, "no question was answered");
+}
+
 #[test]
 fn a_network_that_fails_loses_nothing_and_doubles_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let Some(seaweed) = buckets(folder.path()) else { return };
     let proxy = Proxy::start(seaweed.port, seed());
-    let (home, ledger) = (Home::new(folder.path(), &settings(proxy.port)), Ledger::new());
+    // Without a cache, so that reads meet the network as well.
+    let settings = settings(proxy.port).replace("bytes: 256MiB", "bytes: 0");
+    let (home, ledger) = (Home::new(folder.path(), &settings), Ledger::new());
     let env = seaweed::credentials();
     thread::scope(|scope| {
         let _stop = StopOnDrop(&ledger.stop);
@@ -393,7 +420,7 @@ fn a_network_that_fails_loses_nothing_and_doubles_nothing() {
         }
         proxy.harm(20);
         let harmed = Duration::from_secs(process::setting("STREAMGAUGE_S3_HARM_SECONDS", 20));
-        thread::sleep(harmed);
+        ask_meanwhile(&home, &ledger, harmed);
         // Away for a while: what comes meanwhile is in the log and visible.
         proxy.down(true);
         let before = ledger.acknowledged.load(Ordering::Relaxed);
@@ -415,6 +442,8 @@ fn a_network_that_fails_loses_nothing_and_doubles_nothing() {
         for fault in [Fault::AnswerLost, Fault::Hang, Fault::Broken, Fault::SlowDown, Fault::Cut] {
             assert!(proxy.count(fault, "PUT", "_delta_log") > 0, "no commit met {fault:?}");
         }
+        let reads = |fault| proxy.count(fault, "GET", ".parquet");
+        assert!([Fault::Broken, Fault::SlowDown, Fault::Cut].map(reads).iter().sum::<u64>() > 0, "no read met a fault");
         assert!(server.terminate().success());
     });
     let _server = home.start(&env).expect("the server starts from files alone");
