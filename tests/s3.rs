@@ -60,7 +60,7 @@ fn tables_in_buckets_answer_as_tables_in_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let Some(seaweed) = buckets(folder.path()) else { return };
     let homes = ["folder", "bucket"].map(|name| folder.path().join(name));
-    homes.each_ref().map(|home| fs::create_dir(home).unwrap());
+    homes.iter().for_each(|home| fs::create_dir(home).unwrap());
     let local = Home::new(&homes[0], "storage: {flush_age: 1h}\n");
     let remote = Home::new(&homes[1], &settings(seaweed.port).replace("flush_age: 1s", "flush_age: 1h"));
     let env = seaweed::credentials();
@@ -87,6 +87,10 @@ fn tables_in_buckets_answer_as_tables_in_a_folder() {
     assert!(hits > 0, "what was just put is asked for and not found in the cache");
     fs::remove_dir_all(remote.data().join("cache")).unwrap();
     same("with the cache wiped while the server runs");
+    assert!(server.terminate().success());
+    fs::remove_dir_all(remote.data().join("cache")).unwrap();
+    let server = remote.start(&env).expect("the server starts again");
+    same("after a restart without a cache");
     assert!(metric(&remote, "streamgauge_cache_blocks_total{outcome=\"miss\"}") > 0);
     for counter in [
         "streamgauge_store_requests_total{operation=\"put\",outcome=\"ok\"}",
@@ -97,10 +101,6 @@ fn tables_in_buckets_answer_as_tables_in_a_folder() {
     ] {
         assert!(metric(&remote, counter) > 0, "{counter}");
     }
-    assert!(server.terminate().success());
-    fs::remove_dir_all(remote.data().join("cache")).unwrap();
-    let server = remote.start(&env).expect("the server starts again");
-    same("after a restart without a cache");
     each_dataset_is_in_its_bucket(&seaweed, &remote);
     offline_reads_what_the_server_reads(&local, &remote);
     python_reads_the_bucket(&seaweed, &local);
@@ -111,18 +111,21 @@ fn tables_in_buckets_answer_as_tables_in_a_folder() {
 }
 
 const QUESTIONS: [&str; 4] = [
-    "SELECT metric, CAST(day AS VARCHAR), count(*), count(DISTINCT series_id), sum(value), min(ts), max(ts) FROM samples \
+    "SELECT metric, CAST(day AS VARCHAR) AS date, count(*), count(DISTINCT series_id), sum(value), min(ts), max(ts) FROM samples \
      GROUP BY metric, day ORDER BY metric, day",
     "SELECT metric, labels['instance'] AS instance, max(value) FROM metrics GROUP BY 1, 2 ORDER BY 1, 2",
     "SELECT timestamp, value FROM metrics WHERE metric = 'requests_total' AND labels['instance'] = 'host-7' ORDER BY timestamp",
-    "SELECT CAST(day AS VARCHAR), metric, count(*) FROM series GROUP BY day, metric ORDER BY day, metric",
+    "SELECT CAST(day AS VARCHAR) AS date, metric, count(*) FROM series GROUP BY day, metric ORDER BY day, metric",
 ];
+
+/// So many that files have more to them than a footer.
+const SERIES_OF_A_METRIC: i64 = 300;
 
 /// A third of the samples of four days; values are whole, so that sums are exact in any order.
 fn request(start_ms: i64, part: i64) -> Vec<u8> {
     let mut timeseries = Vec::new();
     for (at, name) in (0..).zip(["requests_total", "temperature_celsius"]) {
-        for series in 0..20 {
+        for series in 0..SERIES_OF_A_METRIC {
             let value = |hour: i64| f64::from(u32::try_from(at * 100_000 + series * 1000 + hour).unwrap());
             let points: Vec<_> =
                 (part * 32..part * 32 + 32).map(|hour| (start_ms + hour * 3_600_000, value(hour))).collect();
@@ -195,7 +198,7 @@ fn python_reads_the_bucket(seaweed: &Seaweed, local: &Home) {
     assert!(output.status.success(), "{errors}");
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let expected = local.sql(
-        "SELECT metric, CAST(day AS VARCHAR), count(*), count(DISTINCT series_id), CAST(sum(value) AS VARCHAR), \
+        "SELECT metric, CAST(day AS VARCHAR) AS date, count(*), count(DISTINCT series_id), CAST(sum(value) AS VARCHAR), \
          CAST(min(ts) AS BIGINT), CAST(max(ts) AS BIGINT) FROM samples GROUP BY metric, day ORDER BY metric, day",
     );
     let rows = found["samples"]["deltalake"].as_array().unwrap().iter().map(|row| {
@@ -370,12 +373,39 @@ fn what_was_acknowledged_survives_kill_9_with_tables_in_buckets() {
     check_log(&seaweed, "gauge-eu/residents/default/series");
 }
 
+/// Asks again and again. There may be no answer; one that comes holds whole batches, and at least those acknowledged before.
+fn ask_meanwhile(home: &Home, ledger: &Ledger, duration: Duration) {
+    let (begun_ms, batch) = (now_ms(), (SAMPLES * SERIES).unsigned_abs());
+    let (mut answers, mut refusals) = (0, 0);
+    while now_ms() - begun_ms < i64::try_from(duration.as_millis()).unwrap() {
+        let least = ledger.acknowledged.load(Ordering::Relaxed).unsigned_abs() * batch;
+        // A condition that only the rows themselves can answer.
+        match home.ask("SELECT count(*) FROM samples WHERE value >= 1 AND value < 2", "csv") {
+            Ok(text) => {
+                let text = String::from_utf8(text).unwrap();
+                let rows: u64 = text.lines().nth(1).unwrap().parse().unwrap();
+                assert!(rows >= least && rows.is_multiple_of(batch), "{rows} rows of at least {least}");
+                answers += 1;
+            }
+            Err(reason) => {
+                assert!(reason.contains("unavailable") || reason.contains("timeout"), "{reason}");
+                refusals += 1;
+            }
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    println!("questions answered={answers} refused={refusals}");
+    assert!(answers > 0, "no question was answered");
+}
+
 #[test]
 fn a_network_that_fails_loses_nothing_and_doubles_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let Some(seaweed) = buckets(folder.path()) else { return };
     let proxy = Proxy::start(seaweed.port, seed());
-    let (home, ledger) = (Home::new(folder.path(), &settings(proxy.port)), Ledger::new());
+    // Without a cache, so that reads meet the network as well.
+    let settings = settings(proxy.port).replace("bytes: 256MiB", "bytes: 0");
+    let (home, ledger) = (Home::new(folder.path(), &settings), Ledger::new());
     let env = seaweed::credentials();
     thread::scope(|scope| {
         let _stop = StopOnDrop(&ledger.stop);
@@ -390,7 +420,7 @@ fn a_network_that_fails_loses_nothing_and_doubles_nothing() {
         }
         proxy.harm(20);
         let harmed = Duration::from_secs(process::setting("STREAMGAUGE_S3_HARM_SECONDS", 20));
-        thread::sleep(harmed);
+        ask_meanwhile(&home, &ledger, harmed);
         // Away for a while: what comes meanwhile is in the log and visible.
         proxy.down(true);
         let before = ledger.acknowledged.load(Ordering::Relaxed);
@@ -412,6 +442,8 @@ fn a_network_that_fails_loses_nothing_and_doubles_nothing() {
         for fault in [Fault::AnswerLost, Fault::Hang, Fault::Broken, Fault::SlowDown, Fault::Cut] {
             assert!(proxy.count(fault, "PUT", "_delta_log") > 0, "no commit met {fault:?}");
         }
+        let reads = |fault| proxy.count(fault, "GET", ".parquet");
+        assert!([Fault::Broken, Fault::SlowDown, Fault::Cut].map(reads).iter().sum::<u64>() > 0, "no read met a fault");
         assert!(server.terminate().success());
     });
     let _server = home.start(&env).expect("the server starts from files alone");

@@ -42,7 +42,7 @@ pub(super) fn validate(
     tables.cache_bytes = within(origin, &bytes, Size(0)..=Size(1 << 44))?.0;
     // Who keeps the tables in the folder needs no AWS environment, and one that is there by accident does no harm.
     let nothing = |_: &str| None;
-    let variables = if tables.remote() { outside.variables } else { &nothing };
+    let variables: super::Variables<'_> = if tables.remote() { outside.variables } else { &nothing };
     tables.s3 = required(origin, "s3", s3)?.validate(origin, variables)?;
     Ok(tables)
 }

@@ -120,22 +120,9 @@ impl Storage {
         parts: Parts,
     ) -> Result<Self> {
         check_types(&datasets)?;
-        let Parts { disk, store } = parts;
-        let roots = store::roots(&config.tables, &datasets);
-        let mut folder = Folder::open(&config.data_dir, &roots, disk.as_ref(), &env)?;
-        let store = match store {
-            Some(store) => store,
-            None => open_tables(&config, &folder, &disk, &env, registry)?,
-        };
-        let store: Arc<dyn ObjectStore> = Arc::new(CheckedStore::new(store));
-        let source: Arc<str> = folder.source().into();
-        let (tables, committed) = load(&store, &config, &datasets, &source).await?;
-        let wal_dir = folder.wal_dir();
-        let mut recovered = recovery::read(&wal_dir, folder.log, &datasets, &committed)?;
-        check_belonging(&recovered, &committed)?;
-        folder.remember(roots, disk.as_ref())?;
-        recovered.repair.apply(disk.as_ref(), &wal_dir)?;
-
+        let disk = Arc::clone(&parts.disk);
+        let Found { folder, store, source, tables, mut recovered } =
+            Found::read(&config, &datasets, &env, registry, parts).await?;
         let (wal_metrics, writer_metrics, upkeep_metrics) = metrics(registry, &env)?;
         let segments = Arc::new(Segments::of(&recovered));
         let shared = Arc::new(Shared {
@@ -164,7 +151,7 @@ impl Storage {
         let generation = Arc::new(AtomicU64::new(0));
         let thread = Log {
             disk,
-            dir: wal_dir,
+            dir: folder.wal_dir(),
             id: folder.log,
             next_lsn,
             segment_bytes: config.wal_segment_bytes,
@@ -396,6 +383,42 @@ impl Storage {
         let (answer, answered) = oneshot::channel();
         writer.send(message(answer)).await.map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
+    }
+}
+
+/// What is on disk and in the tables, before anything runs on it.
+struct Found {
+    folder: Folder,
+    store: Arc<dyn ObjectStore>,
+    /// The log as a source of rows.
+    source: Arc<str>,
+    tables: Vec<Table>,
+    recovered: Recovered,
+}
+
+impl Found {
+    /// Locks the folder and reads tables and log. Changes nothing before it is sure that they belong together.
+    async fn read(
+        config: &Config,
+        datasets: &[&'static Dataset],
+        env: &Env,
+        registry: &Registry,
+        Parts { disk, store }: Parts,
+    ) -> Result<Self> {
+        let roots = store::roots(&config.tables, datasets);
+        let mut folder = Folder::open(&config.data_dir, &roots, disk.as_ref(), env)?;
+        let store = match store {
+            Some(store) => store,
+            None => open_tables(config, &folder, &disk, env, registry)?,
+        };
+        let store: Arc<dyn ObjectStore> = Arc::new(CheckedStore::new(store));
+        let source: Arc<str> = folder.source().into();
+        let (tables, committed) = load(&store, config, datasets, &source).await?;
+        let recovered = recovery::read(&folder.wal_dir(), folder.log, datasets, &committed)?;
+        check_belonging(&recovered, &committed)?;
+        folder.remember(roots, disk.as_ref())?;
+        recovered.repair.apply(disk.as_ref(), &folder.wal_dir())?;
+        Ok(Self { folder, store, source, tables, recovered })
     }
 }
 

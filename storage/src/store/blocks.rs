@@ -28,6 +28,8 @@ pub(super) const BLOCK_BYTES: u64 = 1 << 20;
 const FREE_BYTES_MIN: u64 = 1 << 30;
 /// No try to write for this long after one failed: a broken disk must cost neither time nor a line in the log per block.
 const PAUSE_US: i64 = 60_000_000;
+/// Number of a block without bytes, which says how large the file is: for files whose first block is not there.
+pub(super) const NOTE: u64 = u64::MAX;
 const MAGIC: [u8; 4] = *b"SGB1";
 const HEADER_BYTES: usize = 4 + 4 + 16 + 8 + 8;
 
@@ -213,6 +215,11 @@ impl Blocks {
         }
     }
 
+    /// What is known of a file.
+    pub(super) fn of(&self, path: &str) -> Option<Of> {
+        [NOTE, 0].into_iter().find_map(|number| self.get(path, number)).map(|(of, _)| of)
+    }
+
     /// Keeps a block, if the disk takes it.
     pub(super) fn put(&self, path: &str, number: u64, of: Of, bytes: &[u8]) {
         let size = (HEADER_BYTES + bytes.len()) as u64;
@@ -326,7 +333,7 @@ fn decode(block: Bytes, expected: u128, number: u64) -> Option<(Of, Bytes)> {
 
 /// Bytes of a block of a file; the last one is shorter.
 pub(super) fn length(size: u64, number: u64) -> u64 {
-    size.saturating_sub(number * BLOCK_BYTES).min(BLOCK_BYTES)
+    size.saturating_sub(number.saturating_mul(BLOCK_BYTES)).min(BLOCK_BYTES)
 }
 
 /// Where the folder's blocks are, for tests that break them.

@@ -1,8 +1,9 @@
 //! A bucket behind a cache of blocks on the local disk.
 //!
 //! Data files only (`*.parquet` outside `_delta_log`): they never change and their names are never used again, so a block that
-//! is there is right. Filled with what was just put, as fresh files are asked for most, and with what is read. Reads of a range
-//! are answered from blocks; runs of blocks that are not there are fetched with one request each. Everything else goes through.
+//! is there is right. Filled with what was just put, as fresh files are asked for most, and with what is read. Reads of a range,
+//! and of a file's end, are answered from blocks; runs of blocks that are not there are fetched with one request each. Everything
+//! else goes through.
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -15,7 +16,7 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
 
-use super::blocks::{BLOCK_BYTES, Blocks, Of, length};
+use super::blocks::{BLOCK_BYTES, Blocks, NOTE, Of, length};
 use crate::Clock;
 
 /// A bucket behind a cache.
@@ -71,18 +72,33 @@ impl Cached {
             return Ok(None);
         }
         let bytes = cut(found.blocks.into_iter().flatten().collect(), first * BLOCK_BYTES, &range);
-        Ok(Some(GetResult {
-            payload: GetResultPayload::Stream(futures::stream::once(async { Ok(bytes) }).boxed()),
-            meta: ObjectMeta {
-                location: location.clone(),
-                last_modified: DateTime::from_timestamp_millis(of.modified_ms).unwrap_or_default(),
-                size: of.size,
-                e_tag: None,
-                version: None,
-            },
-            range,
-            attributes: object_store::Attributes::default(),
-        }))
+        Ok(Some(answer(location, of, range, bytes)))
+    }
+
+    /// Answers for the last `len` bytes of a file, whose size the asker need not know.
+    async fn read_end(&self, location: &Path, len: u64, options: &GetOptions) -> Result<GetResult> {
+        let (cache, path) = (Arc::clone(&self.blocks), location.to_string());
+        if let Ok(Some(of)) = tokio::task::spawn_blocking(move || cache.of(&path)).await
+            && let Some(answer) = self.read(location, of.size.saturating_sub(len)..of.size, options).await?
+        {
+            return Ok(answer);
+        }
+        self.blocks.metrics.blocks_total.with_label_values(&["miss"]).inc();
+        // The last block lies in the last BLOCK_BYTES, wherever it begins.
+        let range = Some(GetRange::Suffix(len.max(BLOCK_BYTES)));
+        let options = GetOptions { range, extensions: options.extensions.clone(), ..GetOptions::default() };
+        let found = self.inner.get_opts(location, options).await?;
+        let of = Of { size: found.meta.size, modified_ms: found.meta.last_modified.timestamp_millis() };
+        let start = found.range.start;
+        let bytes = found.bytes().await?;
+        let first = start.div_ceil(BLOCK_BYTES);
+        let aligned = index(first * BLOCK_BYTES - start).min(bytes.len());
+        self.keep(location, first, of, split(bytes.slice(aligned..), first, of.size)).await;
+        if first > 0 {
+            self.keep(location, NOTE, of, vec![Bytes::new()]).await;
+        }
+        let from = of.size.saturating_sub(len).max(start);
+        Ok(answer(location, of, from..of.size, bytes.slice(index(from - start).min(bytes.len())..)))
     }
 
     async fn look(&self, location: &Path, numbers: Range<u64>) -> Found {
@@ -130,10 +146,25 @@ impl Cached {
     /// Keeps blocks from `first` on. Waits for it, so that no more blocks wait for a slow disk than there are readers.
     async fn keep(&self, location: &Path, first: u64, of: Of, blocks: Vec<Bytes>) {
         let (cache, path) = (Arc::clone(&self.blocks), location.to_string());
-        let keep = move || (first..).zip(&blocks).for_each(|(number, block)| cache.put(&path, number, of, block));
+        let keep = move || (first..=NOTE).zip(&blocks).for_each(|(number, block)| cache.put(&path, number, of, block));
         if tokio::task::spawn_blocking(keep).await.is_err() {
             tracing::warn!(%location, "blocks were not kept");
         }
+    }
+}
+
+fn answer(location: &Path, of: Of, range: Range<u64>, bytes: Bytes) -> GetResult {
+    GetResult {
+        payload: GetResultPayload::Stream(futures::stream::once(async { Ok(bytes) }).boxed()),
+        meta: ObjectMeta {
+            location: location.clone(),
+            last_modified: DateTime::from_timestamp_millis(of.modified_ms).unwrap_or_default(),
+            size: of.size,
+            e_tag: None,
+            version: None,
+        },
+        range,
+        attributes: object_store::Attributes::default(),
     }
 }
 
@@ -210,13 +241,16 @@ impl ObjectStore for Cached {
             && options.if_none_match.is_none()
             && options.if_modified_since.is_none()
             && options.if_unmodified_since.is_none();
-        if let Some(GetRange::Bounded(range)) = options.range.clone()
-            && plain
-            && range.start < range.end
-            && kept(location)
-            && let Some(answer) = self.read(location, range, &options).await?
-        {
-            return Ok(answer);
+        if plain && kept(location) {
+            match options.range.clone() {
+                Some(GetRange::Bounded(range)) if range.start < range.end => {
+                    if let Some(answer) = self.read(location, range, &options).await? {
+                        return Ok(answer);
+                    }
+                }
+                Some(GetRange::Suffix(len)) if len > 0 => return self.read_end(location, len, &options).await,
+                _ => {}
+            }
         }
         self.inner.get_opts(location, options).await
     }

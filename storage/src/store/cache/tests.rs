@@ -132,6 +132,37 @@ async fn what_was_just_put_is_there_and_knows_its_size() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_file_is_read_once_by_whoever_does_not_know_its_size() {
+    let world = World::new().await;
+    let end = |len: u64| async move { world_end(&World::new().await, len).await };
+    // A whole file and more, a block and more, and less.
+    for len in [1, B / 2, B / 2 + 1, B, B * 2, B * 5 / 2, B * 9] {
+        end(len).await;
+    }
+    world_end(&world, 100).await;
+    assert_eq!(world.reads(), 1);
+    world_end(&world, B / 3).await;
+    world.check(2 * B + 5..2 * B + 9).await;
+    assert_eq!(world.reads(), 0, "the last block is there");
+    // What is not there of it is fetched.
+    world_end(&world, B + 1).await;
+    assert_eq!(world.reads(), 1);
+    let path = Path::from("default/samples/part-3.parquet");
+    world.cached.put(&path, vec![7; 10].into()).await.unwrap();
+    let options = GetOptions { range: Some(GetRange::Suffix(3)), ..GetOptions::default() };
+    assert_eq!(world.cached.get_opts(&path, options).await.unwrap().bytes().await.unwrap()[..], [7; 3]);
+    assert_eq!(world.reads(), 0);
+}
+
+async fn world_end(world: &World, len: u64) {
+    let options = GetOptions { range: Some(GetRange::Suffix(len)), ..GetOptions::default() };
+    let answer = world.cached.get_opts(&world.path, options).await.unwrap();
+    let size = world.file.len() as u64;
+    assert_eq!((answer.meta.size, answer.range.clone()), (size, size.saturating_sub(len)..size));
+    assert!(answer.bytes().await.unwrap() == world.file.slice(index(size.saturating_sub(len))..), "{len}");
+}
+
+#[tokio::test]
 async fn a_damaged_block_is_read_from_the_bucket_again() {
     let world = World::new().await;
     world.check(0..B * 5 / 2).await;
