@@ -169,7 +169,7 @@ fn bench(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("decode and find, reordered", name), |bencher| {
             bencher.iter(|| {
                 n += 1;
-                let order = if n / templates.len() % 2 == 0 { &shuffled } else { &templates };
+                let order = if (n / templates.len()).is_multiple_of(2) { &shuffled } else { &templates };
                 receiver.find(&order[n % order.len()].compressed)
             });
         });

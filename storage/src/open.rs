@@ -139,14 +139,8 @@ impl Storage {
             metrics: writer_metrics,
         });
 
-        let mut next_lsn = recovered.next_lsn;
         let mut started = Started::default();
-        for mut table in tables {
-            table.fence(&env).await?;
-            // A log whose segments are all trimmed starts above what it has had.
-            next_lsn = next_lsn.max(table.position(&source).cast_unsigned() + 1);
-            started.start(table, &mut recovered.appends, &shared).await?;
-        }
+        let next_lsn = started.start_all(tables, &mut recovered, &shared).await?;
         let (log, entries) = mpsc::channel(APPENDS_MAX);
         let generation = Arc::new(AtomicU64::new(0));
         let thread = Log {
@@ -431,6 +425,18 @@ struct Started {
 }
 
 impl Started {
+    /// Starts the writers of all tables, which are ours from here on. Gives the LSN of the log's next record.
+    async fn start_all(&mut self, tables: Vec<Table>, recovered: &mut Recovered, shared: &Arc<Shared>) -> Result<u64> {
+        let mut next_lsn = recovered.next_lsn;
+        for mut table in tables {
+            table.fence(&shared.env).await?;
+            // A log whose segments are all trimmed starts above what it has had.
+            next_lsn = next_lsn.max(table.position(&shared.source).cast_unsigned() + 1);
+            self.start(table, &mut recovered.appends, shared).await?;
+        }
+        Ok(next_lsn)
+    }
+
     async fn start(&mut self, table: Table, appends: &mut [(i64, Vec<Batch>)], shared: &Arc<Shared>) -> Result<()> {
         let dataset = table.dataset;
         let view = Arc::new(RwLock::new(Arc::new(View::empty(dataset))));

@@ -116,13 +116,16 @@ impl<'a> Groups<'a> {
             integers(column(self.dataset, batch, name)?, &mut self.texts[at], &mut self.columns[at])?;
         }
         let columns = std::mem::take(&mut self.columns);
+        let column = |at: usize| columns.get(at).map_or(&[][..], Vec::as_slice);
+        // A column that is not there is the same in all rows.
+        let (first, second) = (column(0), if leading > 1 { column(1) } else { &[] });
         // Without remaining columns all rows of a group are alike, and in order as they come.
-        let rest = columns.get(leading).map_or(&[][..], Vec::as_slice);
+        let rest = column(leading);
         // Of several remaining columns the first orders a group only while its values differ.
         let strict = columns.len() > leading + 1;
-        for row in 0..batch.num_rows() {
-            let word = |at: usize| if at < leading { columns[at][row] } else { 0 };
-            let key = Key { partition: partition(row), leading: [word(0), word(1)] };
+        for (row, first) in first.iter().enumerate() {
+            let leading = [*first, second.get(row).copied().unwrap_or(0)];
+            let key = Key { partition: partition(row), leading };
             let last = rest.get(row).copied().unwrap_or(0);
             let at = self.find(key, last);
             let group = &mut self.groups[at as usize];
