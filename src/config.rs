@@ -246,7 +246,20 @@ fn retention_days(origin: &str, retention: BTreeMap<String, Spanned<Span>>) -> R
         let seconds = within(origin, &kept, span(DAY)..=span(36_500 * DAY))?.0.as_secs();
         Ok((dataset, u32::try_from(seconds.div_ceil(DAY)).unwrap_or(u32::MAX)))
     };
-    retention.into_iter().map(days).collect()
+    let written = retention.get(schemas::series().name).cloned();
+    let mut days: BTreeMap<String, u32> = retention.into_iter().map(days).collect::<Result<_, _>>()?;
+    // What is kept of a series means nothing without its labels.
+    let kept = |dataset: &schemas::Dataset| days.get(dataset.name).copied().unwrap_or(dataset.retention_days);
+    let needed = [schemas::samples(), schemas::histograms(), schemas::exemplars()].map(kept).into_iter().max();
+    let (needed, series) = (needed.unwrap_or(0), kept(schemas::series()));
+    if series < needed {
+        if let Some(written) = written {
+            let reason = format!("labels would go before what they name: keep series for {needed}d at least");
+            return Err(Refused::at(origin, &written, reason));
+        }
+        days.insert(schemas::series().name.to_owned(), needed);
+    }
+    Ok(days)
 }
 
 impl raw::RemoteWrite {

@@ -96,8 +96,14 @@ fn the_documented_file_names_every_setting() {
 
 #[test]
 fn retention_is_by_dataset_and_samples_beyond_it_are_refused() {
-    let config = read("storage: {retention: {samples: 400d, series: 36h}}").unwrap();
-    assert_eq!(config.storage.retention_days, [("samples".to_owned(), 400), ("series".to_owned(), 2)].into());
+    let config = read("storage: {retention: {samples: 400d, metadata: 36h}}").unwrap();
+    let days = |pairs: &[(&str, u32)]| pairs.iter().map(|(name, days)| ((*name).to_owned(), *days)).collect();
+    // Labels are kept as long as what they name.
+    assert_eq!(config.storage.retention_days, days(&[("metadata", 2), ("samples", 400), ("series", 400)]));
+    refused(
+        "storage: {retention: {samples: 400d, series: 90d}}",
+        "gauge.yaml:1:46: labels would go before what they name: keep series for 400d at least",
+    );
     assert_eq!(config.remote_write.retention_ms, 400 * 86_400_000);
     assert_eq!(read("").unwrap().remote_write.retention_ms, 90 * 86_400_000);
     let refused = read("storage:\n  retention:\n    sample: 400d\n").unwrap_err();
