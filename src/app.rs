@@ -105,7 +105,8 @@ async fn open(config: &Config, shared: &Shared, env: Env, registry: &Registry) -
     let views = storage.clone();
     let catalog = Catalog { store: storage.store(), datasets, view: Arc::new(move |dataset| views.view(dataset)) };
     let engine = Engine::new(config.query.clone(), catalog, clock, registry)?;
-    shared.open(storage.clone(), remote_write.router().merge(query::router(engine)));
+    let tsdb = http::tsdb::router(engine.clone(), remote_write.clone(), storage.clone());
+    shared.open(storage.clone(), remote_write.router().merge(query::router(engine)).merge(tsdb));
     Ok(storage)
 }
 

@@ -12,6 +12,7 @@ pub mod listen;
 pub mod metrics;
 pub mod process;
 pub mod status;
+pub mod tsdb;
 
 use std::{
     any::Any,

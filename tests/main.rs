@@ -6,6 +6,7 @@ mod auth;
 mod cli;
 mod config;
 mod crash;
+mod delete_series;
 mod delta_readers;
 mod full_disk;
 mod limits;

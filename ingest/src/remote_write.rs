@@ -7,7 +7,8 @@
 //! pass the rules on their way into admission.
 //!
 //! Invariants: the order in which requests are admitted is the order of the log; a 2xx says that every part of the request
-//! is durable and visible; memory is reserved before it is taken, and a refusal comes before the work.
+//! is durable and visible; memory is reserved before it is taken, and a refusal comes before the work. A deletion of series
+//! ([`RemoteWrite::delete`]) stands in the same order.
 //! Not here: authentication and TLS (the composition root), forwarding.
 //! Specs: <https://prometheus.io/docs/specs/prw/remote_write_spec/>,
 //! <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/>
@@ -16,6 +17,7 @@ mod admit;
 mod columns;
 mod compression;
 mod decoded;
+mod delete;
 mod exemplar;
 mod ha;
 mod headers;

@@ -1,7 +1,7 @@
 //! Runs one query from text to stream, under limits.
 //!
 //! Called by `http` and the command line. Hands the text to the gate, takes one view per dataset, plans over them, and gives
-//! back a stream that ends with an error when a limit is reached.
+//! back a stream that ends with an error when a limit is reached. Finds series under the same limits.
 //!
 //! Invariants: the views of a query are taken before it is planned, samples before series; a query holds its place among the
 //! running ones from before planning until its work has ended; the time limit covers both; a panic in a query is that query's
@@ -12,6 +12,7 @@ mod run;
 use std::{
     fmt,
     num::NonZeroUsize,
+    ops::Range,
     path::PathBuf,
     pin::Pin,
     sync::Arc,
@@ -34,6 +35,7 @@ use datafusion::{
         object_store::ObjectStoreUrl,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
+    logical_expr::Expr,
     physical_plan::RecordBatchStream,
     prelude::SessionConfig,
 };
@@ -49,9 +51,10 @@ use tokio::{
 use run::{Threads, Work, YieldInJoins, defect};
 
 use crate::{
-    Error, ErrorKind, Result, gate,
+    Error, ErrorKind, Result, Selector, Series, Wanted, gate,
     meter::{Count, Meter},
     metrics::Metrics,
+    series::days,
     table::{IN_LIST_MAX, Reader, Table},
 };
 
@@ -213,6 +216,42 @@ impl Engine {
             () = &mut deadline => return Err(timed_out(timeout_ms)),
         };
         Ok((schema, work, deadline))
+    }
+
+    /// Finds the series of any of `selectors` that had rows on the days of `times_us`, microseconds, half-open; in files and
+    /// in memory.
+    ///
+    /// # Errors
+    /// `Overloaded` if too many queries run, `Timeout`, `Execution` if there are more series than memory for them, or what
+    /// reading met.
+    pub async fn series(&self, selectors: &[Selector], times_us: Range<i64>, wanted: Wanted) -> Result<Series> {
+        let mut count = self.0.meter.begin();
+        let found = self.find(selectors, times_us, wanted).await;
+        count.end(found.as_ref().map(|_| ()).map_err(|error| error.kind));
+        found
+    }
+
+    async fn find(&self, selectors: &[Selector], times_us: Range<i64>, wanted: Wanted) -> Result<Series> {
+        let permit = self.admit().await?;
+        let (state, timeout_ms) = (self.0.template.clone(), self.0.config.timeout_ms);
+        let mut series = Series::none(&state, wanted);
+        if times_us.is_empty() {
+            return Ok(series);
+        }
+        let table = Arc::new(Table::new((self.0.catalog.view)(schemas::series()), Arc::clone(&self.0.reader)));
+        let days = days(Some(times_us.start), Some(times_us.end - 1));
+        let filters: Vec<Vec<Expr>> =
+            selectors.iter().map(|selector| [selector.filters(), days.clone()].concat()).collect();
+        let work = async move {
+            for filters in filters {
+                series.find(&state, &table, filters).await?;
+            }
+            Ok(series)
+        };
+        match timeout(Duration::from_millis(timeout_ms), self.0.threads.spawn(work, permit)?).await {
+            Ok(done) => done.unwrap_or_else(|_| Err(defect())),
+            Err(_) => Err(timed_out(timeout_ms)),
+        }
     }
 
     async fn admit(&self) -> Result<OwnedSemaphorePermit> {

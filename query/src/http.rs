@@ -175,7 +175,9 @@ struct Failure<'a> {
     position: Option<Position>,
 }
 
-fn failure(error: &Error) -> Response {
+/// The answer to a query that failed before it had one.
+#[must_use]
+pub fn failure(error: &Error) -> Response {
     let (status, error_type) = match error.kind {
         ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "bad_data"),
         ErrorKind::Execution => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),

@@ -3,7 +3,7 @@
 //! Called by the composition root, which builds an [`Engine`] from a [`Catalog`] and serves [`router`]; the command line
 //! uses the same engine and [`mod@format`]. A query's way: `gate` (one read-only statement) → one view per dataset,
 //! fixed for the query → DataFusion plans over `table` (a dataset) and `metrics` (samples with their labels) → a stream of
-//! batches under limits → `format` and `http`.
+//! batches under limits → `format` and `http`. Series are found by a [`Selector`] and [`Engine::series`].
 //!
 //! Invariants: nothing here writes; SQL reaches no file, URL or store but the tables' own; every query has a memory limit, a
 //! time limit and a row limit; dropping an answer cancels its query; a query sees the samples before the series, so a sample
@@ -17,6 +17,7 @@ mod gate;
 mod http;
 mod meter;
 mod metrics;
+mod selector;
 mod series;
 mod table;
 #[cfg(test)]
@@ -24,4 +25,6 @@ mod testing;
 
 pub use engine::{Answer, Catalog, Config, Engine};
 pub use error::{Error, ErrorKind, Position, Result};
-pub use http::router;
+pub use http::{failure, router};
+pub use selector::Selector;
+pub use series::{Series, Wanted};

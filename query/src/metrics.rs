@@ -34,7 +34,7 @@ use datafusion::{
 };
 
 use crate::{
-    series::{Series, days},
+    series::{Series, Wanted, days},
     table::{Table, pushable, time_range},
 };
 
@@ -100,7 +100,7 @@ impl Metrics {
 
     async fn find(&self, state: &SessionState, filters: Vec<Expr>, all: &[Expr]) -> Result<Series> {
         let (least, greatest) = time_range(all, "timestamp");
-        let mut series = Series::none(state);
+        let mut series = Series::none(state, Wanted::Labels);
         series.find(state, &self.series, [filters, days(least, greatest)].concat()).await?;
         Ok(series)
     }

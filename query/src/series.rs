@@ -1,7 +1,10 @@
 //! Finds series and their labels: the one place where label filters become series ids.
 //!
-//! Called by the `metrics` view, for filters on labels and to attach labels to samples. Reads table `series`, which has a
-//! row per series and day; hands back a set of (metric, series id) with the labels of each.
+//! Called by the `metrics` view, for filters on labels and to attach labels to samples, and by [`Engine::series`], for
+//! selectors. Reads table `series`, which has a row per series and day; hands back a set of (metric, series id), with the
+//! labels of each if they are wanted.
+//!
+//! [`Engine::series`]: crate::Engine::series
 //!
 //! Invariants: identity is (metric, series id) and never changes its labels, so the same series on several days, or found
 //! twice, is kept once; memory is taken from the queries' pool before it is used.
@@ -32,9 +35,19 @@ use crate::table::{DAY_US, Table};
 /// Where the labels of a series are: which array, which row.
 pub(crate) type Place = (usize, usize);
 
-/// Series found so far.
+/// What is wanted of series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Which they are. Takes about 64 bytes a series.
+    Ids,
+    /// Their labels as well.
+    Labels,
+}
+
+/// A set of series. Holds its memory of the queries' pool until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Series {
+pub struct Series {
+    wanted: Wanted,
     /// A number for each metric name.
     metrics: HashMap<Arc<str>, u32>,
     places: HashMap<(u32, i64), Place>,
@@ -44,13 +57,30 @@ pub(crate) struct Series {
 
 impl Series {
     /// No series.
-    pub(crate) fn none(state: &SessionState) -> Self {
+    pub(crate) fn none(state: &SessionState, wanted: Wanted) -> Self {
         let memory = MemoryConsumer::new("series").register(&state.runtime_env().memory_pool);
-        Self { metrics: HashMap::new(), places: HashMap::new(), labels: Vec::new(), memory }
+        Self { wanted, metrics: HashMap::new(), places: HashMap::new(), labels: Vec::new(), memory }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Is there none?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Metric and id of each, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, i64)> {
+        let mut names = vec![""; self.metrics.len()];
+        for (name, number) in &self.metrics {
+            names[*number as usize] = name;
+        }
+        self.places.keys().map(move |(metric, id)| (names[*metric as usize], *id))
     }
 
     /// Forgets all.
@@ -98,7 +128,8 @@ impl Series {
         for filter in filters {
             plan = plan.filter(filter)?;
         }
-        let plan = plan.project([col("metric"), col("series_id"), col("labels")])?.build()?;
+        let labels = (self.wanted == Wanted::Labels).then(|| col("labels"));
+        let plan = plan.project([col("metric"), col("series_id")].into_iter().chain(labels))?.build()?;
         let plan = state.create_physical_plan(&plan).await?;
         let mut batches = execute_stream(plan, state.task_ctx())?;
         while let Some(batch) = batches.next().await {
@@ -122,11 +153,14 @@ impl Series {
         if new.is_empty() {
             return Ok(());
         }
-        let rows = new.iter().map(|row| u32::try_from(*row).unwrap_or(u32::MAX)).collect::<UInt32Array>();
-        let labels = take(batch.column(2), &rows, None)?;
         // The table of places keeps an eighth free and doubles; twice the entries is what it may take.
-        let bytes = labels.get_array_memory_size() + 2 * new.len() * size_of::<((u32, i64), Place)>();
-        self.labels.push(labels);
+        let mut bytes = 2 * new.len() * size_of::<((u32, i64), Place)>();
+        if self.wanted == Wanted::Labels {
+            let rows = new.iter().map(|row| u32::try_from(*row).unwrap_or(u32::MAX)).collect::<UInt32Array>();
+            let labels = take(batch.column(2), &rows, None)?;
+            bytes += labels.get_array_memory_size();
+            self.labels.push(labels);
+        }
         self.memory.try_grow(bytes)
     }
 

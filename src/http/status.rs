@@ -21,13 +21,19 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 /// Version of the binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ENDPOINTS: [(&str, &str, &str); 8] = [
+const ENDPOINTS: [(&str, &str, &str); 10] = [
     ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
     ("POST", "/api/v1/sql", "SQL; also GET ?query=&amp;format=json|ndjson|csv|arrow (scope read)"),
     ("GET", "/metrics", "metrics of this server (scope read)"),
     ("GET", "/api/v1/status/buildinfo", "version (scope read)"),
     ("POST", "/api/v1/admin/flush", "write recent rows to files now; ?wait=true waits for it (scope admin)"),
     ("POST", "/api/v1/admin/compact", "merge and clean up the tables now; ?wait=true tells each step (scope admin)"),
+    (
+        "POST",
+        "/api/v1/admin/tsdb/delete_series",
+        "delete series, as Prometheus: ?match[]=&amp;start=&amp;end= (scope admin)",
+    ),
+    ("POST", "/api/v1/admin/tsdb/clean_tombstones", "the same as compact, and waits for it (scope admin)"),
     ("GET", "/-/healthy", "is the process alive?"),
     ("GET", "/-/ready", "does it take reads and writes?"),
 ];

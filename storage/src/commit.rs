@@ -5,10 +5,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::array::AsArray;
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{cast, filter_record_batch, max, max_string, min, min_string};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use bytes::Bytes;
 use hashbrown::HashSet;
@@ -119,7 +118,7 @@ pub(crate) async fn delete(
 ) -> Result<()> {
     let dataset = table.dataset;
     let mut change = Change { operation: "DELETE", positions, ..Change::default() };
-    for (path, file) in table.files_where(|file| may_hold(dataset, file, delete)) {
+    for (path, file) in table.files_where(may_hold(dataset, delete)?) {
         let bytes = get(table, &file.path).await?;
         let (delete, partition) = (delete.clone(), file.partition.clone());
         let rewritten = blocking(move || {
@@ -221,11 +220,41 @@ fn path_safe(value: &str) -> String {
 
 // === delete ===
 
-pub(crate) fn may_hold(dataset: &Dataset, file: &DataFile, delete: &Delete) -> bool {
-    match file.bounds.get(dataset.time) {
-        Some((Bound::Int(low), Bound::Int(high))) => *low < delete.end_us && *high >= delete.start_us,
-        _ => true,
-    }
+/// Tells files that may hold rows a delete takes out from those that do not, by their bounds.
+pub(crate) fn may_hold(dataset: &'static Dataset, delete: &Delete) -> Result<impl Fn(&DataFile) -> bool + use<>> {
+    let keys = match delete.keys.columns().first() {
+        Some(column) => bounds(column)?,
+        None => None,
+    };
+    let leading = dataset.sort.first().copied().unwrap_or_default();
+    let (nothing, start_us, end_us) = (delete.keys.num_rows() == 0, delete.start_us, delete.end_us);
+    Ok(move |file: &DataFile| {
+        let in_time = match file.bounds.get(dataset.time) {
+            Some((Bound::Int(low), Bound::Int(high))) => *low < end_us && *high >= start_us,
+            _ => true,
+        };
+        let in_keys = match (&keys, file.bounds.get(leading)) {
+            (Some((least, greatest)), Some((low, high))) => low <= greatest && high >= least,
+            _ => true,
+        };
+        !nothing && in_time && in_keys
+    })
+}
+
+/// Least and greatest value of a column, if it is of a kind that is compared with a file's bounds.
+fn bounds(column: &ArrayRef) -> Result<Option<(Bound, Bound)>> {
+    let text = match column.data_type() {
+        DataType::Utf8 => Arc::clone(column),
+        DataType::Dictionary(_, values) if **values == DataType::Utf8 => cast(column, &DataType::Utf8)?,
+        DataType::Int64 => {
+            let column = column.as_primitive::<Int64Type>();
+            return Ok(min(column).zip(max(column)).map(|(low, high)| (Bound::Int(low), Bound::Int(high))));
+        }
+        _ => return Ok(None),
+    };
+    let text = text.as_string::<i32>();
+    let bound = |text: &str| Bound::Text(text.to_owned());
+    Ok(min_string(text).zip(max_string(text)).map(|(low, high)| (bound(low), bound(high))))
 }
 
 /// All rows of a file, with the partition column restored.

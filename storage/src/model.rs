@@ -3,7 +3,8 @@
 //! Random steps run against storage and against plain maps; after each the views are compared. Lives end by a crash (the
 //! process goes, the disk stays), by a power cut (what was not synced goes too), or orderly; puts fail before or after they
 //! took effect; a second server takes over and the first one goes on; the disk is lost and the tables survive. Upkeep merges and
-//! deletes in between, by the clock and by hand, crashes at its points, and takes no file from a view that is still read.
+//! deletes in between, by the clock and by hand, crashes at its points, is crossed by deletes, and takes no file from a view that
+//! is still read.
 
 use std::{
     collections::BTreeMap,
@@ -49,6 +50,11 @@ enum Step {
         from: u8,
         to: u8,
     },
+    /// Upkeep by hand and a delete at once, whichever comes first.
+    DeleteAmidUpkeep {
+        series: u8,
+        delete_first: bool,
+    },
     Crash,
     PowerCut {
         seed: u64,
@@ -88,6 +94,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0u8..3, prop::collection::vec(0u8..9, 0..6), any::<bool>())
             .prop_map(|(day, ids, repeat)| Step::Replace { day, ids, repeat }),
         2 => (0u8..6, 0u8..40, 0u8..40).prop_map(|(series, from, to)| Step::Delete { series, from, to }),
+        1 => (0u8..6, any::<bool>())
+            .prop_map(|(series, delete_first)| Step::DeleteAmidUpkeep { series, delete_first }),
         2 => Just(Step::Crash),
         2 => any::<u64>().prop_map(|seed| Step::PowerCut { seed }),
         1 => Just(Step::Restart),
@@ -263,12 +271,42 @@ impl World {
     }
 
     fn delete(&mut self, id: u8, from: u8, to: u8) {
+        let batch = self.doom(id, from, to);
+        self.send(vec![batch]);
+    }
+
+    /// Takes samples out of what is expected; gives the delete that makes it so.
+    fn doom(&mut self, id: u8, from: u8, to: u8) -> Batch {
         let (start_us, end_us) = (at(from), at(to));
         let doomed = |key: &(String, i64, i64)| key.1 == i64::from(id) && (start_us..end_us).contains(&key.2);
         self.samples.retain(|key, _| !doomed(key));
         let keys = samples(&[("cpu".into(), i64::from(id), 0, 0.0)]).project(&[0, 1]).unwrap();
-        let write = Write::Delete(Delete { keys, start_us, end_us });
-        self.send(vec![Batch { dataset: schemas::samples(), write }]);
+        Batch { dataset: schemas::samples(), write: Write::Delete(Delete { keys, start_us, end_us }) }
+    }
+
+    /// The delete is handed to the log before upkeep begins, or when upkeep has put its first file and is to commit it.
+    fn delete_amid_upkeep(&mut self, id: u8, delete_first: bool) {
+        let batch = self.doom(id, 0, 40);
+        let begun = Arc::new(tokio::sync::Notify::new());
+        let merged = Arc::clone(&begun);
+        self.probe.set(move |name| {
+            if name == "merge_put" {
+                merged.notify_one();
+            }
+        });
+        self.run(async |storage| {
+            let delete = async {
+                if !delete_first {
+                    // Upkeep may find nothing to do.
+                    let _ = tokio::time::timeout(std::time::Duration::from_millis(50), begun.notified()).await;
+                }
+                let room = storage.reserve(1000).await.unwrap();
+                storage.append(room, vec![batch]).done().await.unwrap();
+            };
+            let (_, upkept) = tokio::join!(delete, storage.compact(|_| {}));
+            upkept.unwrap();
+        });
+        self.probe.set(|_| {});
     }
 
     /// A second server takes the tables over; the first finds out at its next commit and changes nothing any more.
@@ -405,6 +443,7 @@ fn check(bucket: bool, steps: Vec<Step>) {
             Step::Flush => world.run(async |storage| storage.flush().await).unwrap(),
             Step::Replace { day, ids, repeat } => world.replace(day, &ids, repeat),
             Step::Delete { series, from, to } => world.delete(series, from.min(to), from.max(to)),
+            Step::DeleteAmidUpkeep { series, delete_first } => world.delete_amid_upkeep(series, delete_first),
             Step::Crash => {
                 world.crash();
                 world.start();

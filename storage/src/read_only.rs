@@ -109,7 +109,8 @@ async fn view(table: &Table, source: &str, appends: &mut [(i64, Vec<Batch>)]) ->
 /// Applies a delete that no server has applied yet: what it leaves of the files stands in the head.
 async fn hide(table: &Table, files: &mut Vec<Arc<DataFile>>, head: &mut Vec<Arc<Rows>>, delete: &Delete) -> Result<()> {
     let mut left = Vec::new();
-    for file in files.extract_if(.., |file| commit::may_hold(table.dataset, file, delete)) {
+    let may_hold = commit::may_hold(table.dataset, delete)?;
+    for file in files.extract_if(.., |file| may_hold(file)) {
         let bytes = table.store().get(&file.path).await?.bytes().await?;
         let read = commit::read(table.dataset, bytes, file.partition.as_deref())?;
         left.push(rows(commit::survivors(table.dataset, &read, delete)?, file.lane, file.seq, true));

@@ -63,7 +63,17 @@ impl ExemplarIndex {
             *last = Last { ts_ms, hash: Some(hash) };
             return Some(Lane::InOrder);
         }
+        if ts_ms == last.ts_ms && last.hash.is_none() {
+            last.hash = Some(hash);
+        }
         Some(Lane::Late)
+    }
+
+    /// The last exemplar of a series is gone, if its time is among these; nothing that is sent repeats it.
+    pub(crate) fn forget_last(&mut self, slot: u32, is_gone: impl Fn(i64) -> bool) {
+        if let Some(last) = self.last.get_mut(&slot).filter(|last| is_gone(last.ts_ms)) {
+            last.hash = None;
+        }
     }
 
     /// The series lost its slot.

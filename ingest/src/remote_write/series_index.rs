@@ -84,6 +84,13 @@ impl Slot {
         u32::try_from(back).is_ok_and(|back| back < u128::BITS && self.days >> back & 1 == 1)
     }
 
+    /// What was written last is gone, if its time is among these; nothing that is sent repeats it.
+    pub(crate) fn forget_last(&mut self, is_gone: impl Fn(i64) -> bool) {
+        if is_gone(self.last_ms) {
+            self.last = Last::Unknown;
+        }
+    }
+
     /// Remembers the row of a day. Days more than 127 before the latest are not remembered; their rows take the late lane.
     pub(crate) fn add_day(&mut self, day: i32) {
         if self.days == 0 {

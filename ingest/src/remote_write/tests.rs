@@ -6,6 +6,7 @@ mod messages;
 mod admission;
 mod body;
 mod decoding;
+mod delete;
 mod ha;
 mod histograms;
 mod http;

@@ -63,7 +63,7 @@ impl Threads {
         statement: Statement,
         permit: OwnedSemaphorePermit,
     ) -> Result<Work> {
-        let runtime = self.0.as_ref().ok_or_else(|| Error::new(ErrorKind::Unavailable, "the engine is stopping"))?;
+        let runtime = self.runtime()?;
         let (planned, schema) = oneshot::channel();
         let (sender, batches) = mpsc::channel(BATCHES_MAX);
         let task = runtime.spawn(async move {
@@ -75,6 +75,23 @@ impl Threads {
             drop(permit);
         });
         Ok(Work { schema, batches, task: AbortOnDropHandle::new(task) })
+    }
+
+    /// Starts work that ends in one value, and holds `permit` until it has ended. Dropping the handle stops it.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<AbortOnDropHandle<Result<T>>> {
+        let task = self.runtime()?.spawn(async move {
+            let _permit = permit;
+            AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(defect()))
+        });
+        Ok(AbortOnDropHandle::new(task))
+    }
+
+    fn runtime(&self) -> Result<&Runtime> {
+        self.0.as_ref().ok_or_else(|| Error::new(ErrorKind::Unavailable, "the engine is stopping"))
     }
 }
 

@@ -30,7 +30,7 @@ use futures::StreamExt;
 use tokio::sync::Mutex;
 
 use crate::{
-    series::{Place, Series, days},
+    series::{Place, Series, Wanted, days},
     table::{DAY_US, Table},
 };
 
@@ -67,7 +67,7 @@ impl LabelsExec {
         table: Arc<Table>,
         known: Option<Arc<Series>>,
     ) -> Result<Self> {
-        let found = Mutex::new(Series::none(&state));
+        let found = Mutex::new(Series::none(&state, Wanted::Labels));
         Self::over(input, Arc::new(Source { state, table, known, found }))
     }
 

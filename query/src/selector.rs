@@ -1,0 +1,104 @@
+//! Selectors of series as PromQL writes them: `up{job=~"api|web", instance!=""}`, `{"http.requests", "k8s.pod"="a"}`.
+//!
+//! Called with texts by whoever selects series; hands [`Engine::series`](crate::Engine::series) matchers, and those hand
+//! table `series` filters: on the metric's name as expressions by which files are pruned, on labels as one function.
+//!
+//! Invariants: a label that a series lacks is the empty string; a regular expression matches whole values; at least one
+//! matcher does not match the empty string, so that no slip of the pen selects everything; what is wrong has a position.
+//! Not here: the rest of PromQL (offsets, ranges, functions), which an endpoint that takes selectors refuses. A parser of
+//! all of it (crate `promql-parser`) says of what is wrong neither where nor what, and changes the features of crates that
+//! DataFusion is built on.
+//! Spec: <https://prometheus.io/docs/prometheus/latest/querying/basics/#time-series-selectors>
+
+mod filter;
+mod parser;
+mod pattern;
+
+use std::hash::{Hash, Hasher};
+
+use datafusion::logical_expr::Expr;
+use regex::Regex;
+
+use crate::Result;
+
+/// The label that holds the name of the metric.
+const NAME: &str = "__name__";
+
+/// Selects series by their labels: those for which all matchers are true.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Selector {
+    matchers: Vec<Matcher>,
+}
+
+/// A condition on one label.
+#[derive(Debug, Clone)]
+struct Matcher {
+    label: String,
+    op: Op,
+    /// As it was written, between quotes.
+    value: String,
+    /// What `value` compiles to, if `op` takes an expression.
+    regex: Option<Regex>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Op {
+    Equal,
+    NotEqual,
+    Match,
+    NotMatch,
+}
+
+impl Selector {
+    /// Reads a selector.
+    ///
+    /// # Errors
+    /// `Invalid`, with the place, if the text is no selector or one that selects everything.
+    pub fn parse(text: &str) -> Result<Self> {
+        parser::parse(text)
+    }
+
+    /// The series it selects, as filters on table `series`.
+    pub(crate) fn filters(&self) -> Vec<Expr> {
+        filter::filters(&self.matchers)
+    }
+}
+
+impl Matcher {
+    /// Is it true of a label with this value?
+    fn matches(&self, value: &str) -> bool {
+        match (self.op, &self.regex) {
+            (Op::Match, Some(regex)) => regex.is_match(value),
+            (Op::NotMatch, Some(regex)) => !regex.is_match(value),
+            (Op::Equal | Op::Match, _) => value == self.value,
+            (Op::NotEqual | Op::NotMatch, _) => value != self.value,
+        }
+    }
+
+    /// The only values it is true of, if they can be told.
+    fn values(&self) -> Option<Vec<&str>> {
+        let is_plain = |text: &str| text.chars().all(|c| c.is_alphanumeric() || "_:-/ |".contains(c));
+        match self.op {
+            Op::Equal => Some(vec![&self.value]),
+            Op::Match if is_plain(&self.value) => Some(self.value.split('|').collect()),
+            _ => None,
+        }
+    }
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.label, self.op, &self.value) == (&other.label, other.op, &other.value)
+    }
+}
+
+impl Eq for Matcher {}
+
+impl Hash for Matcher {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.label, self.op, &self.value).hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests;
