@@ -111,9 +111,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+type Hook = Box<dyn Fn(&'static str) + Send>;
+
 /// A probe that can be set anew.
 #[derive(Clone, Default)]
-struct Trap(Arc<Mutex<Option<Box<dyn Fn(&'static str) + Send>>>>);
+struct Trap(Arc<Mutex<Option<Hook>>>);
 
 impl Trap {
     fn set(&self, reached: impl Fn(&'static str) + Send + 'static) {
@@ -127,6 +129,9 @@ impl Trap {
     }
 }
 
+/// Bits of the value of each metric, series and time.
+type Samples = BTreeMap<(String, i64, i64), u64>;
+
 /// A world: storage as it lives and dies, and what must be in it.
 struct World {
     dir: tempfile::TempDir,
@@ -135,7 +140,7 @@ struct World {
     bucket: Option<Arc<FaultStore>>,
     life: Option<(Runtime, Storage)>,
     lives: u64,
-    samples: BTreeMap<(String, i64, i64), u64>,
+    samples: Samples,
     /// Every key ever written, deleted or not: a row with such a key is late.
     ever: BTreeMap<(String, i64, i64), ()>,
     series: BTreeMap<i32, Vec<(String, i64)>>,
@@ -144,7 +149,7 @@ struct World {
     now_us: Arc<AtomicI64>,
     probe: Trap,
     /// What running queries read, and what they must find. They end with their process.
-    held: Vec<(Arc<View>, BTreeMap<(String, i64, i64), u64>)>,
+    held: Vec<(Arc<View>, Samples)>,
 }
 
 impl World {
