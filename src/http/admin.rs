@@ -34,10 +34,10 @@ pub(super) struct Wait {
 type Asked = Result<Query<Wait>, QueryRejection>;
 
 /// What to work on, and whether the caller waits; or the answer that there is nothing to work on.
-fn asked(shared: &Shared, query: Asked) -> Result<(Storage, bool), Response> {
+fn asked(shared: &Shared, query: Asked) -> Result<(Storage, bool), Box<Response>> {
     let Query(Wait { wait }) =
-        query.map_err(|error| refusal(StatusCode::BAD_REQUEST, "bad_data", error.body_text()))?;
-    let open = shared.open.get().ok_or_else(starting)?;
+        query.map_err(|error| Box::new(refusal(StatusCode::BAD_REQUEST, "bad_data", error.body_text())))?;
+    let open = shared.open.get().ok_or_else(|| Box::new(starting()))?;
     Ok((open.storage.clone(), wait))
 }
 
@@ -49,7 +49,7 @@ fn accepted() -> Response {
 pub(super) async fn flush(State(shared): State<Shared>, query: Asked) -> Response {
     let (storage, wait) = match asked(&shared, query) {
         Ok(asked) => asked,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     if wait {
         return match storage.flush().await {
@@ -74,7 +74,7 @@ pub(super) async fn flush(State(shared): State<Shared>, query: Asked) -> Respons
 pub(super) async fn compact(State(shared): State<Shared>, query: Asked) -> Response {
     let (storage, wait) = match asked(&shared, query) {
         Ok(asked) => asked,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     if wait {
         let (lines, receiver) = mpsc::channel(STEPS_MAX);

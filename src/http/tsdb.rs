@@ -78,7 +78,7 @@ async fn delete_series(
     let form: &[u8] = if is_form { &body } else { &[] };
     let asked = match asked(form, query.unwrap_or_default().as_bytes()) {
         Ok(asked) => asked,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let Ok(turn) = Arc::clone(&tsdb.turn).acquire_owned().await else { return unavailable("the server is stopping") };
     let work = tokio::spawn(async move {
@@ -121,26 +121,26 @@ async fn clean_tombstones(State(tsdb): State<Tsdb>) -> Response {
 }
 
 /// Reads the parameters; those of the body come before those of the URL, as Prometheus has it.
-fn asked(form: &[u8], query: &[u8]) -> Result<Asked, Response> {
+fn asked(form: &[u8], query: &[u8]) -> Result<Asked, Box<Response>> {
     let (mut selectors, mut start, mut end) = (Vec::new(), None, None);
     for (name, value) in form_urlencoded::parse(form).chain(form_urlencoded::parse(query)) {
         match name.as_ref() {
             "match[]" if selectors.len() == SELECTORS_MAX => {
-                return Err(bad_data(format!("too many selectors; send several requests match_max={SELECTORS_MAX}")));
+                return Err(refused(format!("too many selectors; send several requests match_max={SELECTORS_MAX}")));
             }
             "match[]" => selectors.push(selector(&value)?),
             "start" => start = start.or(Some(time_ns("start", &value)?)),
             "end" => end = end.or(Some(time_ns("end", &value)?)),
-            _ => return Err(bad_data(format!("no such parameter; there are match[], start and end name={name:?}"))),
+            _ => return Err(refused(format!("no such parameter; there are match[], start and end name={name:?}"))),
         }
     }
     if selectors.is_empty() {
-        return Err(bad_data("no match[] parameter: say which series, such as match[]=up{job=\"node\"}"));
+        return Err(refused("no match[] parameter: say which series, such as match[]=up{job=\"node\"}"));
     }
     if let (Some(start), Some(end)) = (start, end)
         && start > end
     {
-        return Err(bad_data("end is before start"));
+        return Err(refused("end is before start"));
     }
     // Both ends are included, and a row between two microseconds there is not.
     let us = |ns: i128| i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX });
@@ -149,22 +149,22 @@ fn asked(form: &[u8], query: &[u8]) -> Result<Asked, Response> {
     Ok(Asked { selectors, times_us: start_us..end_us })
 }
 
-fn selector(text: &str) -> Result<Selector, Response> {
+fn selector(text: &str) -> Result<Selector, Box<Response>> {
     Selector::parse(text).map_err(|error| {
         let reason = format!("match[]={text:?}: {error}");
         let mut body = json!({"status": "error", "errorType": "bad_data", "error": reason});
         if let Some(position) = error.position {
             body["position"] = json!(position);
         }
-        (StatusCode::BAD_REQUEST, Json(body)).into_response()
+        Box::new((StatusCode::BAD_REQUEST, Json(body)).into_response())
     })
 }
 
 /// A time as nanoseconds since the epoch: RFC 3339, or seconds with a fraction.
-fn time_ns(name: &str, text: &str) -> Result<i128, Response> {
+fn time_ns(name: &str, text: &str) -> Result<i128, Box<Response>> {
     let wrong = || {
         let wanted = "a time is seconds since 1970, such as 1795305600.5, or RFC 3339, such as 2026-11-22T00:00:00Z";
-        bad_data(format!("{name} cannot be read; {wanted} {name}={text:?}"))
+        refused(format!("{name} cannot be read; {wanted} {name}={text:?}"))
     };
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(i128::from(time.timestamp()) * 1_000_000_000 + i128::from(time.timestamp_subsec_nanos()));
@@ -173,6 +173,10 @@ fn time_ns(name: &str, text: &str) -> Result<i128, Response> {
     // A double has no more of a time of today than fractions of a microsecond. The cast saturates.
     #[allow(clippy::cast_possible_truncation, reason = "times beyond are the ends of time")]
     Ok(i128::from((seconds * 1e6).round() as i64) * 1000)
+}
+
+fn refused(reason: impl Into<String>) -> Box<Response> {
+    Box::new(bad_data(reason))
 }
 
 fn bad_data(reason: impl Into<String>) -> Response {
