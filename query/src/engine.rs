@@ -35,12 +35,12 @@ use datafusion::{
         object_store::ObjectStoreUrl,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
-    logical_expr::Expr,
     physical_plan::RecordBatchStream,
     prelude::SessionConfig,
 };
 use futures::{FutureExt, Stream, StreamExt};
 use object_store::ObjectStore;
+use roaring::RoaringBitmap;
 use schemas::Dataset;
 use storage::{Clock, View};
 use tokio::{
@@ -52,9 +52,10 @@ use run::{Threads, Work, YieldInJoins, defect};
 
 use crate::{
     Error, ErrorKind, Result, Selector, Series, Wanted, gate,
+    index::{Index, Known, days_of},
     meter::{Count, Meter},
     metrics::Metrics,
-    series::days,
+    series::on_days,
     table::{IN_LIST_MAX, Reader, Table},
 };
 
@@ -126,6 +127,7 @@ struct Inner {
     /// What all sessions have in common; cloned for each query and given the query's tables.
     template: SessionState,
     reader: Arc<Reader>,
+    index: Arc<Index>,
     running: Arc<Semaphore>,
     waiting: Semaphore,
     meter: Arc<Meter>,
@@ -163,8 +165,10 @@ impl Engine {
         let meter = Meter::register(registry, clock.clone())
             .map_err(|error| Error::new(ErrorKind::Internal, format!("counters of queries: {error}")))?;
         let (running, waiting) = (config.concurrent_max, config.concurrent_max.saturating_mul(QUEUE_FACTOR));
+        let template = template(runtime);
         Ok(Self(Arc::new(Inner {
-            template: template(runtime),
+            index: Arc::new(Index::new(&template, clock.clone())),
+            template,
             running: Arc::new(Semaphore::new(running.min(Semaphore::MAX_PERMITS))),
             waiting: Semaphore::new(waiting.min(Semaphore::MAX_PERMITS)),
             meter: Arc::new(meter),
@@ -233,25 +237,91 @@ impl Engine {
 
     async fn find(&self, selectors: &[Selector], times_us: Range<i64>, wanted: Wanted) -> Result<Series> {
         let permit = self.admit().await?;
-        let (state, timeout_ms) = (self.0.template.clone(), self.0.config.timeout_ms);
+        let state = self.0.template.clone();
         let mut series = Series::none(&state, wanted);
         if times_us.is_empty() {
             return Ok(series);
         }
-        let table = Arc::new(Table::new((self.0.catalog.view)(schemas::series()), Arc::clone(&self.0.reader)));
-        let days = days(Some(times_us.start), Some(times_us.end - 1));
-        let filters: Vec<Vec<Expr>> =
-            selectors.iter().map(|selector| [selector.filters(), days.clone()].concat()).collect();
+        let (table, index) = (self.table(schemas::series()), Arc::clone(&self.0.index));
+        let (least, greatest) = (Some(times_us.start), Some(times_us.end - 1));
+        let selectors = selectors.to_vec();
         let work = async move {
-            for filters in filters {
-                series.find(&state, &table, filters).await?;
+            let days = days_of(least, greatest);
+            if index.load(&state, &table, &days).await? {
+                let known = index.known();
+                series.take(&known, known.selected(&selectors, known.on(&days)))?;
+                return Ok(series);
+            }
+            for selector in selectors {
+                series.find(&state, &table, [selector.filters(), on_days(least, greatest)].concat()).await?;
             }
             Ok(series)
         };
+        self.under_limits(work, permit).await
+    }
+
+    /// Names of the labels that series of any of `selectors`, or all series, had on the days of `times_us`; sorted.
+    ///
+    /// # Errors
+    /// As [`Engine::series`].
+    pub async fn label_names(&self, selectors: &[Selector], times_us: Range<i64>) -> Result<Vec<String>> {
+        self.ask_index(selectors, times_us, Known::label_names).await
+    }
+
+    /// Values that a label of these series had; sorted.
+    ///
+    /// # Errors
+    /// As [`Engine::series`].
+    pub async fn label_values(&self, label: &str, selectors: &[Selector], times_us: Range<i64>) -> Result<Vec<String>> {
+        let label = label.to_owned();
+        self.ask_index(selectors, times_us, move |known, series| known.label_values(&label, series)).await
+    }
+
+    async fn ask_index(
+        &self,
+        selectors: &[Selector],
+        times_us: Range<i64>,
+        ask: impl FnOnce(&Known, &RoaringBitmap) -> Vec<String> + Send + 'static,
+    ) -> Result<Vec<String>> {
+        if times_us.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut count = self.0.meter.begin();
+        let answer = async {
+            let permit = self.admit().await?;
+            let (table, index) = (self.table(schemas::series()), Arc::clone(&self.0.index));
+            let (state, selectors) = (self.0.template.clone(), selectors.to_vec());
+            let work = async move {
+                let days = days_of(Some(times_us.start), Some(times_us.end - 1));
+                if !index.load(&state, &table, &days).await? {
+                    let message =
+                        "more series than there is memory for their index; ask for fewer days, or raise `memory`";
+                    return Err(Error::new(ErrorKind::Execution, message));
+                }
+                let known = index.known();
+                Ok(ask(&known, &known.selected(&selectors, known.on(&days))))
+            };
+            self.under_limits(work, permit).await
+        };
+        let answer = answer.await;
+        count.end(answer.as_ref().map(|_| ()).map_err(|error| error.kind));
+        answer
+    }
+
+    async fn under_limits<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<T> {
+        let timeout_ms = self.0.config.timeout_ms;
         match timeout(Duration::from_millis(timeout_ms), self.0.threads.spawn(work, permit)?).await {
             Ok(done) => done.unwrap_or_else(|_| Err(defect())),
             Err(_) => Err(timed_out(timeout_ms)),
         }
+    }
+
+    fn table(&self, dataset: &'static Dataset) -> Arc<Table> {
+        Arc::new(Table::new((self.0.catalog.view)(dataset), Arc::clone(&self.0.reader)))
     }
 
     async fn admit(&self) -> Result<OwnedSemaphorePermit> {
@@ -272,27 +342,27 @@ impl Engine {
     /// A session over one view per dataset.
     fn session(&self) -> Result<SessionState> {
         let schema = MemorySchemaProvider::new();
-        let table = |dataset: &'static Dataset| {
-            Arc::new(Table::new((self.0.catalog.view)(dataset), Arc::clone(&self.0.reader)))
-        };
         let (labels, rest): (Vec<_>, Vec<_>) =
             self.0.catalog.datasets.iter().copied().partition(|d| d.name == schemas::series().name);
         // A series is committed before its samples: whoever sees the samples first finds all their series.
         let (mut samples, mut series) = (None, None);
         for dataset in rest {
-            let table = table(dataset);
+            let table = self.table(dataset);
             if dataset.name == schemas::samples().name {
                 samples = Some(Arc::clone(&table));
             }
             schema.register_table(dataset.name.to_owned(), table)?;
         }
         for dataset in labels {
-            let table = table(dataset);
+            let table = self.table(dataset);
             series = Some(Arc::clone(&table));
             schema.register_table(dataset.name.to_owned(), table)?;
         }
         if let (Some(samples), Some(series)) = (samples, series) {
-            schema.register_table("metrics".to_owned(), Arc::new(Metrics::new(samples, series)))?;
+            schema.register_table(
+                "metrics".to_owned(),
+                Arc::new(Metrics::new(samples, series, Arc::clone(&self.0.index))),
+            )?;
         }
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema(SCHEMA, Arc::new(schema))?;

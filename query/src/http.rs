@@ -1,4 +1,4 @@
-//! `POST` and `GET /api/v1/sql`.
+//! `POST` and `GET /api/v1/sql`, and, in [`series`], what is asked about series and labels.
 //!
 //! Called by the binary, which merges [`router`] under its own authentication and limits. Takes SQL as the body of a `POST`
 //! (plain text, a form, or `{"query": …, "format": …}` as `application/json`) or as `?query=` of a `GET`; answers in the format that
@@ -9,6 +9,9 @@
 //! body off without its proper end, in every format: a client sees a broken transfer, never a short answer.
 //!
 //! Invariants: rows are sent as they come and never collected; a client that goes away drops the body, and with it the query.
+
+mod params;
+mod series;
 
 use std::io;
 
@@ -38,10 +41,13 @@ const BODY_BYTES_MAX: usize = 2 * TEXT_BYTES_MAX + 1024;
 /// Seconds after which a client that met an overload may try again; a query of a dashboard is done by then.
 const RETRY_AFTER_S: &str = "2";
 
-/// Routes of SQL.
+pub use params::Asked;
+
+/// Routes of SQL, series and labels.
 pub fn router(engine: Engine) -> Router {
     Router::new()
         .route("/api/v1/sql", get(by_url).post(by_body))
+        .merge(series::router())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(engine)
 }
@@ -56,7 +62,7 @@ struct Params {
 /// A JSON body.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct AskedSql {
     query: String,
     format: Option<String>,
 }
@@ -95,7 +101,7 @@ async fn by_body(
     answer(&engine, &asked.query, format.as_deref(), &headers).await.unwrap_or_else(|error| failure(&error))
 }
 
-fn asked(headers: &HeaderMap, body: &[u8]) -> Result<Asked> {
+fn asked(headers: &HeaderMap, body: &[u8]) -> Result<AskedSql> {
     let media = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if media.split(';').next().is_some_and(|m| m.trim().eq_ignore_ascii_case("application/json")) {
         return serde_json::from_slice(body).map_err(|error| {
@@ -110,7 +116,7 @@ fn asked(headers: &HeaderMap, body: &[u8]) -> Result<Asked> {
         let uri: Uri = format!("/?{query}").parse().map_err(|error| refused(format!("{error}")))?;
         return Query::try_from_uri(&uri).map(|Query(asked)| asked).map_err(|error| refused(error.body_text()));
     }
-    Ok(Asked { query: query.to_owned(), format: None })
+    Ok(AskedSql { query: query.to_owned(), format: None })
 }
 
 async fn answer(engine: &Engine, query: &str, format: Option<&str>, headers: &HeaderMap) -> Result<Response> {

@@ -15,6 +15,7 @@ mod error;
 pub mod format;
 mod gate;
 mod http;
+mod index;
 mod meter;
 mod metrics;
 mod selector;
@@ -25,6 +26,6 @@ mod testing;
 
 pub use engine::{Answer, Catalog, Config, Engine};
 pub use error::{Error, ErrorKind, Position, Result};
-pub use http::{failure, router};
+pub use http::{Asked, failure, router};
 pub use selector::Selector;
 pub use series::{Series, Wanted};

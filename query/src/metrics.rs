@@ -10,7 +10,7 @@
 mod keep;
 mod labels;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -34,12 +34,13 @@ use datafusion::{
 };
 
 use crate::{
-    series::{Series, Wanted, days},
+    index::{Index, days_of},
+    series::{Series, Wanted, on_days},
     table::{Table, pushable, time_range},
 };
 
 use keep::Keep;
-use labels::LabelsExec;
+use labels::{LabelsExec, Source};
 
 /// Ids up to which a list of them prunes files and pages one by one; more are kept to the range from least to greatest.
 const IDS_MAX: usize = 500;
@@ -47,10 +48,10 @@ const IDS_MAX: usize = 500;
 const PAGE_LIST_MAX: usize = 20;
 
 /// Samples with their labels.
-#[derive(Debug)]
 pub(crate) struct Metrics {
     samples: Arc<Table>,
     series: Arc<Table>,
+    index: Arc<Index>,
     schema: SchemaRef,
 }
 
@@ -68,14 +69,14 @@ enum About {
 }
 
 impl Metrics {
-    pub(crate) fn new(samples: Arc<Table>, series: Arc<Table>) -> Self {
+    pub(crate) fn new(samples: Arc<Table>, series: Arc<Table>, index: Arc<Index>) -> Self {
         let schema = Arc::new(Schema::new(vec![
             Field::new("timestamp", schemas::timestamp(), false),
             Field::new("metric", DataType::Utf8View, false),
             Field::new("labels", schemas::string_map(), false),
             Field::new("value", DataType::Float64, false),
         ]));
-        Self { samples, series, schema }
+        Self { samples, series, index, schema }
     }
 
     /// Columns of `samples` that a scan needs.
@@ -101,8 +102,17 @@ impl Metrics {
     async fn find(&self, state: &SessionState, filters: Vec<Expr>, all: &[Expr]) -> Result<Series> {
         let (least, greatest) = time_range(all, "timestamp");
         let mut series = Series::none(state, Wanted::Labels);
-        series.find(state, &self.series, [filters, days(least, greatest)].concat()).await?;
+        let days = days_of(least, greatest);
+        if self.index.load(state, &self.series, &days).await? {
+            series.choose(state, &self.index.known(), &days, &filters)?;
+            return Ok(series);
+        }
+        series.find(state, &self.series, [filters, on_days(least, greatest)].concat()).await?;
         Ok(series)
+    }
+
+    fn source(&self, state: &SessionState, known: Option<Arc<Series>>) -> Source {
+        Source::new(state.clone(), Arc::clone(&self.series), Arc::clone(&self.index), known)
     }
 
     /// Samples for which all filters are true, without staleness markers.
@@ -127,6 +137,12 @@ impl Metrics {
         }
         predicates.push(Arc::new(Keep::fresh(column("value")?)));
         Ok(Arc::new(FilterExec::try_new(conjunction(predicates), rows)?))
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("samples", &self.samples).field("series", &self.series).finish_non_exhaustive()
     }
 }
 
@@ -188,7 +204,7 @@ impl TableProvider for Metrics {
         }
         let mut rows = self.rows(session, &wanted, on_samples, series.as_ref()).await?;
         if wanted.contains(&"labels") {
-            rows = Arc::new(LabelsExec::new(rows, state.clone(), Arc::clone(&self.series), series)?);
+            rows = Arc::new(LabelsExec::new(rows, self.source(state, series))?);
         }
         let schema = rows.schema();
         let column = |name: &&str| {

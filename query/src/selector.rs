@@ -21,8 +21,10 @@ use regex::Regex;
 
 use crate::Result;
 
+pub(crate) use filter::implied;
+
 /// The label that holds the name of the metric.
-const NAME: &str = "__name__";
+pub(crate) const NAME: &str = "__name__";
 
 /// Selects series by their labels: those for which all matchers are true.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,7 +34,7 @@ pub struct Selector {
 
 /// A condition on one label.
 #[derive(Debug, Clone)]
-struct Matcher {
+pub(crate) struct Matcher {
     label: String,
     op: Op,
     /// As it was written, between quotes.
@@ -58,6 +60,11 @@ impl Selector {
         parser::parse(text)
     }
 
+    /// What must all be true.
+    pub(crate) fn matchers(&self) -> &[Matcher] {
+        &self.matchers
+    }
+
     /// The series it selects, as filters on table `series`.
     pub(crate) fn filters(&self) -> Vec<Expr> {
         filter::filters(&self.matchers)
@@ -65,8 +72,18 @@ impl Selector {
 }
 
 impl Matcher {
+    /// A label is a value.
+    pub(crate) fn equal(label: &str, value: &str) -> Self {
+        Self { label: label.to_owned(), op: Op::Equal, value: value.to_owned(), regex: None }
+    }
+
+    /// Name of the label that is asked.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
     /// Is it true of a label with this value?
-    fn matches(&self, value: &str) -> bool {
+    pub(crate) fn matches(&self, value: &str) -> bool {
         match (self.op, &self.regex) {
             (Op::Match, Some(regex)) => regex.is_match(value),
             (Op::NotMatch, Some(regex)) => !regex.is_match(value),
@@ -76,7 +93,7 @@ impl Matcher {
     }
 
     /// The only values it is true of, if they can be told.
-    fn values(&self) -> Option<Vec<&str>> {
+    pub(crate) fn values(&self) -> Option<Vec<&str>> {
         let is_plain = |text: &str| text.chars().all(|c| c.is_alphanumeric() || "_:-/ |".contains(c));
         match self.op {
             Op::Equal => Some(vec![&self.value]),

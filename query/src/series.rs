@@ -1,8 +1,8 @@
 //! Finds series and their labels: the one place where label filters become series ids.
 //!
 //! Called by the `metrics` view, for filters on labels and to attach labels to samples, and by [`Engine::series`], for
-//! selectors. Reads table `series`, which has a row per series and day; hands back a set of (metric, series id), with the
-//! labels of each if they are wanted.
+//! selectors. Asks the index in memory, or reads table `series`, which has a row per series and day; hands back a set of
+//! (metric, series id), with the labels of each if they are wanted.
 //!
 //! [`Engine::series`]: crate::Engine::series
 //!
@@ -15,22 +15,31 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StringViewArray, UInt32Array, new_empty_array},
     buffer::OffsetBuffer,
     compute::{interleave, take},
-    datatypes::{DataType, Int64Type},
+    datatypes::{DataType, Field, Int64Type, Schema},
 };
 use datafusion::{
-    common::{DataFusionError, Result, ScalarValue},
+    common::{DFSchema, DataFusionError, Result, ScalarValue},
     datasource::provider_as_source,
     execution::{
         SessionState,
         memory_pool::{MemoryConsumer, MemoryReservation},
     },
     logical_expr::{Expr, LogicalPlanBuilder, col, lit},
+    physical_expr::conjunction_opt,
     physical_plan::execute_stream,
 };
 use futures::StreamExt;
 use hashbrown::HashMap;
 
-use crate::table::{DAY_US, Table};
+use crate::{
+    Error, ErrorKind,
+    index::{Days, Known},
+    selector::{NAME, implied},
+    table::{DAY_US, Table},
+};
+
+/// Series of which filters are asked at once.
+const CHUNK: usize = 8192;
 
 /// Where the labels of a series are: which array, which row.
 pub(crate) type Place = (usize, usize);
@@ -83,6 +92,31 @@ impl Series {
         self.places.keys().map(move |(metric, id)| (names[*metric as usize], *id))
     }
 
+    /// Each as an object of JSON, the name of its metric among the labels; at most `limit`. Says whether there are more.
+    ///
+    /// # Errors
+    /// `Internal` if their labels were not wanted.
+    pub fn objects(&self, limit: usize) -> crate::Result<(Vec<String>, bool)> {
+        let mut names = vec![""; self.metrics.len()];
+        for (name, number) in &self.metrics {
+            names[*number as usize] = name;
+        }
+        let labels: Vec<&MapArray> = self.labels.iter().map(|labels| labels.as_map()).collect();
+        let mut out = Vec::with_capacity(self.places.len().min(limit));
+        for ((metric, _), (array, row)) in self.places.iter().take(limit) {
+            let map = labels.get(*array).ok_or_else(|| Error::new(ErrorKind::Internal, "labels were not wanted"))?;
+            let mut object = serde_json::Map::new();
+            object.insert(NAME.to_owned(), names[*metric as usize].into());
+            let entries = map.value(*row);
+            let (keys, values) = (entries.column(0).as_string::<i32>(), entries.column(1).as_string::<i32>());
+            for (key, value) in keys.iter().zip(values) {
+                object.insert(key.unwrap_or_default().to_owned(), value.unwrap_or_default().into());
+            }
+            out.push(serde_json::Value::Object(object).to_string());
+        }
+        Ok((out, self.places.len() > limit))
+    }
+
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
         self.metrics.clear();
@@ -121,6 +155,55 @@ impl Series {
         Ok(interleave(&arrays, &places)?)
     }
 
+    /// Adds series that the index knows.
+    pub(crate) fn take(&mut self, known: &Known, series: impl IntoIterator<Item = u32>) -> Result<()> {
+        let array = self.labels.len();
+        let mut new = Vec::new();
+        for series in series {
+            let metric = self.number(known.metric(series))?;
+            self.places.entry((metric, known.id(series))).or_insert_with(|| {
+                new.push(series);
+                (array, new.len() - 1)
+            });
+        }
+        let labels = match self.wanted {
+            Wanted::Labels if !new.is_empty() => Some(known.labels(new.iter().copied())?),
+            _ => None,
+        };
+        self.hold(new.len(), labels)
+    }
+
+    /// Adds the series of some days that the index knows and for which all `filters`, over metric and labels, are true.
+    pub(crate) fn choose(&mut self, state: &SessionState, known: &Known, days: &Days, filters: &[Expr]) -> Result<()> {
+        let mut among = known.matching(&implied(filters), known.on(days)).into_iter();
+        let (metric, labels) = (DataType::Utf8View, schemas::string_map());
+        let schema = [Field::new("metric", metric, false), Field::new("labels", labels, false)];
+        let schema = Arc::new(Schema::new(schema.to_vec()));
+        let df_schema = DFSchema::try_from(schema.as_ref().clone())?;
+        let filters = filters.iter().map(|filter| state.create_physical_expr(filter.clone(), &df_schema));
+        let Some(filter) = conjunction_opt(filters.collect::<Result<Vec<_>>>()?) else {
+            return self.take(known, among);
+        };
+        loop {
+            let series: Vec<u32> = among.by_ref().take(CHUNK).collect();
+            if series.is_empty() {
+                return Ok(());
+            }
+            let metrics = series.iter().map(|series| known.metric(*series));
+            let metrics: ArrayRef = Arc::new(StringViewArray::from_iter_values(metrics));
+            let labels = known.labels(series.iter().copied())?;
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![metrics, labels])?;
+            let keep = filter.evaluate(&batch)?.into_array(series.len())?;
+            let keep = keep
+                .as_boolean_opt()
+                .ok_or_else(|| DataFusionError::Internal("a filter is no condition".to_owned()))?;
+            self.take(
+                known,
+                series.into_iter().zip(keep).filter(|(_, keep)| *keep == Some(true)).map(|(series, _)| series),
+            )?;
+        }
+    }
+
     /// Adds the series of table `series` for which all `filters` are true.
     pub(crate) async fn find(&mut self, state: &SessionState, table: &Arc<Table>, filters: Vec<Expr>) -> Result<()> {
         let source = provider_as_source(Arc::clone(table) as _);
@@ -150,18 +233,23 @@ impl Series {
                 (array, new.len() - 1)
             });
         }
-        if new.is_empty() {
-            return Ok(());
-        }
+        let labels = match self.wanted {
+            Wanted::Labels if !new.is_empty() => {
+                let rows = new.iter().map(|row| u32::try_from(*row).unwrap_or(u32::MAX)).collect::<UInt32Array>();
+                Some(take(batch.column(2), &rows, None)?)
+            }
+            _ => None,
+        };
+        self.hold(new.len(), labels)
+    }
+
+    /// Keeps the labels of `new` series whose places are noted, and takes memory for them.
+    fn hold(&mut self, new: usize, labels: Option<ArrayRef>) -> Result<()> {
         // The table of places keeps an eighth free and doubles; twice the entries is what it may take.
-        let mut bytes = 2 * new.len() * size_of::<((u32, i64), Place)>();
-        if self.wanted == Wanted::Labels {
-            let rows = new.iter().map(|row| u32::try_from(*row).unwrap_or(u32::MAX)).collect::<UInt32Array>();
-            let labels = take(batch.column(2), &rows, None)?;
-            bytes += labels.get_array_memory_size();
-            self.labels.push(labels);
-        }
-        self.memory.try_grow(bytes)
+        let bytes = 2 * new * size_of::<((u32, i64), Place)>();
+        let of_labels = labels.as_ref().map_or(0, |labels| labels.get_array_memory_size());
+        self.labels.extend(labels);
+        self.memory.try_grow(bytes + of_labels)
     }
 
     fn number(&mut self, metric: &str) -> Result<u32> {
@@ -185,7 +273,7 @@ fn no_labels() -> Result<MapArray> {
 }
 
 /// Filters on table `series` for the days that hold times from `least` to `greatest`, both inclusive.
-pub(crate) fn days(least: Option<i64>, greatest: Option<i64>) -> Vec<Expr> {
+pub(crate) fn on_days(least: Option<i64>, greatest: Option<i64>) -> Vec<Expr> {
     let day = |us: i64| lit(ScalarValue::Date32(Some(i32::try_from(us.div_euclid(DAY_US)).unwrap_or(i32::MAX))));
     let least = least.map(|us| col("day").gt_eq(day(us)));
     let greatest = greatest.map(|us| col("day").lt_eq(day(us)));

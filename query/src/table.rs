@@ -80,6 +80,15 @@ impl Table {
         Self { view, schema, reader }
     }
 
+    pub(crate) fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// The same dataset, read in the same way, with some of the rows.
+    pub(crate) fn of(&self, view: View) -> Self {
+        Self::new(Arc::new(view), Arc::clone(&self.reader))
+    }
+
     fn dataset(&self) -> &'static Dataset {
         self.view.dataset
     }

@@ -80,6 +80,7 @@ impl Bench {
                 sorted: true,
                 level: 0,
                 written_ms: 0,
+                known_at: 0,
             },
         )
         .await
@@ -113,7 +114,22 @@ impl Bench {
         let mut views = self.views.lock();
         let view = views.get_mut(dataset.name).unwrap();
         view.version = Some(view.version.map_or(0, |v| v + 1));
+        file.known_at = view.version.unwrap_or(0);
         Arc::make_mut(&mut view.files).push(Arc::new(file));
+        path
+    }
+
+    /// Puts one file in place of all those of its partition, as upkeep does.
+    pub(crate) async fn merged(&self, dataset: &'static Dataset, batch: &RecordBatch) -> Path {
+        let path = self.file(dataset, batch, Lane::InOrder).await;
+        let mut views = self.views.lock();
+        let view = views.get_mut(dataset.name).unwrap();
+        let version = view.version.unwrap_or(0);
+        let files = Arc::make_mut(&mut view.files);
+        let mut merged = DataFile::clone(&files.pop().unwrap());
+        merged.known_at = version - 1;
+        files.retain(|file| file.partition != merged.partition);
+        files.push(Arc::new(merged));
         path
     }
 

@@ -8,20 +8,18 @@
 //! would delete everything; one deletion runs at a time, and one that has begun ends though its client may be gone.
 //! Spec: <https://prometheus.io/docs/prometheus/latest/querying/api/#tsdb-admin-apis>
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Router,
     body::Bytes,
     extract::{DefaultBodyLimit, RawQuery, State, rejection::BytesRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
-use chrono::DateTime;
 use ingest::{ErrorKind, remote_write::RemoteWrite};
-use query::{Engine, Selector, Wanted};
-use serde_json::json;
+use query::{Asked, Engine, Wanted};
 use storage::Storage;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
@@ -30,8 +28,6 @@ use super::refusal;
 
 /// Longest body. A selector is a line; a list of thousands of names still fits.
 const BODY_BYTES_MAX: usize = 1 << 20;
-/// Selectors of one request. Each reads the series of all days of the range.
-const SELECTORS_MAX: usize = 100;
 /// Seconds after which a request that met an overload may come again; a commit takes as long.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
 
@@ -54,14 +50,6 @@ pub fn router(engine: Engine, remote_write: RemoteWrite, storage: Storage) -> Ro
         .with_state(Tsdb { engine, remote_write, storage, turn: Arc::new(Semaphore::new(1)) })
 }
 
-/// What is to be deleted.
-#[derive(Debug)]
-struct Asked {
-    selectors: Vec<Selector>,
-    /// Microseconds, half-open.
-    times_us: Range<i64>,
-}
-
 async fn delete_series(
     State(tsdb): State<Tsdb>,
     RawQuery(query): RawQuery,
@@ -72,11 +60,7 @@ async fn delete_series(
         Ok(body) => body,
         Err(error) => return bad_data(error.body_text()),
     };
-    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_form =
-        media.split(';').next().is_some_and(|m| m.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"));
-    let form: &[u8] = if is_form { &body } else { &[] };
-    let asked = match asked(form, query.unwrap_or_default().as_bytes()) {
+    let asked = match asked(&headers, &body, query.as_deref()) {
         Ok(asked) => asked,
         Err(answer) => return *answer,
     };
@@ -89,7 +73,7 @@ async fn delete_series(
     work.await.unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the deletion broke off"))
 }
 
-async fn delete(tsdb: &Tsdb, Asked { selectors, times_us }: Asked) -> Response {
+async fn delete(tsdb: &Tsdb, Asked { selectors, times_us, .. }: Asked) -> Response {
     let series = match tsdb.engine.series(&selectors, times_us.clone(), Wanted::Ids).await {
         Ok(series) => series,
         Err(error) => return query::failure(&error),
@@ -120,63 +104,18 @@ async fn clean_tombstones(State(tsdb): State<Tsdb>) -> Response {
     }
 }
 
-/// Reads the parameters; those of the body come before those of the URL, as Prometheus has it.
-fn asked(form: &[u8], query: &[u8]) -> Result<Asked, Box<Response>> {
-    let (mut selectors, mut start, mut end) = (Vec::new(), None, None);
-    for (name, value) in form_urlencoded::parse(form).chain(form_urlencoded::parse(query)) {
-        match name.as_ref() {
-            "match[]" if selectors.len() == SELECTORS_MAX => {
-                return Err(refused(format!("too many selectors; send several requests match_max={SELECTORS_MAX}")));
-            }
-            "match[]" => selectors.push(selector(&value)?),
-            "start" => start = start.or(Some(time_ns("start", &value)?)),
-            "end" => end = end.or(Some(time_ns("end", &value)?)),
-            _ => return Err(refused(format!("no such parameter; there are match[], start and end name={name:?}"))),
-        }
+/// Everything that is asked for, or the refusal.
+fn asked(headers: &HeaderMap, body: &[u8], query: Option<&str>) -> Result<Asked, Box<Response>> {
+    let asked = Asked::read(headers, body, query).map_err(|error| Box::new(query::failure(&error)))?;
+    if let Some((name, _)) = asked.rest.first() {
+        let reason = format!("no such parameter; there are match[], start and end name={name:?}");
+        return Err(Box::new(bad_data(reason)));
     }
-    if selectors.is_empty() {
-        return Err(refused("no match[] parameter: say which series, such as match[]=up{job=\"node\"}"));
+    if asked.selectors.is_empty() {
+        let reason = "no match[] parameter: say which series, such as match[]=up{job=\"node\"}";
+        return Err(Box::new(bad_data(reason)));
     }
-    if let (Some(start), Some(end)) = (start, end)
-        && start > end
-    {
-        return Err(refused("end is before start"));
-    }
-    // Both ends are included, and a row between two microseconds there is not.
-    let us = |ns: i128| i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX });
-    let start_us = start.map_or(i64::MIN, |ns| us(-(-ns).div_euclid(1000)));
-    let end_us = end.map_or(i64::MAX, |ns| us(ns.div_euclid(1000)).saturating_add(1));
-    Ok(Asked { selectors, times_us: start_us..end_us })
-}
-
-fn selector(text: &str) -> Result<Selector, Box<Response>> {
-    Selector::parse(text).map_err(|error| {
-        let reason = format!("match[]={text:?}: {error}");
-        let mut body = json!({"status": "error", "errorType": "bad_data", "error": reason});
-        if let Some(position) = error.position {
-            body["position"] = json!(position);
-        }
-        Box::new((StatusCode::BAD_REQUEST, Json(body)).into_response())
-    })
-}
-
-/// A time as nanoseconds since the epoch: RFC 3339, or seconds with a fraction.
-fn time_ns(name: &str, text: &str) -> Result<i128, Box<Response>> {
-    let wrong = || {
-        let wanted = "a time is seconds since 1970, such as 1795305600.5, or RFC 3339, such as 2026-11-22T00:00:00Z";
-        refused(format!("{name} cannot be read; {wanted} {name}={text:?}"))
-    };
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Ok(i128::from(time.timestamp()) * 1_000_000_000 + i128::from(time.timestamp_subsec_nanos()));
-    }
-    let seconds: f64 = text.parse().ok().filter(|seconds: &f64| seconds.is_finite()).ok_or_else(wrong)?;
-    // A double has no more of a time of today than fractions of a microsecond. The cast saturates.
-    #[allow(clippy::cast_possible_truncation, reason = "times beyond are the ends of time")]
-    Ok(i128::from((seconds * 1e6).round() as i64) * 1000)
-}
-
-fn refused(reason: impl Into<String>) -> Box<Response> {
-    Box::new(bad_data(reason))
+    Ok(asked)
 }
 
 fn bad_data(reason: impl Into<String>) -> Response {
@@ -193,47 +132,14 @@ fn unavailable(reason: impl Into<String>) -> Response {
 mod tests {
     use super::*;
 
-    fn times(query: &str) -> Range<i64> {
-        asked(b"", format!("match[]=up&{query}").as_bytes()).unwrap_or_else(|_| panic!("{query}")).times_us
-    }
-
-    #[test]
-    fn times_are_seconds_or_dates_and_both_ends_are_included() {
-        assert_eq!(times(""), i64::MIN..i64::MAX);
-        assert_eq!(times("start=1&end=1"), 1_000_000..1_000_001);
-        assert_eq!(times("start=1795305600.123&end=1795305600.123"), 1_795_305_600_123_000..1_795_305_600_123_001);
-        assert_eq!(times("start=2026-11-22T00:00:00Z"), 1_795_305_600_000_000..i64::MAX);
-        assert_eq!(times("end=2026-11-22T02:00:00.5%2B02:00"), i64::MIN..1_795_305_600_500_001);
-        // Between two microseconds nothing outside of what was asked for is hit.
-        assert_eq!(times("start=1970-01-01T00:00:00.0000015Z&end=1970-01-01T00:00:00.0000025Z"), 2..3);
-        assert_eq!(times("start=-1e300&end=1e300"), i64::MIN..i64::MAX);
-    }
-
     #[test]
     fn a_request_that_is_not_understood_whole_is_refused() {
-        for query in [
-            "",
-            "start=1",
-            "match[]=up&start=2&end=1",
-            "match[]=up&start=",
-            "match[]=up&start=yesterday",
-            "match[]=up&start=NaN",
-            "match[]=up&begin=1",
-            "match=up",
-            "match[]=up&match[]=up{",
-            "match[]={job=~\".*\"}",
-        ] {
-            let answer = asked(b"", query.as_bytes()).err().unwrap_or_else(|| panic!("{query} is taken"));
+        for query in
+            ["", "start=1", "match[]=up&start=2&end=1", "match[]=up&begin=1", "match=up", "match[]=up&match[]=up{"]
+        {
+            let Err(answer) = asked(&HeaderMap::new(), b"", Some(query)) else { panic!("{query} is taken") };
             assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{query}");
         }
-        let many = "match[]=up&".repeat(SELECTORS_MAX + 1);
-        assert!(asked(many.as_bytes(), b"").is_err());
-    }
-
-    #[test]
-    fn body_and_url_are_read_together_and_the_body_goes_first() {
-        let asked = asked(b"match[]=up&start=2", b"start=1&match%5B%5D=%7Ba%3D%22b%22%7D").unwrap_or_else(|_| panic!());
-        assert_eq!(asked.selectors.len(), 2);
-        assert_eq!(asked.times_us.start, 2_000_000);
+        assert!(asked(&HeaderMap::new(), b"", Some("match[]=up&start=1&end=2")).is_ok());
     }
 }

@@ -51,6 +51,9 @@ pub struct DataFile {
     pub level: u8,
     /// When it was written, milliseconds.
     pub written_ms: i64,
+    /// A version of the table whose view had all of its rows: that of the commit that added it, or, if that only moved rows from
+    /// other files, the one before. Who has read that view need not read the file.
+    pub known_at: i64,
 }
 
 /// A bound of a column in a file.

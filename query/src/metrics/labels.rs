@@ -30,7 +30,8 @@ use futures::StreamExt;
 use tokio::sync::Mutex;
 
 use crate::{
-    series::{Place, Series, Wanted, days},
+    index::Index,
+    series::{Place, Series, Wanted, on_days},
     table::{DAY_US, Table},
 };
 
@@ -45,9 +46,10 @@ pub(super) struct LabelsExec {
 }
 
 /// Where labels come from; shared by the partitions of a query.
-struct Source {
+pub(super) struct Source {
     state: SessionState,
     table: Arc<Table>,
+    index: Arc<Index>,
     /// Resolved while planning, when there were filters on labels: then all of them are here.
     known: Option<Arc<Series>>,
     found: Mutex<Series>,
@@ -61,14 +63,8 @@ struct Row<'a> {
 }
 
 impl LabelsExec {
-    pub(super) fn new(
-        input: Arc<dyn ExecutionPlan>,
-        state: SessionState,
-        table: Arc<Table>,
-        known: Option<Arc<Series>>,
-    ) -> Result<Self> {
-        let found = Mutex::new(Series::none(&state, Wanted::Labels));
-        Self::over(input, Arc::new(Source { state, table, known, found }))
+    pub(super) fn new(input: Arc<dyn ExecutionPlan>, source: Source) -> Result<Self> {
+        Self::over(input, Arc::new(source))
     }
 
     fn over(input: Arc<dyn ExecutionPlan>, source: Arc<Source>) -> Result<Self> {
@@ -139,6 +135,11 @@ impl ExecutionPlan for LabelsExec {
 }
 
 impl Source {
+    pub(super) fn new(state: SessionState, table: Arc<Table>, index: Arc<Index>, known: Option<Arc<Series>>) -> Self {
+        let found = Mutex::new(Series::none(&state, Wanted::Labels));
+        Self { state, table, index, known, found }
+    }
+
     async fn attach(&self, schema: &SchemaRef, batch: RecordBatch) -> Result<RecordBatch> {
         let labels = match &self.known {
             Some(known) => known.labels(&places(known, &batch)?)?,
@@ -161,17 +162,28 @@ impl Source {
 
     /// Finds the series of a batch that are not found yet.
     async fn look_up(&self, found: &mut Series, batch: &RecordBatch) -> Result<()> {
-        let mut missing: BTreeMap<i64, (BTreeSet<&str>, BTreeSet<i64>)> = BTreeMap::new();
+        let mut missing: BTreeMap<i64, BTreeSet<(&str, i64)>> = BTreeMap::new();
         let missing_places = places(found, batch)?;
         for (row, place) in rows(batch)?.zip(&missing_places) {
             if place.is_none() {
-                let (metrics, ids) = missing.entry(row.us.div_euclid(DAY_US)).or_default();
-                metrics.insert(row.metric);
-                ids.insert(row.id);
+                missing.entry(row.us.div_euclid(DAY_US)).or_default().insert((row.metric, row.id));
             }
         }
-        for (day, (metrics, ids)) in missing {
-            let mut filters = days(Some(day * DAY_US), Some(day * DAY_US));
+        for (day, mut series) in missing {
+            if let Ok(day) = i32::try_from(day)
+                && self.index.load_if_cheap(&self.state, &self.table, day).await?
+            {
+                let known = self.index.known();
+                let numbers = series.iter().filter_map(|(metric, id)| known.series(metric, *id));
+                found.take(&known, numbers.collect::<Vec<_>>())?;
+                series.retain(|(metric, id)| known.series(metric, *id).is_none());
+            }
+            if series.is_empty() {
+                continue;
+            }
+            let metrics: BTreeSet<&str> = series.iter().map(|(metric, _)| *metric).collect();
+            let ids: BTreeSet<i64> = series.iter().map(|(_, id)| *id).collect();
+            let mut filters = on_days(Some(day * DAY_US), Some(day * DAY_US));
             if metrics.len() <= NAMED_MAX {
                 filters.push(one_of("metric", metrics.iter().map(|m| ScalarValue::Utf8View(Some((*m).to_owned())))));
             }

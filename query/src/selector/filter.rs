@@ -1,6 +1,6 @@
 //! Matchers as filters on table `series`.
 //!
-//! Called by [`Selector::filters`](super::Selector::filters). What is asked of the metric's name alone and can be listed
+//! Called by [`Selector::filters`](super::Selector::filters); the way back, as far as there is one, is [`implied`]. What is asked of the metric's name alone and can be listed
 //! becomes a list, by which files, pages and head rows are pruned; everything is asked again by one function over name and
 //! labels. Labels are not asked in SQL's own words (`labels['job']`): they have no word for a missing label that is the empty
 //! string, and compile a regular expression for each batch.
@@ -15,7 +15,8 @@ use arrow::{
 use datafusion::{
     common::{DataFusionError, Result, ScalarValue},
     logical_expr::{
-        ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, col, lit,
+        BinaryExpr, ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        col, lit, utils::split_conjunction,
     },
 };
 
@@ -35,6 +36,40 @@ pub(super) fn filters(matchers: &[Matcher]) -> Vec<Expr> {
     });
     filters.push(selects.call(vec![col("metric"), col("labels")]));
     filters
+}
+
+/// Matchers that are true of every series for which a filter of SQL is.
+pub(crate) fn implied(filters: &[Expr]) -> Vec<Matcher> {
+    filters.iter().flat_map(split_conjunction).filter_map(equal).collect()
+}
+
+/// Of `metric = 'up'` and `labels['job'] = 'node'`. A label that is the empty string is none that a selector could tell from a
+/// missing one.
+fn equal(filter: &Expr) -> Option<Matcher> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
+    let either = |label: &Expr, value: &Expr| Some((label_of(label)?, text(value).filter(|value| !value.is_empty())?));
+    let (label, value) = either(left, right).or_else(|| either(right, left))?;
+    Some(Matcher::equal(&label, &value))
+}
+
+/// The label that an expression is the value of.
+fn label_of(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Column(column) if column.name == "metric" => Some(NAME.to_owned()),
+        Expr::Cast(cast) => label_of(&cast.expr),
+        Expr::ScalarFunction(call) => match (call.func.name(), call.args.as_slice()) {
+            ("get_field", [Expr::Column(column), label]) if column.name == "labels" => text(label),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn text(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Literal(value, _) => value.try_as_str()?.map(str::to_owned),
+        _ => None,
+    }
 }
 
 /// Are all matchers true of a series, given its metric and labels?

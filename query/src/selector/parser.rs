@@ -14,7 +14,7 @@ pub(super) fn parse(text: &str) -> Result<Selector> {
     let mut matchers = Vec::new();
     reader.blank();
     if let Some(name) = reader.word(|c| c == ':') {
-        matchers.push(name_is(name.to_owned()));
+        matchers.push(Matcher::equal(NAME, name));
     }
     let named = !matchers.is_empty();
     reader.blank();
@@ -33,10 +33,6 @@ pub(super) fn parse(text: &str) -> Result<Selector> {
         return Err(reader.wrong(0, what));
     }
     Ok(Selector { matchers })
-}
-
-fn name_is(name: String) -> Matcher {
-    Matcher { label: NAME.to_owned(), op: Op::Equal, value: name, regex: None }
 }
 
 /// A text and how far it is read.
@@ -130,7 +126,7 @@ impl<'t> Reader<'t> {
         };
         self.blank();
         if is_quoted && matches!(self.peek(), Some(',' | '}')) {
-            return Ok((name_is(label), true));
+            return Ok((Matcher::equal(NAME, &label), true));
         }
         let at = self.at;
         let op = match (self.next(), self.peek()) {

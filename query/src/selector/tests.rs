@@ -139,7 +139,7 @@ async fn only_the_days_of_the_range_are_read() {
         assert_eq!(found.len(), count, "{from}..{to}");
     }
     bench.store.reads();
-    engine.series(&all, START_US..START_US + DAY_US, Wanted::Ids).await.unwrap();
+    bench.engine().series(&all, START_US..START_US + DAY_US, Wanted::Ids).await.unwrap();
     let read: Vec<String> = bench.store.reads().into_iter().map(|(path, _)| path.to_string()).collect();
     assert!(!read.is_empty() && read.iter().all(|path| path.contains("day=2026-11-22")), "{read:?}");
     assert_eq!(bench.rows("SELECT 1").await, [json!([1])]);

@@ -181,6 +181,7 @@ async fn a_file_of_a_foreign_engine_is_not_taken_for_sorted() {
         sorted: false,
         level: 0,
         written_ms: 0,
+        known_at: 0,
     };
     let rows = samples(&[("b", 1, DAY_MS, 1.0), ("a", 1, DAY_MS, 2.0)]);
     bench.file_as(schemas::samples(), &rows, foreign).await;

@@ -216,6 +216,7 @@ impl Add {
             sorted: tag("sorted") == Some("true"),
             level: tag("level").and_then(|level| level.parse().ok()).unwrap_or(0),
             written_ms: self.modification_time,
+            known_at: version - i64::from(!self.data_change),
         })
     }
 }

@@ -57,6 +57,7 @@ fn file(path: Path, size: u64, rows: u64) -> DataFile {
         sorted: true,
         level: 0,
         written_ms: 0,
+        known_at: 0,
     }
 }
 

@@ -29,6 +29,7 @@ fn file(day: &str, window: i64, seq: i64, level: u8) -> Arc<DataFile> {
         sorted: true,
         level,
         written_ms: 0,
+        known_at: 0,
     })
 }
 
