@@ -25,8 +25,13 @@ use crate::{
     checked::CheckedStore,
     delta::Table,
     disk::{Disk, LocalDisk},
+    error::Failure,
     folder::{self, Folder},
-    store::{self, Tables, local::FolderStore},
+    store::{
+        self, Tables,
+        local::FolderStore,
+        spool::{self, Side, Spools},
+    },
     ticket::Ticket,
     upkeep::{self, Step, Upkeep, Upkept},
     wal::{
@@ -75,6 +80,7 @@ pub struct Storage {
 struct Inner {
     shared: Arc<Shared>,
     store: Arc<dyn ObjectStore>,
+    spools: Spools,
     views: HashMap<&'static str, Arc<RwLock<Arc<View>>>>,
     writers: Mutex<HashMap<&'static str, mpsc::Sender<Message>>>,
     /// Gone once storage closes.
@@ -100,6 +106,8 @@ pub(crate) struct Parts {
     pub disk: Arc<dyn Disk>,
     /// Where tables are, if not in the folder.
     pub store: Option<Arc<dyn ObjectStore>>,
+    /// The spool before that store.
+    pub spool: Option<spool::Settings>,
 }
 
 impl Storage {
@@ -109,7 +117,8 @@ impl Storage {
     /// `Fenced` if another process has the folder, `Invalid` if another version wrote it, `Corrupt` if the log or a table is
     /// damaged.
     pub async fn open(config: Config, datasets: Vec<&'static Dataset>, env: Env, registry: &Registry) -> Result<Self> {
-        Self::open_with(config, datasets, env, registry, Parts { disk: Arc::new(LocalDisk), store: None }).await
+        let parts = Parts { disk: Arc::new(LocalDisk), store: None, spool: None };
+        Self::open_with(config, datasets, env, registry, parts).await
     }
 
     pub(crate) async fn open_with(
@@ -121,7 +130,7 @@ impl Storage {
     ) -> Result<Self> {
         check_types(&datasets)?;
         let disk = Arc::clone(&parts.disk);
-        let Found { folder, store, source, tables, mut recovered } =
+        let Found { folder, store, spools, failure, source, tables, mut recovered } =
             Found::read(&config, &datasets, &env, registry, parts).await?;
         let (wal_metrics, writer_metrics, upkeep_metrics) = metrics(registry, &env)?;
         let segments = Arc::new(Segments::of(&recovered));
@@ -135,12 +144,14 @@ impl Storage {
             head_bytes_max: config.head_bytes_max,
             flush_bytes: config.flush_bytes,
             flush_age_ms: config.flush_age_ms,
-            failure: Arc::default(),
+            failure,
             metrics: writer_metrics,
         });
+        spools.start();
 
         let mut started = Started::default();
         let next_lsn = started.start_all(tables, &mut recovered, &shared).await?;
+        spools.begin();
         let (log, entries) = mpsc::channel(APPENDS_MAX);
         let generation = Arc::new(AtomicU64::new(0));
         let thread = Log {
@@ -163,6 +174,7 @@ impl Storage {
             inner: Arc::new(Inner {
                 shared,
                 store,
+                spools,
                 views: started.views,
                 writers: Mutex::new(started.writers),
                 log: Mutex::new(Some(log)),
@@ -305,6 +317,10 @@ impl Storage {
         &self.inner.stopping
     }
 
+    pub(crate) fn spools(&self) -> &Spools {
+        &self.inner.spools
+    }
+
     pub(crate) fn datasets(&self) -> Vec<&'static Dataset> {
         self.inner.datasets.clone()
     }
@@ -352,6 +368,7 @@ impl Storage {
         }
         let flushed = self.flush().await;
         self.inner.writers.lock().clear();
+        self.inner.spools.stop();
         let tasks = std::mem::take(&mut *self.inner.tasks.lock());
         for task in tasks {
             if task.await.is_err() {
@@ -384,6 +401,9 @@ impl Storage {
 struct Found {
     folder: Folder,
     store: Arc<dyn ObjectStore>,
+    spools: Spools,
+    /// Why storage takes no writes, once it does not.
+    failure: Arc<Failure>,
     /// The log as a source of rows.
     source: Arc<str>,
     tables: Vec<Table>,
@@ -397,13 +417,20 @@ impl Found {
         datasets: &[&'static Dataset],
         env: &Env,
         registry: &Registry,
-        Parts { disk, store }: Parts,
+        Parts { disk, store, spool }: Parts,
     ) -> Result<Self> {
         let roots = store::roots(&config.tables, datasets);
         let mut folder = Folder::open(&config.data_dir, &roots, disk.as_ref(), env)?;
-        let store = match store {
-            Some(store) => store,
-            None => open_tables(config, &folder, &disk, env, registry)?,
+        let failure = Arc::<Failure>::default();
+        let side = Side::Writer(Arc::clone(&disk), Arc::clone(&failure));
+        let (store, spools) = match (store, spool) {
+            (None, _) => open_tables(config, &folder, (&disk, side), env, registry).await?,
+            (Some(store), None) => (store, Spools::default()),
+            (Some(store), Some(settings)) => {
+                let opening = spool::Opening::new((folder.spool_dir(), None), side, settings, env, registry)?;
+                let (spool, spools) = opening.one(store).await?;
+                (Arc::new(spool) as _, spools)
+            }
         };
         let store: Arc<dyn ObjectStore> = Arc::new(CheckedStore::new(store));
         let source: Arc<str> = folder.source().into();
@@ -412,7 +439,7 @@ impl Found {
         check_belonging(&recovered, &committed)?;
         folder.remember(roots, disk.as_ref())?;
         recovered.repair.apply(disk.as_ref(), &folder.wal_dir())?;
-        Ok(Self { folder, store, source, tables, recovered })
+        Ok(Self { folder, store, spools, failure, source, tables, recovered })
     }
 }
 
@@ -494,15 +521,16 @@ pub(crate) async fn load_table(
     })
 }
 
-fn open_tables(
+async fn open_tables(
     config: &Config,
     folder: &Folder,
-    disk: &Arc<dyn Disk>,
+    (disk, side): (&Arc<dyn Disk>, Side),
     env: &Env,
     registry: &Registry,
-) -> Result<Arc<dyn ObjectStore>> {
+) -> Result<(Arc<dyn ObjectStore>, Spools)> {
     let local = FolderStore::open(folder.tables_dir(), Arc::clone(disk), env.random.clone())?;
-    store::open(config, Arc::new(local), Some(folder.cache_dir()), env, registry)
+    let place = store::Place { cache: Some(folder.cache_dir()), spool: folder.spool_dir(), side };
+    store::open(config, Arc::new(local), place, env, registry).await
 }
 
 /// Refuses tables that know nothing of a log that has let go of rows: they are not where the rows went, whatever the settings
