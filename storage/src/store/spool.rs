@@ -214,7 +214,7 @@ impl Spool {
         let spool = self.clone();
         // On a task of its own to the end: a file that is written and not known would be uploaded by the next process alone.
         let written = tokio::task::spawn_blocking(move || spool.keep(&object, cause)).await;
-        written.map_err(|error| generic(error))??;
+        written.map_err(generic)??;
         Ok(PutResult { e_tag: None, version: None })
     }
 
@@ -266,7 +266,7 @@ impl Spool {
         let read = move || {
             kept::read(&folder, &entry, range).map_err(|error| generic(format!("{error}, path={}", folder.display())))
         };
-        tokio::task::spawn_blocking(read).await.map_err(|error| generic(error))?
+        tokio::task::spawn_blocking(read).await.map_err(generic)?
     }
 
     /// What waits below a prefix; who reads beside a server looks anew.

@@ -490,7 +490,7 @@ async fn what_waits_for_another_bucket_is_refused() {
     let place = (folder.path().join("spool"), None);
     let mut opening = Opening::new(place, side, settings(), &env(1), &Registry::new()).unwrap();
     opening.root("s3://other", (Arc::clone(&bucket) as _, bucket as _)).await.unwrap();
-    let error = opening.finish(&Root::parse("s3://other").unwrap(), std::iter::empty()).err().expect("refused");
+    let error = opening.finish(&Root::parse("s3://other").unwrap(), std::iter::empty()).expect_err("refused");
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.to_string().contains("root=folder objects=1"), "{error}");
 }
