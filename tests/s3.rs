@@ -1,7 +1,7 @@
 //! Tables in buckets are as good as tables in a folder: the same answers, nothing lost and nothing doubled, whatever dies.
 //!
 //! A real S3 server (SeaweedFS) and the real binary; between them, where it is the point, a network that fails in every way
-//! there is a name for. `STREAMGAUGE_S3_KILLS=50` and `STREAMGAUGE_S3_HARM_SECONDS=300` run it for longer, `STREAMGAUGE_SEED`
+//! there is a name for, and is away for longer than memory lasts. `STREAMGAUGE_S3_KILLS=50` and `STREAMGAUGE_S3_HARM_SECONDS=300` run it for longer, `STREAMGAUGE_SEED`
 //! sets what is random.
 
 #![allow(clippy::disallowed_methods, reason = "the test is the outside world: it reads the clock")]
@@ -448,6 +448,91 @@ fn a_network_that_fails_loses_nothing_and_doubles_nothing() {
     });
     let _server = home.start(&env).expect("the server starts from files alone");
     ledger.check(|question| home.sql(question));
+    check_log(&seaweed, "gauge/prod/default/samples");
+    check_log(&seaweed, "gauge-eu/residents/default/series");
+}
+
+// === an outage longer than memory lasts ===
+
+const WIDE: i64 = 2_000;
+const DEEP: i64 = 20;
+/// With at least 28 bytes a sample these are more than a budget of 128 MiB has for rows in memory (30 %).
+const REQUESTS: i64 = 60;
+
+/// Request `n`: points of many series, each of which has its number as value.
+fn wide(start_ms: i64, n: i64) -> Vec<u8> {
+    let series = |id: i64| {
+        let value = f64::from(u32::try_from(id).unwrap());
+        let points: Vec<_> = (n * DEEP..(n + 1) * DEEP).map(|slot| (start_ms + slot * 1000, value)).collect();
+        v1::series(&[("__name__", "outage"), ("id", &id.to_string())], &points)
+    };
+    wire::snappy(&v1::WriteRequest { timeseries: (0..WIDE).map(series).collect(), metadata: Vec::new() })
+}
+
+/// Is every sample of the first `requests` there once?
+fn check_wide(home: &Home, requests: i64) {
+    let groups = "SELECT ts, count(*) AS rows, sum(value) AS sum FROM samples GROUP BY ts";
+    let whole = format!("rows = {WIDE} AND sum = {}", WIDE * (WIDE - 1) / 2);
+    let found = home.sql(&format!("SELECT count(*), count(*) FILTER (WHERE {whole}) FROM ({groups})"));
+    assert_eq!(found, [format!("{0},{0}", requests * DEEP)]);
+}
+
+#[test]
+fn an_outage_longer_than_memory_lasts_is_ridden_out_on_the_local_disk() {
+    const { assert!(WIDE * DEEP * (REQUESTS - 10) * 28 > (128 << 20) / 100 * 30) };
+    let folder = tempfile::tempdir().unwrap();
+    let Some(seaweed) = buckets(folder.path()) else { return };
+    let proxy = Proxy::start(seaweed.port, seed());
+    let home = Home::new(folder.path(), &format!("memory: 128MiB\n{}", settings(proxy.port)));
+    let [key, secret] = seaweed::credentials();
+    let server = home.start(&[key, secret]).expect("the server starts");
+    let (agent, start_ms) = (process::agent(Duration::from_secs(30)), now_ms() - 3_600_000);
+    let refused = AtomicI64::new(0);
+    let write = |n: i64| {
+        let body = wide(start_ms, n);
+        let taken = eventually(|| {
+            let taken = home.write(&agent, &body).is_ok_and(|status| status == 204);
+            refused.fetch_add(i64::from(!taken), Ordering::Relaxed);
+            taken.then_some(())
+        });
+        assert!(taken.is_some(), "request {n} is not taken for a minute");
+    };
+    let spool = |name: &str| metric(&home, &format!("streamgauge_store_spool_{name}{{root=\"s3://gauge/prod\"}}"));
+    write(0);
+    home.flush();
+    proxy.down(true);
+    // The bucket has some seconds; then what is committed waits on the disk.
+    write(1);
+    eventually(|| (spool("files") > 0).then_some(())).expect("nothing waits on the disk");
+    (2..REQUESTS).for_each(write);
+    check_wide(&home, REQUESTS);
+    home.flush();
+    check_wide(&home, REQUESTS);
+    assert!(proxy.count(Fault::Outage, "", "") > 0, "nobody noticed the outage");
+    println!("waiting files={} bytes={} writes refused={refused:?}", spool("files"), spool("bytes"));
+    assert!(spool("bytes") > 0 && spool("uploads_total") == 0);
+    server.kill();
+    // Back, and killed again between an upload and the removal of what was uploaded.
+    proxy.down(false);
+    let crash = ("STREAMGAUGE_CRASH_AT", "spool_uploaded:3");
+    let status = match home.start(&[key, secret, crash]) {
+        Ok(mut server) => server.ended(Duration::from_secs(30)).expect("the point is reached"),
+        Err(status) => status,
+    };
+    assert_eq!(status.signal(), Some(SIGABRT), "the server ends with {status}");
+    let server = home.start(&[key, secret]).expect("the server starts again");
+    check_wide(&home, REQUESTS);
+    eventually(|| (spool("files") == 0).then_some(())).expect("the spool is uploaded");
+    write(REQUESTS);
+    home.flush();
+    check_wide(&home, REQUESTS + 1);
+    assert!(server.terminate().success());
+    let left: Vec<_> = fs::read_dir(home.data().join("spool")).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    // From the buckets alone.
+    fs::remove_dir_all(home.data()).unwrap();
+    let _server = home.start(&[key, secret]).expect("the server starts on an empty folder");
+    check_wide(&home, REQUESTS + 1);
     check_log(&seaweed, "gauge/prod/default/samples");
     check_log(&seaweed, "gauge-eu/residents/default/series");
 }

@@ -54,6 +54,7 @@ pub struct S3 {
     pub sse: Option<Sse>,
     pub kms_key_id: Option<Spanned<String>>,
     pub request_timeout: Option<Spanned<Span>>,
+    pub spool_bytes: Option<Spanned<Size>>,
 }
 
 /// Encryption of objects, in the words of S3.
@@ -172,6 +173,7 @@ impl Raw {
                 sse: top.sse.or(below.sse),
                 kms_key_id: top.kms_key_id.or(below.kms_key_id),
                 request_timeout: top.request_timeout.or(below.request_timeout),
+                spool_bytes: top.spool_bytes.or(below.spool_bytes),
             }),
             cache: lay(self.cache, below.cache, |top, below| Cache { bytes: top.bytes.or(below.bytes) }),
             listen: self.listen.or(below.listen),

@@ -69,6 +69,7 @@ impl raw::S3 {
             (None, None) => None,
         };
         let timeout = required(origin, "s3.request_timeout", self.request_timeout)?;
+        let spool = required(origin, "s3.spool_bytes", self.spool_bytes)?;
         let credentials = CREDENTIAL_VARIABLES.iter().filter_map(|name| Some((*name, variable(name)?))).collect();
         Ok(S3 {
             region: match self.region {
@@ -81,6 +82,7 @@ impl raw::S3 {
             endpoint,
             sse,
             request_timeout: within(origin, &timeout, span(1)..=span(600))?.0,
+            spool_bytes: within(origin, &spool, Size(0)..=Size(1 << 44))?.0,
             credentials: Credentials(credentials),
         })
     }
@@ -137,6 +139,10 @@ pub(super) fn show(tables: &Tables, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match &names[..] {
         [] => writeln!(f, "credentials    of the instance: no AWS variable is set")?,
         names => writeln!(f, "credentials    from {}", names.join(", "))?,
+    }
+    match s3.spool_bytes {
+        0 => writeln!(f, "spool          none: in an outage of the bucket, rows wait in memory")?,
+        bytes => writeln!(f, "spool          {} of the local disk, for outages of the bucket", Size(bytes))?,
     }
     match tables.cache_bytes {
         0 => writeln!(f, "cache          none"),

@@ -42,6 +42,7 @@ fn the_documented_file_names_every_setting() {
         "sse",
         "kms_key_id",
         "request_timeout",
+        "spool_bytes",
         "bytes",
         "listen",
         "tenant",
@@ -297,7 +298,7 @@ fn tables_are_in_the_folder_unless_the_file_says_otherwise() {
     let tables = &config.storage.tables;
     assert_eq!(tables.root_of("samples").to_string(), "s3://gauge/prod");
     assert_eq!(tables.root_of("series").to_string(), "s3://gauge-eu");
-    assert_eq!(tables.cache_bytes, 10 << 30);
+    assert_eq!((tables.cache_bytes, tables.s3.spool_bytes), (10 << 30, 16 << 30));
     assert_eq!((tables.s3.path_style, tables.s3.allow_http), (false, false));
 }
 
@@ -306,9 +307,15 @@ fn check_shows_the_roots_and_no_secret() {
     let text = "data: s3://gauge/prod\nroots: {series: s3://gauge-eu}\ns3: {region: eu-central-1, sse: AES256}\n";
     let config = read_in(text, &KEYS).unwrap();
     let shown = config.to_string();
-    for said in
-        ["s3://gauge/prod", "series: s3://gauge-eu", "AWS (eu-central-1)", "AES256", "AWS_SECRET_ACCESS_KEY", "10GiB"]
-    {
+    for said in [
+        "s3://gauge/prod",
+        "series: s3://gauge-eu",
+        "AWS (eu-central-1)",
+        "AES256",
+        "AWS_SECRET_ACCESS_KEY",
+        "10GiB",
+        "16GiB",
+    ] {
         assert!(shown.contains(said), "{said} in\n{shown}");
     }
     let everything = format!("{shown} {config:?}");
@@ -342,6 +349,7 @@ fn bad_places_for_tables_are_refused_with_place_and_hint() {
     refused("s3: {sse: AES256, kms_key_id: key}\n", "gauge.yaml:1:31: a key of KMS needs");
     refused("s3: {sse: aes}\n", "gauge.yaml:1:11: `aes` is not known here; write one of AES256, aws:kms");
     refused("s3: {request_timeout: 1h}\n", "gauge.yaml:1:23: 1h is out of range");
+    refused("s3: {spool_bytes: 16GB}\n", "gauge.yaml:1:19: `16GB` is no size");
     refused("s3: {access_key: hush}\n", "gauge.yaml:1:6: unknown key `access_key`");
     refused("cache: {bytes: 10GB}\n", "gauge.yaml:1:16: `10GB` is no size");
     for fine in ["http://127.0.0.1:8333", "http://localhost:8333/", "http://[::1]:8333", "https://10.0.0.1:9000"] {

@@ -1,6 +1,6 @@
 //! The few calls that change a local disk, each with its durability stated.
 //!
-//! Used by the log and by the local store; reads go straight to the file system. A trait, because the power-loss tests put a
+//! Used by the log, the local store and the spool; reads go straight to the file system. A trait, because the power-loss tests put a
 //! disk here that forgets what was never synced.
 
 use std::{
@@ -100,6 +100,15 @@ impl DiskFile for File {
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
     }
+}
+
+/// Room that caches and spools leave on a disk, for the log and for what else lives there.
+pub(crate) const FREE_BYTES_MIN: u64 = 1 << 30;
+
+/// Bytes that are free on the disk of a folder.
+pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Creates a folder and its parents below `root`, which must exist, and makes all of them durable: those that are there too,

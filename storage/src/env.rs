@@ -14,7 +14,7 @@ pub struct Env {
 }
 
 /// A hook at the named points `wal_written`, `wal_synced`, `parquet_put`, `delta_committed` and `before_wal_trim` of a row's way,
-/// and `merge_put`, `rewrite_committed` and `before_delete` of upkeep.
+/// `spool_written` and `spool_uploaded` of what waits for a bucket, and `merge_put`, `rewrite_committed` and `before_delete` of upkeep.
 #[derive(Clone, Default)]
 pub struct Probe(Option<Arc<dyn Fn(&'static str) + Send + Sync>>);
 

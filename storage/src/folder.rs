@@ -7,6 +7,7 @@
 //! lock               held by the process that writes
 //! wal/               the log
 //! tables/<tenant>/<dataset>/   Delta tables, if they are not in a bucket
+//! spool/             what waits for buckets that are away
 //! cache/             blocks of files in buckets
 //! ```
 
@@ -118,6 +119,10 @@ impl Folder {
 
     pub(crate) fn cache_dir(&self) -> PathBuf {
         self.root.join("cache")
+    }
+
+    pub(crate) fn spool_dir(&self) -> PathBuf {
+        self.root.join("spool")
     }
 
     /// The log as a source of rows.

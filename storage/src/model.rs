@@ -2,7 +2,7 @@
 //!
 //! Random steps run against storage and against plain maps; after each the views are compared. Lives end by a crash (the
 //! process goes, the disk stays), by a power cut (what was not synced goes too), or orderly; puts fail before or after they
-//! took effect; a second server takes over and the first one goes on; the disk is lost and the tables survive. Upkeep merges and
+//! took effect, or fail for long; a second server takes over and the first one goes on; the disk is lost and the tables survive. Upkeep merges and
 //! deletes in between, by the clock and by hand, crashes at its points, is crossed by deletes, and takes no file from a view that
 //! is still read.
 
@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory};
@@ -24,6 +25,7 @@ use tokio::runtime::Runtime;
 use crate::{
     Batch, Config, Delete, Env, ErrorKind, Lane, Origin, Probe, Replace, Result, Storage, Tables, View, Write, commit,
     open::Parts,
+    store::spool,
     test_rows::{DAY_US, Sample, clock, env_at, samples, samples_of, series, series_of},
 };
 
@@ -61,6 +63,8 @@ enum Step {
     },
     Restart,
     Faults(Vec<bool>),
+    /// The bucket takes no puts, until it does again.
+    Outage(bool),
     Zombie,
     LostDisk,
     /// Upkeep: by the clock or by hand.
@@ -79,6 +83,14 @@ enum Step {
 
 /// The day before the clock's, which is over, as all before it.
 const FIRST_DAY: i64 = 20_716;
+
+/// A spool without patience, so that every fault meets it.
+const SPOOL: spool::Settings = spool::Settings {
+    bytes_max: 64 << 20,
+    free_bytes_min: 0,
+    patience: Duration::ZERO,
+    pauses: (Duration::from_millis(1), Duration::from_millis(2)),
+};
 
 /// A sixteenth of a day.
 fn at(time: u8) -> i64 {
@@ -100,6 +112,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<u64>().prop_map(|seed| Step::PowerCut { seed }),
         1 => Just(Step::Restart),
         2 => prop::collection::vec(any::<bool>(), 1..5).prop_map(Step::Faults),
+        2 => any::<bool>().prop_map(Step::Outage),
         1 => Just(Step::Zombie),
         1 => Just(Step::LostDisk),
         4 => any::<bool>().prop_map(|by_hand| Step::Upkeep { by_hand }),
@@ -195,6 +208,7 @@ impl World {
         let parts = Parts {
             disk: Arc::clone(&self.disk) as _,
             store: self.bucket.clone().map(|bucket| bucket as Arc<dyn ObjectStore>),
+            spool: Some(SPOOL),
         };
         let registry = prometheus::Registry::new();
         let datasets = vec![schemas::samples(), schemas::series()];
@@ -210,7 +224,19 @@ impl World {
     }
 
     fn start(&mut self) {
+        // To take tables over, the bucket must answer, unless that follows what waits for it.
+        let waits = self.spooled().iter().any(|file| file.extension().is_some_and(|name| name == "put"));
+        let away = self.bucket.as_ref().is_some_and(|bucket| !waits && bucket.away(false));
         self.life = Some(self.open());
+        if away && let Some(bucket) = &self.bucket {
+            bucket.away(true);
+        }
+    }
+
+    /// Files of what waits for the bucket.
+    fn spooled(&self) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(self.dir.path().join("spool"));
+        files.map(|files| files.map(|file| file.unwrap().path()).collect()).unwrap_or_default()
     }
 
     /// The process goes; what it was doing stops where it was.
@@ -303,7 +329,7 @@ impl World {
             let delete = async {
                 if !delete_first {
                     // Upkeep may find nothing to do.
-                    let _ = tokio::time::timeout(std::time::Duration::from_millis(50), begun.notified()).await;
+                    let _ = tokio::time::timeout(Duration::from_millis(50), begun.notified()).await;
                 }
                 let room = storage.reserve(1000).await.unwrap();
                 storage.append(room, vec![batch]).done().await.unwrap();
@@ -314,12 +340,24 @@ impl World {
         self.probe.set(|_| {});
     }
 
+    /// The outage ends, and what waits on the disk gets into the bucket: what survives the disk is what is there.
+    fn recover(&self) {
+        let Some(bucket) = &self.bucket else { return };
+        bucket.away(false);
+        self.run(async |storage| {
+            while ["samples", "series"].iter().any(|dataset| storage.spools().waits(dataset)) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+
     /// A second server takes the tables over; the first finds out at its next commit and changes nothing any more.
     fn zombie(&mut self) {
         if self.bucket.is_none() {
             return;
         }
         self.run(async |storage| storage.flush().await).unwrap();
+        self.recover();
         // To the new server, queries of the old one are another process's: they have an hour.
         self.held.clear();
         let (old_runtime, old) = self.life.take().unwrap();
@@ -334,8 +372,15 @@ impl World {
             old.append(room, vec![Batch::append(schemas::samples(), rows, Lane::InOrder)]).done().await?;
             old.flush().await
         });
+        let waits = async || {
+            while old.spools().waits("samples") && old.healthy().is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        // What the old one did may wait on its disk, and is found out when it is uploaded.
+        old_runtime.block_on(waits());
         if exists {
-            assert_eq!(outcome.unwrap_err().kind, ErrorKind::Fenced);
+            assert_eq!(outcome.and_then(|()| old.healthy()).unwrap_err().kind, ErrorKind::Fenced);
             assert!(old_runtime.block_on(old.reserve(1)).is_err(), "a fenced server takes no writes");
         } else if outcome.is_ok() {
             // There was no table to take over: the first to make it has it, and the rows are in it.
@@ -405,7 +450,7 @@ impl World {
 fn kill(runtime: Runtime, storage: Storage) {
     drop(storage);
     // Waits for jobs on blocking threads, as their file system calls cannot be cut in the middle from here.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(10));
+    runtime.shutdown_timeout(Duration::from_secs(10));
 }
 
 async fn all_rows(view: &View, storage: &Storage) -> Vec<(Lane, i64, arrow::array::RecordBatch)> {
@@ -468,6 +513,9 @@ fn check(bucket: bool, steps: Vec<Step>) {
                     bucket.next(faults.into_iter().map(|after| if after { Fault::AfterPut } else { Fault::BeforePut }));
                 }
             }
+            Step::Outage(away) => {
+                let _ = world.bucket.as_ref().map(|bucket| bucket.away(away));
+            }
             Step::Upkeep { by_hand } => world.upkeep(by_hand),
             Step::UpkeepCrash { point } => world.upkeep_crash(point),
             Step::Sweep => drop(world.run(async |storage| storage.upkeep().await.sweep(&storage).await).unwrap()),
@@ -480,6 +528,7 @@ fn check(bucket: bool, steps: Vec<Step>) {
                 if world.bucket.is_some() {
                     // Only what is committed survives the loss, so commit first.
                     world.run(async |storage| storage.flush().await).unwrap();
+                    world.recover();
                     world.crash();
                     let lost: PathBuf = world.dir.path().to_owned();
                     std::fs::remove_dir_all(&lost).unwrap();
@@ -490,6 +539,12 @@ fn check(bucket: bool, steps: Vec<Step>) {
         }
         world.check();
     }
+    // Whatever waited is in the bucket, and nothing of it is needed on the disk.
+    world.recover();
+    world.crash();
+    assert_eq!(world.spooled(), [""; 0].map(PathBuf::from), "files are left in the spool");
+    world.start();
+    world.check();
 }
 
 /// Random schedules a test: 100 of each kind, or as many as `STREAMGAUGE_SCHEDULES` says.

@@ -20,20 +20,27 @@ use prometheus::Registry;
 use schemas::Dataset;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+mod metrics;
+
 use crate::{
-    Ack, Batch, Env, Error, ErrorKind, Latency, Replace, Result, Room, View, Write,
+    Ack, Batch, Env, Error, ErrorKind, Replace, Result, Room, View, Write,
     checked::CheckedStore,
     delta::Table,
     disk::{Disk, LocalDisk},
+    error::Failure,
     folder::{self, Folder},
-    store::{self, Tables, local::FolderStore},
+    store::{
+        self, Tables,
+        local::FolderStore,
+        spool::{self, Side, Spools},
+    },
     ticket::Ticket,
-    upkeep::{self, Step, Upkeep, Upkept},
+    upkeep::{Step, Upkeep, Upkept},
     wal::{
         self, Entry, Log, Segments,
         recovery::{self, Committed, Recovered},
     },
-    writer::{self, Message, Shared, Writer},
+    writer::{Message, Shared, Writer},
 };
 
 /// Settings of storage.
@@ -75,6 +82,7 @@ pub struct Storage {
 struct Inner {
     shared: Arc<Shared>,
     store: Arc<dyn ObjectStore>,
+    spools: Spools,
     views: HashMap<&'static str, Arc<RwLock<Arc<View>>>>,
     writers: Mutex<HashMap<&'static str, mpsc::Sender<Message>>>,
     /// Gone once storage closes.
@@ -100,6 +108,8 @@ pub(crate) struct Parts {
     pub disk: Arc<dyn Disk>,
     /// Where tables are, if not in the folder.
     pub store: Option<Arc<dyn ObjectStore>>,
+    /// The spool before that store.
+    pub spool: Option<spool::Settings>,
 }
 
 impl Storage {
@@ -109,7 +119,8 @@ impl Storage {
     /// `Fenced` if another process has the folder, `Invalid` if another version wrote it, `Corrupt` if the log or a table is
     /// damaged.
     pub async fn open(config: Config, datasets: Vec<&'static Dataset>, env: Env, registry: &Registry) -> Result<Self> {
-        Self::open_with(config, datasets, env, registry, Parts { disk: Arc::new(LocalDisk), store: None }).await
+        let parts = Parts { disk: Arc::new(LocalDisk), store: None, spool: None };
+        Self::open_with(config, datasets, env, registry, parts).await
     }
 
     pub(crate) async fn open_with(
@@ -121,9 +132,9 @@ impl Storage {
     ) -> Result<Self> {
         check_types(&datasets)?;
         let disk = Arc::clone(&parts.disk);
-        let Found { folder, store, source, tables, mut recovered } =
+        let Found { folder, store, spools, failure, source, tables, mut recovered } =
             Found::read(&config, &datasets, &env, registry, parts).await?;
-        let (wal_metrics, writer_metrics, upkeep_metrics) = metrics(registry, &env)?;
+        let (wal_metrics, writer_metrics, upkeep_metrics) = metrics::register(registry, &env)?;
         let segments = Arc::new(Segments::of(&recovered));
         let shared = Arc::new(Shared {
             env: env.clone(),
@@ -135,12 +146,14 @@ impl Storage {
             head_bytes_max: config.head_bytes_max,
             flush_bytes: config.flush_bytes,
             flush_age_ms: config.flush_age_ms,
-            failure: Arc::default(),
+            failure,
             metrics: writer_metrics,
         });
+        spools.start();
 
         let mut started = Started::default();
         let next_lsn = started.start_all(tables, &mut recovered, &shared).await?;
+        spools.begin();
         let (log, entries) = mpsc::channel(APPENDS_MAX);
         let generation = Arc::new(AtomicU64::new(0));
         let thread = Log {
@@ -163,6 +176,7 @@ impl Storage {
             inner: Arc::new(Inner {
                 shared,
                 store,
+                spools,
                 views: started.views,
                 writers: Mutex::new(started.writers),
                 log: Mutex::new(Some(log)),
@@ -305,6 +319,10 @@ impl Storage {
         &self.inner.stopping
     }
 
+    pub(crate) fn spools(&self) -> &Spools {
+        &self.inner.spools
+    }
+
     pub(crate) fn datasets(&self) -> Vec<&'static Dataset> {
         self.inner.datasets.clone()
     }
@@ -352,6 +370,7 @@ impl Storage {
         }
         let flushed = self.flush().await;
         self.inner.writers.lock().clear();
+        self.inner.spools.stop();
         let tasks = std::mem::take(&mut *self.inner.tasks.lock());
         for task in tasks {
             if task.await.is_err() {
@@ -384,6 +403,9 @@ impl Storage {
 struct Found {
     folder: Folder,
     store: Arc<dyn ObjectStore>,
+    spools: Spools,
+    /// Why storage takes no writes, once it does not.
+    failure: Arc<Failure>,
     /// The log as a source of rows.
     source: Arc<str>,
     tables: Vec<Table>,
@@ -397,13 +419,20 @@ impl Found {
         datasets: &[&'static Dataset],
         env: &Env,
         registry: &Registry,
-        Parts { disk, store }: Parts,
+        Parts { disk, store, spool }: Parts,
     ) -> Result<Self> {
         let roots = store::roots(&config.tables, datasets);
         let mut folder = Folder::open(&config.data_dir, &roots, disk.as_ref(), env)?;
-        let store = match store {
-            Some(store) => store,
-            None => open_tables(config, &folder, &disk, env, registry)?,
+        let failure = Arc::<Failure>::default();
+        let side = Side::Writer(Arc::clone(&disk), Arc::clone(&failure));
+        let (store, spools) = match (store, spool) {
+            (None, _) => open_tables(config, &folder, (&disk, side), env, registry).await?,
+            (Some(store), None) => (store, Spools::default()),
+            (Some(store), Some(settings)) => {
+                let opening = spool::Opening::new((folder.spool_dir(), None), side, settings, env, registry)?;
+                let (spool, spools) = opening.one(store).await?;
+                (Arc::new(spool) as _, spools)
+            }
         };
         let store: Arc<dyn ObjectStore> = Arc::new(CheckedStore::new(store));
         let source: Arc<str> = folder.source().into();
@@ -412,7 +441,7 @@ impl Found {
         check_belonging(&recovered, &committed)?;
         folder.remember(roots, disk.as_ref())?;
         recovered.repair.apply(disk.as_ref(), &folder.wal_dir())?;
-        Ok(Self { folder, store, source, tables, recovered })
+        Ok(Self { folder, store, spools, failure, source, tables, recovered })
     }
 }
 
@@ -494,15 +523,16 @@ pub(crate) async fn load_table(
     })
 }
 
-fn open_tables(
+async fn open_tables(
     config: &Config,
     folder: &Folder,
-    disk: &Arc<dyn Disk>,
+    (disk, side): (&Arc<dyn Disk>, Side),
     env: &Env,
     registry: &Registry,
-) -> Result<Arc<dyn ObjectStore>> {
+) -> Result<(Arc<dyn ObjectStore>, Spools)> {
     let local = FolderStore::open(folder.tables_dir(), Arc::clone(disk), env.random.clone())?;
-    store::open(config, Arc::new(local), Some(folder.cache_dir()), env, registry)
+    let place = store::Place { cache: Some(folder.cache_dir()), spool: folder.spool_dir(), side };
+    store::open(config, Arc::new(local), place, env, registry).await
 }
 
 /// Refuses tables that know nothing of a log that has let go of rows: they are not where the rows went, whatever the settings
@@ -532,68 +562,4 @@ fn check_types(datasets: &[&'static Dataset]) -> Result<()> {
 
 fn closed() -> Error {
     Error::new(ErrorKind::Unavailable, "the server is stopping and takes no writes; send it again in a moment")
-}
-
-fn metrics(registry: &Registry, env: &Env) -> Result<(wal::Metrics, writer::Metrics, upkeep::Metrics)> {
-    use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
-    let build = || -> Result<_, prometheus::Error> {
-        let latency = |name: &str, help: &str| Latency::register(registry, env.clock.clone(), name, help);
-        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
-        let by_dataset = |name: &str, help: &str| -> Result<IntCounterVec, prometheus::Error> {
-            let counter = IntCounterVec::new(Opts::new(name, help), &["dataset"])?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
-        let head_bytes = IntGauge::new("streamgauge_head_bytes", "Bytes of rows that are not in files yet.")?;
-        registry.register(Box::new(head_bytes.clone()))?;
-        let files = IntGaugeVec::new(Opts::new("streamgauge_files", "Active Parquet files."), &["dataset"])?;
-        registry.register(Box::new(files.clone()))?;
-        let bytes = Opts::new("streamgauge_file_bytes", "Bytes of active Parquet files.");
-        let file_bytes = IntGaugeVec::new(bytes, &["dataset"])?;
-        registry.register(Box::new(file_bytes.clone()))?;
-        let refusing = IntGauge::new(
-            "streamgauge_wal_refusing",
-            "1 while appends are refused because no log segment can be made, on a full disk for example.",
-        )?;
-        registry.register(Box::new(refusing.clone()))?;
-        let wal = wal::Metrics {
-            refusing,
-            sync_seconds: latency("streamgauge_wal_sync_seconds", "Time to write and sync a group of log records.")?,
-            bytes_total: counter("streamgauge_wal_bytes_total", "Bytes written to the log.")?,
-            records_total: counter("streamgauge_wal_records_total", "Appends written to the log.")?,
-            syncs_total: counter("streamgauge_wal_syncs_total", "Syncs of the log; appends share them.")?,
-        };
-        let writer = writer::Metrics {
-            commit_seconds: latency("streamgauge_commit_seconds", "Time to sort, encode, put and commit head rows.")?,
-            commits_total: by_dataset("streamgauge_commits_total", "Delta commits of head rows.")?,
-            committed_rows_total: by_dataset("streamgauge_committed_rows_total", "Rows committed to files.")?,
-            head_bytes,
-            files,
-            file_bytes,
-        };
-        let pending = Opts::new("streamgauge_upkeep_pending_files", "Files that upkeep is going to rewrite or drop.");
-        let pending_files = IntGaugeVec::new(pending, &["dataset"])?;
-        registry.register(Box::new(pending_files.clone()))?;
-        let upkeep = upkeep::Metrics {
-            merge_seconds: latency(
-                "streamgauge_upkeep_merge_seconds",
-                "Time to merge files and to commit the result.",
-            )?,
-            merges_total: by_dataset("streamgauge_upkeep_merges_total", "Commits of merged files.")?,
-            rewritten_bytes_total: by_dataset("streamgauge_upkeep_rewritten_bytes_total", "Bytes of merged files.")?,
-            dropped_partitions_total: by_dataset(
-                "streamgauge_upkeep_dropped_partitions_total",
-                "Partitions dropped at the end of their retention.",
-            )?,
-            deleted_files_total: by_dataset("streamgauge_upkeep_deleted_files_total", "Files deleted from the store.")?,
-            pending_files,
-            failures_total: counter("streamgauge_upkeep_failures_total", "Runs of upkeep that failed.")?,
-        };
-        Ok((wal, writer, upkeep))
-    };
-    build().map_err(|error| Error::new(ErrorKind::Internal, "metrics cannot be registered").caused_by(error))
 }

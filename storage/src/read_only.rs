@@ -20,7 +20,7 @@ use crate::{
     folder::Folder,
     head,
     open::{load_table, writes_of},
-    store,
+    store::{self, spool::Side},
     wal::recovery::{self, Committed, Recovered},
 };
 
@@ -40,7 +40,8 @@ pub async fn open_read_only(
     let folder = Folder::look(&config.data_dir, &store::roots(&config.tables, &datasets))?;
     let local = Arc::new(LocalFileSystem::new_with_prefix(folder.tables_dir())?);
     // Without a cache, as the folder is only read; nobody asks for metrics of a command.
-    let files = store::open(config, local, None, env, &Registry::new())?;
+    let place = store::Place { cache: None, spool: folder.spool_dir(), side: Side::Reader };
+    let (files, _) = store::open(config, local, place, env, &Registry::new()).await?;
     let store: Arc<dyn ObjectStore> = Arc::new(CheckedStore::new(files));
     for _ in 0..READINGS {
         let before = read_log(&folder, &datasets).await?;

@@ -1,8 +1,9 @@
 //! Where the tables are: in the data folder, in buckets, or both; one object store to all who read and write them.
 //!
 //! Called when storage opens, for writing and for reading alone. Layers, outermost first: [`routed`] sends a dataset's paths to
-//! its root; before each bucket stands the [`cache`] of blocks on the local disk; [`remote`] counts requests and puts large files
-//! in parts. The folder has a store of its own ([`local`]), whose puts are durable.
+//! its root; before each bucket stands the [`cache`] of blocks on the local disk; the [`spool`] keeps what a bucket that is away does
+//! not take; [`remote`] counts requests and puts large files in parts. The folder has a store of its own ([`local`]), whose puts are
+//! durable.
 //!
 //! Invariants: paths are the same whatever the root (`<tenant>/<dataset>/…`); no secret is shown by `Debug` or by an error.
 //! Not here: retrying for ever, which is the commit's and the writer's (`delta`, `commit`).
@@ -13,7 +14,7 @@ use object_store::{ObjectStore, path::Path};
 use prometheus::Registry;
 use schemas::Dataset;
 
-use crate::{Config, Env, Error, ErrorKind, Result, folder};
+use crate::{Clock, Config, Env, Error, ErrorKind, Result, folder};
 
 mod blocks;
 mod cache;
@@ -21,11 +22,13 @@ pub(crate) mod local;
 mod remote;
 mod routed;
 mod s3;
+pub(crate) mod spool;
 
 use blocks::Blocks;
 use cache::Cached;
 use remote::Remote;
 use routed::Routed;
+use spool::{Opening, Settings, Side, Spools};
 
 /// Where tables are, and how buckets are spoken to.
 #[derive(Debug, Clone)]
@@ -69,6 +72,8 @@ pub struct S3 {
     pub sse: Option<Sse>,
     /// Longest time a request may take, the body included.
     pub request_timeout: Duration,
+    /// Most bytes that wait on the local disk for buckets that are away; 0 for none.
+    pub spool_bytes: u64,
     /// What the environment says about who we are.
     pub credentials: Credentials,
 }
@@ -118,6 +123,7 @@ impl Default for S3 {
             allow_http: false,
             sse: None,
             request_timeout: Duration::from_secs(30),
+            spool_bytes: 0,
             credentials: Credentials::default(),
         }
     }
@@ -175,43 +181,75 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Opens the store of all tables. `local` is that of the data folder; blocks are kept in `cache`, if it is given.
-pub(crate) fn open(
+/// What of the data folder the store of all tables uses.
+pub(crate) struct Place {
+    /// Where blocks of files in buckets are kept, if they are.
+    pub cache: Option<PathBuf>,
+    /// Where puts wait for buckets that are away.
+    pub spool: PathBuf,
+    pub side: Side,
+}
+
+/// Opens the store of all tables, and the spools in it. `local` is the store of the data folder.
+pub(crate) async fn open(
     config: &Config,
     local: Arc<dyn ObjectStore>,
-    cache: Option<PathBuf>,
+    place: Place,
     env: &Env,
     registry: &Registry,
-) -> Result<Arc<dyn ObjectStore>> {
+) -> Result<(Arc<dyn ObjectStore>, Spools)> {
     let tables = &config.tables;
     if !tables.remote() {
-        return Ok(local);
+        return Ok((local, Spools::default()));
     }
-    let metrics = remote::Metrics::register(registry, &env.clock).map_err(not_registered)?;
-    let blocks = match cache {
+    let blocks = match place.cache {
         Some(folder) if tables.cache_bytes > 0 => {
             let metrics = blocks::Metrics::register(registry).map_err(not_registered)?;
             Some(Arc::new(Blocks::open(folder, tables.cache_bytes, env.clock.clone(), metrics)))
         }
         _ => None,
     };
-    let open = |root: &Root| -> Result<Arc<dyn ObjectStore>> {
-        let Root::Bucket { bucket, prefix } = root else { return Ok(Arc::clone(&local)) };
-        let store = s3::open(&tables.s3, bucket, prefix).map_err(|error| {
-            Error::new(ErrorKind::Invalid, format!("bucket cannot be used, root={root}")).caused_by(error)
-        })?;
-        let store: Arc<dyn ObjectStore> = Arc::new(Remote::new(store, metrics.clone()));
-        Ok(match &blocks {
-            Some(blocks) => Arc::new(Cached::new(store, Arc::clone(blocks), env.clock.clone())),
-            None => store,
-        })
-    };
+    let settings = Settings::of(tables.s3.spool_bytes);
+    let spools = Opening::new((place.spool, blocks.clone()), place.side, settings, env, registry)?;
+    let metrics = remote::Metrics::register(registry, &env.clock).map_err(not_registered)?;
+    let mut buckets = Buckets { s3: &tables.s3, local, metrics, blocks, spools, clock: &env.clock };
     let mut routes = Vec::with_capacity(tables.roots.len());
     for (dataset, root) in &tables.roots {
-        routes.push((Path::from_iter([config.tenant.as_str(), dataset.as_str()]), open(root)?));
+        routes.push((Path::from_iter([config.tenant.as_str(), dataset.as_str()]), buckets.open(root).await?));
     }
-    let rest = open(&tables.root)?;
-    Ok(if routes.is_empty() { rest } else { Arc::new(Routed::new(rest, routes)) })
+    let rest = buckets.open(&tables.root).await?;
+    let spools = buckets.spools.finish(&tables.root, tables.roots.iter())?;
+    Ok((if routes.is_empty() { rest } else { Arc::new(Routed::new(rest, routes)) }, spools))
+}
+
+/// Opens one root after the other.
+struct Buckets<'a> {
+    s3: &'a S3,
+    local: Arc<dyn ObjectStore>,
+    metrics: remote::Metrics,
+    blocks: Option<Arc<Blocks>>,
+    spools: Opening,
+    clock: &'a Clock,
+}
+
+impl Buckets<'_> {
+    async fn open(&mut self, root: &Root) -> Result<Arc<dyn ObjectStore>> {
+        let Root::Bucket { bucket, prefix } = root else { return Ok(Arc::clone(&self.local)) };
+        let client = |patience| -> Result<Arc<dyn ObjectStore>> {
+            let store = s3::open(self.s3, bucket, prefix, patience).map_err(|error| {
+                Error::new(ErrorKind::Invalid, format!("bucket cannot be used, root={root}")).caused_by(error)
+            })?;
+            Ok(Arc::new(Remote::new(store, self.metrics.clone())))
+        };
+        let readers = client(s3::PATIENCE)?;
+        // What can wait on the disk need not wait for the bucket.
+        let puts = if self.s3.spool_bytes > 0 { client(s3::PATIENCE_SPOOLED)? } else { Arc::clone(&readers) };
+        let spool = self.spools.root(&root.to_string(), (readers, puts)).await?;
+        Ok(match &self.blocks {
+            Some(blocks) => Arc::new(Cached::new(Arc::new(spool), Arc::clone(blocks), self.clock.clone())),
+            None => Arc::new(spool),
+        })
+    }
 }
 
 /// The root of every dataset as text, as the data folder remembers it.

@@ -6,7 +6,8 @@
 //! files that the next sweep finds.
 //!
 //! Invariants: all commits go through the writers; one merge at a time, on one thread, in bounded memory; a file is deleted when a
-//! commit removed it long enough ago and no view holds it, or when no commit has named it for a day.
+//! commit removed it long enough ago and no view holds it, or when no commit has named it for a day; tables rest while anything of
+//! their root waits for its bucket.
 //! Not here: what to merge ([`plan`]), how ([`merge`](crate::merge)), what to delete ([`sweep`]).
 
 mod plan;
@@ -137,7 +138,8 @@ impl Upkeep {
         let mut upkept = Upkept::default();
         for dataset in storage.datasets() {
             let mut replans = 0;
-            loop {
+            // What a merge writes would wait as well, and take the room of what cannot.
+            while !storage.spools().waits(dataset.name) {
                 let plans = self.plans(storage, dataset, now);
                 let pending: usize = plans.iter().map(|plan| plan.files.len()).sum();
                 self.metrics
@@ -189,7 +191,7 @@ impl Upkeep {
         let rewrite = Rewrite { operation, rearranges: plan.work != Work::Drop, adds, removes };
         let committed = storage.ask(dataset.name, |answer| Message::Rewrite(rewrite, answer)).await?;
         if !committed {
-            sweep::delete(&folder, put).await?;
+            discard(&folder, put).await;
             return Ok(None);
         }
         let name = [dataset.name];
@@ -218,10 +220,14 @@ impl Upkeep {
     /// Deletes what nothing reads.
     pub(crate) async fn sweep(&self, storage: &Storage) -> Result<u64> {
         let mut deleted = 0;
-        for dataset in storage.datasets() {
+        for dataset in storage.datasets().into_iter().filter(|dataset| !storage.spools().waits(dataset.name)) {
             let folder =
                 Folder { dataset, store: storage.store(), root: folder::table_root(storage.tenant(), dataset) };
-            let files = sweep::table(storage, &folder).await?;
+            let files = match sweep::table(storage, &folder).await {
+                // The bucket went away meanwhile, and then nothing is deleted from it.
+                Err(_) if storage.spools().waits(dataset.name) => continue,
+                swept => swept?,
+            };
             self.metrics.deleted_files_total.with_label_values(&[dataset.name]).inc_by(files);
             deleted += files;
         }
@@ -260,10 +266,17 @@ async fn merged(storage: &Storage, folder: &Folder, plan: &Plan, kind: Kind) -> 
     };
     let (merged, adds) = tokio::join!(work, put);
     if let Err(error) = merged {
-        sweep::delete(folder, adds.into_iter().map(|add| add.path).collect()).await?;
+        discard(folder, adds.into_iter().map(|add| add.path).collect()).await;
         return Err(error);
     }
     Ok(adds)
+}
+
+/// Deletes files that no commit will name, or leaves them to a later sweep.
+async fn discard(folder: &Folder, log_paths: Vec<String>) {
+    if let Err(error) = sweep::delete(folder, log_paths).await {
+        tracing::debug!(dataset = folder.dataset.name, error = %error.chain(), "files of no use are deleted later");
+    }
 }
 
 /// Upkeep ends early because storage closes.

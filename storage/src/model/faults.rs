@@ -1,6 +1,13 @@
-//! An object store whose puts fail when told to, before or after they took effect.
+//! An object store whose puts fail when told to, before or after they took effect, or all of them for a while.
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -24,16 +31,22 @@ pub(crate) enum Fault {
 pub(crate) struct FaultStore {
     inner: Arc<dyn ObjectStore>,
     faults: Mutex<VecDeque<Fault>>,
+    away: AtomicBool,
 }
 
 impl FaultStore {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>) -> Arc<Self> {
-        Arc::new(Self { inner, faults: Mutex::default() })
+        Arc::new(Self { inner, faults: Mutex::default(), away: AtomicBool::new(false) })
     }
 
     /// Fails the next puts.
     pub(crate) fn next(&self, faults: impl IntoIterator<Item = Fault>) {
         self.faults.lock().extend(faults);
+    }
+
+    /// From now on every put fails, until told otherwise; was it so before?
+    pub(crate) fn away(&self, away: bool) -> bool {
+        self.away.swap(away, Ordering::Relaxed)
     }
 }
 
@@ -48,7 +61,7 @@ impl ObjectStore for FaultStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let fault = self.faults.lock().pop_front();
         let broken = || object_store::Error::Generic { store: "failing store", source: "connection reset".into() };
-        if matches!(fault, Some(Fault::BeforePut)) {
+        if matches!(fault, Some(Fault::BeforePut)) || self.away.load(Ordering::Relaxed) {
             return Err(broken());
         }
         let result = self.inner.put_opts(location, payload, options).await;

@@ -20,12 +20,13 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::Clock;
+use crate::{
+    Clock,
+    disk::{FREE_BYTES_MIN, free_bytes},
+};
 
 /// Bytes of a file that are kept together. A needle reads a few pages of 64 KiB, a scan runs of blocks.
 pub(super) const BLOCK_BYTES: u64 = 1 << 20;
-/// Room that is left on the disk for the log and for what else lives there.
-const FREE_BYTES_MIN: u64 = 1 << 30;
 /// No try to write for this long after one failed: a broken disk must cost neither time nor a line in the log per block.
 const PAUSE_US: i64 = 60_000_000;
 /// Number of a block without bytes, which says how large the file is: for files whose first block is not there.
@@ -52,7 +53,7 @@ pub(crate) struct Metrics {
 
 /// The blocks on disk.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     folder: PathBuf,
     bytes_max: u64,
     free_bytes_min: u64,
@@ -243,15 +244,15 @@ impl Blocks {
 
     /// False if the disk has too little room.
     fn write(&self, key: u128, of: Of, bytes: &[u8]) -> io::Result<bool> {
-        let disk = rustix::fs::statvfs(&self.folder).or_else(|error| {
-            if error != rustix::io::Errno::NOENT {
-                return Err(error.into());
+        let free = free_bytes(&self.folder).or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
             }
             // Somebody emptied the data folder's caches while we run.
             fs::create_dir_all(&self.folder)?;
-            rustix::fs::statvfs(&self.folder).map_err(io::Error::from)
+            free_bytes(&self.folder)
         })?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < self.free_bytes_min {
+        if free < self.free_bytes_min {
             return Ok(false);
         }
         let file = self.file(key);
@@ -271,6 +272,12 @@ impl Blocks {
             let _ = fs::remove_file(&staged);
         }
         written.map(|()| true)
+    }
+
+    /// Makes room on the disk for what cannot be read again from elsewhere.
+    pub(super) fn give_way(&self, bytes: u64) {
+        let kept = self.index.lock().bytes;
+        self.shrink(kept.saturating_sub(bytes));
     }
 
     fn shrink(&self, bytes: u64) {

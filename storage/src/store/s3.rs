@@ -1,7 +1,7 @@
 //! A bucket as an object store: object_store's own S3 client, without an AWS SDK, its TLS by rustls.
 //!
 //! Requests that fail are tried again by the client, with growing and random pauses, for as long as a reader may reasonably wait.
-//! Who writes tries again for ever on top of that. A put that must not overwrite (`If-None-Match: *`) is not repeated after a
+//! Who writes tries again for ever on top of that, or leaves it to the spool. A put that must not overwrite (`If-None-Match: *`) is not repeated after a
 //! time-out: whether it landed is found out by reading it back, in `delta`.
 
 use std::{sync::Arc, time::Duration};
@@ -18,14 +18,16 @@ use super::{S3, Sse};
 /// A server that takes longer to accept a connection is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No new try of a request that is this old. Long enough for a server's restart, short enough for a start that fails to say so.
-const RETRY_MAX: Duration = Duration::from_secs(60);
-/// Tries of one request beside the first; with the pauses below they outlast `RETRY_MAX`.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for puts that wait on the local disk otherwise.
+pub(super) const PATIENCE_SPOOLED: Duration = Duration::from_secs(3);
+/// Tries of one request beside the first; with the pauses below they outlast `PATIENCE`.
 const RETRIES_MAX: usize = 30;
 /// First pause between tries, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Opens a bucket below a prefix. Nothing is sent yet.
-pub(super) fn open(config: &S3, bucket: &str, prefix: &Path) -> Result<Arc<dyn ObjectStore>> {
+/// Opens a bucket below a prefix; requests are repeated for as long as `patience`. Nothing is sent yet.
+pub(super) fn open(config: &S3, bucket: &str, prefix: &Path, patience: Duration) -> Result<Arc<dyn ObjectStore>> {
     let mut builder = AmazonS3Builder::new();
     for (name, value) in &config.credentials.0 {
         builder = builder.with_config(name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>()?, value);
@@ -38,7 +40,7 @@ pub(super) fn open(config: &S3, bucket: &str, prefix: &Path) -> Result<Arc<dyn O
     builder = builder.with_bucket_name(bucket).with_client_options(client).with_retry(RetryConfig {
         backoff: BackoffConfig { init_backoff, max_backoff, base: 2. },
         max_retries: RETRIES_MAX,
-        retry_timeout: RETRY_MAX,
+        retry_timeout: patience,
     });
     if let Some(region) = &config.region {
         builder = builder.with_region(region);
@@ -78,7 +80,8 @@ mod tests {
     #[test]
     fn the_bucket_is_where_the_server_wants_it() {
         assert_eq!(hosted("https://objects.example:9000", "gauge"), "https://gauge.objects.example:9000");
-        let display = |config: &S3, bucket: &str| format!("{:?}", open(config, bucket, &Path::default()).unwrap());
+        let display =
+            |config: &S3, bucket: &str| format!("{:?}", open(config, bucket, &Path::default(), PATIENCE).unwrap());
         let aws = S3 { region: Some("eu-central-1".into()), ..S3::default() };
         assert!(display(&aws, "gauge").contains("https://gauge.s3.eu-central-1.amazonaws.com"));
         assert!(display(&aws, "gauge.data").contains("https://s3.eu-central-1.amazonaws.com/gauge.data"));
@@ -96,7 +99,7 @@ mod tests {
         let kms = Some(Sse::Kms(Some("arn:aws:kms:eu:1:key/2".into())));
         for (sse, expected) in [(Some(Sse::Aes256), "AES256"), (Some(Sse::Kms(None)), "aws:kms"), (kms, "key/2")] {
             let config = S3 { sse, credentials: credentials.clone(), ..S3::default() };
-            let shown = format!("{config:?} {:?}", open(&config, "gauge", &Path::default()).unwrap());
+            let shown = format!("{config:?} {:?}", open(&config, "gauge", &Path::default(), PATIENCE).unwrap());
             assert!(shown.contains(expected), "{shown}");
             assert!(!shown.contains("hush"), "{shown}");
         }

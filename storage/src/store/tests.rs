@@ -46,7 +46,7 @@ fn bucket(name: &str) -> Tables {
 
 /// A life on a store in the place of whatever the settings name.
 async fn open_on(config: &Config, store: &Arc<InMemory>) -> Result<Storage> {
-    let parts = Parts { disk: Arc::new(LocalDisk), store: Some(Arc::clone(store) as _) };
+    let parts = Parts { disk: Arc::new(LocalDisk), store: Some(Arc::clone(store) as _), spool: None };
     let datasets = vec![schemas::samples(), schemas::series()];
     Storage::open_with(config.clone(), datasets, env(1), &Registry::new(), parts).await
 }
@@ -82,7 +82,7 @@ async fn a_dataset_that_is_new_may_have_any_root_and_keeps_it() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(InMemory::new());
     let samples_only = |config: &Config| {
-        let parts = Parts { disk: Arc::new(LocalDisk), store: Some(Arc::clone(&store) as _) };
+        let parts = Parts { disk: Arc::new(LocalDisk), store: Some(Arc::clone(&store) as _), spool: None };
         Storage::open_with(config.clone(), vec![schemas::samples()], env(1), Box::leak(Box::default()), parts)
     };
     drop(samples_only(&config(folder.path(), bucket("s3://here"))).await.unwrap());
