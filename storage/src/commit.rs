@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::Dataset;
 
 use crate::{
-    Bound, DataFile, Delete, Env, Error, ErrorKind, Lane, Result, Rows,
+    Bound, Clock, DataFile, Delete, Env, Error, ErrorKind, Lane, Result, Rows,
     delta::{
         Backoff, Change, Table,
         action::{Add, Place},
@@ -119,7 +119,7 @@ pub(crate) async fn delete(
     let dataset = table.dataset;
     let mut change = Change { operation: "DELETE", positions, ..Change::default() };
     for (path, file) in table.files_where(may_hold(dataset, delete)?) {
-        let bytes = get(table, &file.path).await?;
+        let bytes = get(table, &file.path, &env.clock).await?;
         let (delete, partition) = (delete.clone(), file.partition.clone());
         let rewritten = blocking(move || {
             let rows = read(dataset, bytes, partition.as_deref())?;
@@ -189,14 +189,14 @@ impl Folder {
         let mut backoff = Backoff::default();
         while let Err(error) = self.store.put(&location, encoded.bytes.clone().into()).await {
             tracing::warn!(dataset = self.dataset.name, %error, "file cannot be put; retrying");
-            backoff.wait().await;
+            backoff.wait(&env.clock).await;
         }
         let partition = partition.map(str::to_owned);
         Add::new(self.dataset, encoded, Place { path, partition, kind, now_ms: env.clock.now_ms() })
     }
 }
 
-async fn get(table: &Table, path: &Path) -> Result<Bytes> {
+async fn get(table: &Table, path: &Path, clock: &Clock) -> Result<Bytes> {
     let mut backoff = Backoff::default();
     loop {
         let read = async { table.store().get(path).await?.bytes().await };
@@ -208,7 +208,7 @@ async fn get(table: &Table, path: &Path) -> Result<Bytes> {
             }
             Err(error) => tracing::warn!(dataset = table.dataset.name, %error, "file cannot be read; retrying"),
         }
-        backoff.wait().await;
+        backoff.wait(clock).await;
     }
 }
 
