@@ -47,7 +47,7 @@ pub(crate) async fn append(
     .await?;
     let mut adds = Vec::with_capacity(parts.len());
     for (partition, lane, encoded) in parts {
-        let kind = Kind { lane, seq: table.next_seq(lane), level: 0 };
+        let kind = Kind { lane, seq: table.next_seq(lane), level: 0, trimmed: None };
         adds.push(Folder::of(table).put(partition.as_deref(), kind, &encoded, env).await);
     }
     env.probe.reach("parquet_put");
@@ -99,7 +99,7 @@ pub(crate) async fn replace(
         return Err(Error::new(ErrorKind::Invalid, message));
     }
     let removes = table.files_where(|file| file.partition.as_deref() == Some(scope));
-    let kind = Kind { lane: Lane::InOrder, seq: table.next_seq(Lane::InOrder), level: 0 };
+    let kind = Kind { lane: Lane::InOrder, seq: table.next_seq(Lane::InOrder), level: 0, trimmed: None };
     let mut adds = Vec::with_capacity(parts.len());
     for (_, encoded) in parts {
         adds.push(Folder::of(table).put(Some(scope), kind, &encoded, env).await);
@@ -131,7 +131,8 @@ pub(crate) async fn delete(
         if let Some(encoded) = rewritten {
             change.removes.push(path);
             if let Some(encoded) = encoded {
-                let kind = Kind { lane: file.lane, seq: file.seq, level: file.level };
+                let DataFile { lane, seq, level, trimmed, .. } = *file;
+                let kind = Kind { lane, seq, level, trimmed };
                 change.adds.push(Folder::of(table).put(file.partition.as_deref(), kind, &encoded, env).await);
             }
         }
@@ -152,6 +153,8 @@ pub(crate) struct Kind {
     pub lane: Lane,
     pub seq: i64,
     pub level: u8,
+    /// Mark of the rules by which rows were left out.
+    pub trimmed: Option<u64>,
 }
 
 /// Where a table's files go.

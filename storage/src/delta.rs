@@ -4,7 +4,7 @@
 //! ambiguous answer it reads that version back until it is known whose it is. A version that is not ours means that another
 //! process writes the table: fenced, no more writes.
 //!
-//! Invariants, checked before every commit: a removed file is active; positions never go back.
+//! Invariants, checked before every commit: a removed or marked file is active; positions never go back.
 //! Spec: <https://github.com/delta-io/delta/blob/master/PROTOCOL.md>. Why not the `deltalake` crate: decision 0002.
 
 use std::{
@@ -57,14 +57,16 @@ pub(crate) struct Table {
 struct ActiveFile {
     add: Add,
     file: Arc<DataFile>,
+    /// As it was before it was marked, while views hold it so.
+    earlier: Vec<Arc<DataFile>>,
 }
 
 /// A file that is no longer active, while its bytes may be there.
 #[derive(Debug)]
 struct Removed {
     remove: Remove,
-    /// Shared with the views that still read it; `None` if an earlier process removed it.
-    file: Option<Arc<DataFile>>,
+    /// Shared with the views that still read it; none if an earlier process removed it.
+    files: Vec<Arc<DataFile>>,
 }
 
 /// Where the newest checkpoint is, for readers that look; for us, whether its bytes are right.
@@ -86,6 +88,8 @@ pub(crate) struct Change {
     pub adds: Vec<Add>,
     /// Log paths of files to remove.
     pub removes: Vec<String>,
+    /// Files that stay and get a mark, by log path.
+    pub marks: BTreeMap<String, u64>,
     /// Positions the table contains after the commit.
     pub positions: BTreeMap<Arc<str>, i64>,
 }
@@ -205,8 +209,8 @@ impl Table {
     }
 
     /// Are all these log paths active?
-    pub(crate) fn has_all(&self, paths: &[String]) -> bool {
-        paths.iter().all(|path| self.files.contains_key(path))
+    pub(crate) fn has_all<'a>(&self, mut paths: impl Iterator<Item = &'a String>) -> bool {
+        paths.all(|path| self.files.contains_key(path))
     }
 
     /// Log paths of files removed before a time that no view reads any more.
@@ -215,7 +219,7 @@ impl Table {
         let old = |removed: &Removed| removed.remove.deletion_timestamp.is_none_or(|ms| ms < before_ms);
         self.removes
             .iter()
-            .filter(|(_, removed)| old(removed) && removed.file.as_ref().is_none_or(unread))
+            .filter(|(_, removed)| old(removed) && removed.files.iter().all(unread))
             .map(|(path, _)| path.clone())
             .collect()
     }
@@ -233,11 +237,11 @@ impl Table {
     }
 
     fn check(&self, change: &Change) -> Result<()> {
-        if let Some(path) = change.removes.iter().find(|path| !self.files.contains_key(*path)) {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                format!("commit removes a file that is not active, path={path}"),
-            ));
+        if let Some(path) =
+            change.removes.iter().chain(change.marks.keys()).find(|path| !self.files.contains_key(*path))
+        {
+            let message = format!("commit removes or marks a file that is not active, path={path}");
+            return Err(Error::new(ErrorKind::Internal, message));
         }
         if let Some((source, position)) = change.positions.iter().find(|(source, new)| **new < self.position(source)) {
             let message = format!("commit would take a position back, source={source} position={position}");
@@ -248,7 +252,8 @@ impl Table {
 
     fn lines(&self, change: Change, env: &Env) -> Result<Vec<Line>> {
         let now_ms = env.clock.now_ms();
-        let (blind, data_change) = (change.removes.is_empty(), !change.rearranges);
+        let blind = change.removes.is_empty() && change.marks.is_empty();
+        let data_change = !change.rearranges;
         let mut lines = vec![Line::commit_info(change.operation, blind, now_ms, env.random.bits())];
         if self.version.is_none() {
             lines.extend(schema::preamble(self.dataset, FORMAT, env.random.bits(), now_ms)?);
@@ -262,6 +267,9 @@ impl Table {
         lines.extend(change.removes.iter().filter_map(|path| {
             let add = &self.files.get(path)?.add;
             Some(Line { remove: Some(Remove::of(add, data_change, now_ms)), ..Line::default() })
+        }));
+        lines.extend(change.marks.iter().filter_map(|(path, mark)| {
+            Some(Line { add: Some(self.files.get(path)?.add.marked(*mark)), ..Line::default() })
         }));
         lines.extend(
             change.adds.into_iter().map(|add| Line { add: Some(Add { data_change, ..add }), ..Line::default() }),
@@ -427,10 +435,12 @@ impl Table {
         if let Some(add) = line.add {
             let file = Arc::new(add.to_file(self.dataset, self.file_path(&add.path), version)?);
             self.removes.remove(&add.path);
-            self.files.insert(add.path.clone(), ActiveFile { add, file });
+            let mut earlier = self.files.remove(&add.path).map(ActiveFile::into_files).unwrap_or_default();
+            earlier.retain(|file| Arc::strong_count(file) > 1);
+            self.files.insert(add.path.clone(), ActiveFile { add, file, earlier });
         } else if let Some(remove) = line.remove {
-            let file = self.files.remove(&remove.path).map(|active| active.file);
-            self.removes.insert(remove.path.clone(), Removed { remove, file });
+            let files = self.files.remove(&remove.path).map(ActiveFile::into_files).unwrap_or_default();
+            self.removes.insert(remove.path.clone(), Removed { remove, files });
         } else if let Some(txn) = line.txn {
             if txn.app_id == WRITER {
                 self.epoch = self.epoch.max(txn.version);
@@ -475,6 +485,13 @@ impl Table {
 
     fn corrupt(&self, what: &str) -> Error {
         Error::new(ErrorKind::Corrupt, format!("delta table is damaged: {what}, table={}", self.root))
+    }
+}
+
+impl ActiveFile {
+    fn into_files(mut self) -> Vec<Arc<DataFile>> {
+        self.earlier.push(self.file);
+        self.earlier
     }
 }
 

@@ -4,8 +4,8 @@
 //! process goes, the disk stays), by a power cut (what was not synced goes too), or orderly; the object store refuses, answers
 //! late or not at all, and lists what it had a while ago; a second server takes over and the first one goes on; the disk is lost
 //! and the tables survive. Upkeep merges and deletes in between, by the clock and by hand, crashes at its points and at any call
-//! it makes, is crossed by deletes, by replacements and by the upkeep of a second server, and takes no file from a view that is
-//! still read.
+//! it makes, is crossed by deletes, by replacements and by the upkeep of a second server, takes out what rules select, and takes no
+//! file from a view that is still read.
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +34,7 @@ mod upkeep;
 
 use faults::{Fault, FaultStore, Request};
 use power::PowerDisk;
+use upkeep::SeriesRule;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -89,6 +90,13 @@ enum Step {
     UpkeepDeath {
         calls: u8,
     },
+    /// A rule takes what was written of a series out of days that are over by so many days; upkeep by hand follows it, perhaps in a
+    /// second life only.
+    Trim {
+        series: u8,
+        days: u8,
+        calls: Option<u8>,
+    },
     Sweep,
     Hours(u8),
     /// A query begins that reads its view from now on.
@@ -127,6 +135,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop_oneof![Just("merge_put"), Just("rewrite_committed"), Just("before_delete"), Just("deleted")]
             .prop_map(|point| Step::UpkeepCrash { point }),
         1 => (0u8..60).prop_map(|calls| Step::UpkeepDeath { calls }),
+        1 => (0u8..6, 0u8..2, prop::option::of(0u8..60))
+            .prop_map(|(series, days, calls)| Step::Trim { series, days, calls }),
         1 => Just(Step::Sweep),
         // Removed files go after an hour, what nobody names after a day.
         1 => (1u8..30).prop_map(Step::Hours),
@@ -185,6 +195,7 @@ struct World {
     value: u64,
     now_us: Arc<AtomicI64>,
     probe: Trap,
+    rule: SeriesRule,
     /// What running queries read, and what they must find. They end with their process.
     held: Vec<(Arc<View>, Samples)>,
 }
@@ -205,6 +216,7 @@ impl World {
             value: 0,
             now_us,
             probe: Trap::default(),
+            rule: SeriesRule::default(),
             held: Vec::new(),
         };
         world.start();
@@ -238,7 +250,10 @@ impl World {
         let datasets = vec![schemas::samples(), schemas::series()];
         let opened = runtime.block_on(Storage::open_with(self.config(), datasets, self.env(), &registry, parts));
         match opened {
-            Ok(storage) => Ok((runtime, storage)),
+            Ok(storage) => {
+                storage.trim_by(Arc::new(self.rule.clone()));
+                Ok((runtime, storage))
+            }
             Err(error) => {
                 runtime.shutdown_timeout(SHUTDOWN);
                 Err(error)
@@ -502,6 +517,7 @@ fn check(bucket: bool, steps: Vec<Step>) {
             Step::Upkeep { by_hand } => world.upkeep(by_hand),
             Step::UpkeepCrash { point } => world.upkeep_crash(point),
             Step::UpkeepDeath { calls } => world.upkeep_death(calls),
+            Step::Trim { series, days, calls } => world.trim(series, days.into(), calls),
             Step::Sweep => world.sweep(),
             Step::Hours(hours) => {
                 world.now_us.fetch_add(i64::from(hours) * 3_600_000_000, Ordering::Relaxed);

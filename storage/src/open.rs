@@ -28,7 +28,7 @@ use crate::{
     folder::{self, Folder},
     store::{self, Tables, local::FolderStore},
     ticket::Ticket,
-    upkeep::{self, Step, Upkeep, Upkept},
+    upkeep::{self, Step, Trim, Upkeep, Upkept},
     wal::{
         self, Entry, Log, Segments,
         recovery::{self, Committed, Recovered},
@@ -84,6 +84,8 @@ struct Inner {
     datasets: Vec<&'static Dataset>,
     tenant: String,
     upkeep: tokio::sync::Mutex<Upkeep>,
+    /// Rules by which rows go early, once somebody knows them.
+    trim: Mutex<Option<Arc<dyn Trim>>>,
     upkeep_task: Mutex<Option<tokio::task::JoinHandle<()>>>,
     /// Storage closes: what could take long ends early.
     stopping: Arc<AtomicBool>,
@@ -171,6 +173,7 @@ impl Storage {
                 datasets,
                 tenant: config.tenant,
                 upkeep: tokio::sync::Mutex::new(Upkeep::new(upkeep_metrics, config.retention_days)),
+                trim: Mutex::default(),
                 upkeep_task: Mutex::default(),
                 stopping: Arc::default(),
                 generation,
@@ -301,6 +304,10 @@ impl Storage {
         self.inner.upkeep.lock().await
     }
 
+    pub(crate) fn trim(&self) -> &Mutex<Option<Arc<dyn Trim>>> {
+        &self.inner.trim
+    }
+
     pub(crate) fn stopping(&self) -> &Arc<AtomicBool> {
         &self.inner.stopping
     }
@@ -335,6 +342,8 @@ impl Storage {
     /// Those of the last commits; what is not committed stays in the log.
     pub async fn close(&self) -> Result<()> {
         self.inner.stopping.store(true, Ordering::Relaxed);
+        // Who knows the rules may hold storage.
+        drop(self.inner.trim.lock().take());
         let upkeep = self.inner.upkeep_task.lock().take();
         if let Some(task) = upkeep {
             task.abort();
@@ -588,6 +597,10 @@ fn metrics(registry: &Registry, env: &Env) -> Result<(wal::Metrics, writer::Metr
             dropped_partitions_total: by_dataset(
                 "streamgauge_upkeep_dropped_partitions_total",
                 "Partitions dropped at the end of their retention.",
+            )?,
+            trimmed_rows_total: by_dataset(
+                "streamgauge_upkeep_trimmed_rows_total",
+                "Rows left out of merged files by rules of retention.",
             )?,
             deleted_files_total: by_dataset("streamgauge_upkeep_deleted_files_total", "Files deleted from the store.")?,
             pending_files,

@@ -180,6 +180,7 @@ async fn a_file_of_a_foreign_engine_is_not_taken_for_sorted() {
         seq: 1,
         sorted: false,
         level: 0,
+        trimmed: None,
         written_ms: 0,
     };
     let rows = samples(&[("b", 1, DAY_MS, 1.0), ("a", 1, DAY_MS, 2.0)]);

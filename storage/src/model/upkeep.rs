@@ -1,11 +1,45 @@
 //! Upkeep in the model test: crossed by deletes, replacements and a second server's upkeep, and broken off at every call.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, atomic::Ordering, mpsc};
 
+use std::error::Error as StdError;
+
+use arrow::array::RecordBatch;
+use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
+use schemas::Dataset;
 
 use super::{World, kill};
-use crate::{ErrorKind, Result, Storage};
+use crate::{
+    ErrorKind, Result, Storage, Trim, TrimRule,
+    test_rows::{DAY_US, samples},
+};
+
+/// A rule for one series of samples, while there is one: which, and for how many days it is kept.
+#[derive(Clone, Default)]
+pub(super) struct SeriesRule(Arc<Mutex<Option<(u8, u32)>>>);
+
+impl Trim for SeriesRule {
+    fn rules(&self, dataset: &'static Dataset) -> Vec<TrimRule> {
+        let rule = self.0.lock().filter(|_| dataset.name == schemas::samples().name);
+        rule.into_iter().map(|(series, days)| TrimRule { id: format!("series {series}").into(), days }).collect()
+    }
+
+    fn keys<'a>(
+        &'a self,
+        _: &'static Dataset,
+        _: &'a str,
+        due: &'a [usize],
+    ) -> BoxFuture<'a, Result<RecordBatch, Box<dyn StdError + Send + Sync>>> {
+        assert_eq!(due, [0]);
+        let rule = *self.0.lock();
+        async move {
+            let (series, _) = rule.ok_or("there is no rule any more")?;
+            Ok(samples(&[("cpu".into(), series.into(), 0, 0.0)]).project(&[0, 1])?)
+        }
+        .boxed()
+    }
+}
 
 impl World {
     pub(super) fn delete_amid_upkeep(&mut self, id: u8, delete_first: bool) {
@@ -105,6 +139,29 @@ impl World {
     pub(super) fn upkeep(&self, by_hand: bool) {
         let troubled = self.is_troubled();
         forgive(troubled, self.run(async |storage| storage.upkeep().await.work(&storage, by_hand, &mut |_| {}).await));
+    }
+
+    /// What is in files and selected is gone when upkeep has done all there is to do under the rule.
+    pub(super) fn trim(&mut self, series: u8, days: u32, calls: Option<u8>) {
+        *self.rule.0.lock() = Some((series, days));
+        if let Some(calls) = calls {
+            self.upkeep_death(calls);
+        }
+        self.run(async |storage| storage.flush().await).unwrap();
+        while let Err(error) = {
+            let troubled = self.is_troubled();
+            self.run(async |storage| storage.compact(|_| {}).await).map_err(|error| (troubled, error))
+        } {
+            forgive::<()>(error.0, Err(error.1));
+        }
+        *self.rule.0.lock() = None;
+        let now_us = self.now_us.load(Ordering::Relaxed);
+        // Two hours after its end a day is taken to be over.
+        let is_due =
+            |day: i64| (day + 1 + i64::from(days)) * DAY_US <= now_us && (day + 1) * DAY_US + 7_200_000_000 <= now_us;
+        let goes =
+            |key: &(String, i64, i64)| key.0 == "cpu" && key.1 == i64::from(series) && is_due(key.2.div_euclid(DAY_US));
+        self.samples.retain(|key, _| !goes(key));
     }
 
     pub(super) fn sweep(&self) {
