@@ -32,7 +32,7 @@ use crate::{
     config::{self, Config},
     http::{self, Shared, listen, metrics::Metrics},
     reload::Watched,
-    tls,
+    retention, tls,
 };
 
 /// Time for running requests to end. Longer than a write takes on a slow disk; queries beyond it are cut.
@@ -92,8 +92,8 @@ pub async fn serve(config: Config) -> Result<()> {
 
 /// Opens storage and what works on it, and lets requests in.
 async fn open(config: &Config, shared: &Shared, env: Env, registry: &Registry) -> Result<Storage> {
-    let (datasets, clock) = (schemas::all(), env.clock.clone());
-    let storage = Storage::open(config.storage.clone(), datasets.clone(), env, registry)
+    let clock = env.clock.clone();
+    let storage = Storage::open(config.storage.clone(), schemas::all(), env, registry)
         .await
         .with_context(|| format!("storage cannot be opened data_dir={}", config.storage.data_dir.display()))?;
     let remote_write = RemoteWrite::open(config.remote_write.clone(), storage.clone(), clock.clone(), registry).await?;
@@ -102,12 +102,23 @@ async fn open(config: &Config, shared: &Shared, env: Env, registry: &Registry) -
         let _ = std::fs::remove_dir_all(spill_dir);
         std::fs::create_dir(spill_dir).with_context(|| format!("{} cannot be made", spill_dir.display()))?;
     }
-    let views = storage.clone();
-    let catalog = Catalog { store: storage.store(), datasets, view: Arc::new(move |dataset| views.view(dataset)) };
-    let engine = Engine::new(config.query.clone(), catalog, clock, registry)?;
+    let engine = engine(config.query.clone(), &storage, clock, registry)?;
+    retention::apply(&config.retention_rules, &engine, &storage);
     let tsdb = http::tsdb::router(engine.clone(), remote_write.clone(), storage.clone());
     shared.open(storage.clone(), remote_write.router().merge(query::router(engine)).merge(tsdb));
     Ok(storage)
+}
+
+/// An engine over open storage.
+pub(crate) fn engine(
+    config: query::Config,
+    storage: &Storage,
+    clock: Clock,
+    registry: &Registry,
+) -> query::Result<Engine> {
+    let (store, views) = (storage.store(), storage.clone());
+    let catalog = Catalog { store, datasets: schemas::all(), view: Arc::new(move |dataset| views.view(dataset)) };
+    Engine::new(config, catalog, clock, registry)
 }
 
 /// Ends requests, commits and closes, each in its time.

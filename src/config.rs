@@ -9,12 +9,12 @@
 
 mod memory;
 pub(crate) mod raw;
+mod retention;
 mod rules;
 mod tables;
 pub mod units;
 
 use std::{
-    collections::BTreeMap,
     fmt::{self, Display, Write as _},
     fs,
     io::Read as _,
@@ -56,6 +56,8 @@ pub struct Config {
     pub auth: auth::Config,
     /// Of `storage`.
     pub storage: storage::Config,
+    /// Series that are kept for a shorter time than the rest.
+    pub retention_rules: Vec<crate::retention::Rule>,
     /// Of remote write.
     pub remote_write: ingest::remote_write::Config,
     /// Of the engine.
@@ -155,7 +157,7 @@ impl Raw {
         let data_dir = path(origin, required(origin, "data_dir", data_dir)?)?;
         let spill_dir = data_dir.join(SPILL);
         telemetry::filter(&level.value).map_err(|error| Refused::at(origin, &level, error.to_string()))?;
-        let storage = required(origin, "storage", storage)?.validate(
+        let (storage, retention_rules) = required(origin, "storage", storage)?.validate(
             origin,
             (data_dir, tables),
             tenant_name(origin, required(origin, "tenant", tenant)?)?,
@@ -171,6 +173,7 @@ impl Raw {
             tls: tls.and_then(|tls| tls.validate(origin).transpose()).transpose()?,
             auth: auth.unwrap_or_default().validate(outside)?,
             storage,
+            retention_rules,
             remote_write: ingest::remote_write::Config {
                 retention_ms: i64::from(kept_days) * 86_400_000,
                 ..remote_write
@@ -212,7 +215,7 @@ impl raw::Storage {
         (data_dir, tables): (PathBuf, storage::Tables),
         tenant: String,
         budget: Budget,
-    ) -> Result<storage::Config, Refused> {
+    ) -> Result<(storage::Config, Vec<crate::retention::Rule>), Refused> {
         let key = |name: &str| format!("storage.{name}");
         let flush_bytes = required(origin, &key("flush_bytes"), self.flush_bytes)?;
         let flush_age = required(origin, &key("flush_age"), self.flush_age)?;
@@ -220,7 +223,9 @@ impl raw::Storage {
         let flush_bytes = within(origin, &flush_bytes, Size(1 << 20)..=Size(4 << 30))?.0;
         // A head that fills before it is committed would refuse writes for no reason: on a small machine, commit earlier.
         let flush_bytes = flush_bytes.min(budget.head / 4);
-        Ok(storage::Config {
+        let retention_days = retention::days(origin, self.retention.unwrap_or_default())?;
+        let rules = retention::rules(origin, self.retention_rules.unwrap_or_default(), &retention_days)?;
+        let config = storage::Config {
             data_dir,
             tables,
             tenant,
@@ -229,37 +234,10 @@ impl raw::Storage {
             head_bytes_max: size(budget.head),
             wal_segment_bytes: within(origin, &segment, Size(1 << 20)..=Size(1 << 30))?.0,
             upkeep: true,
-            retention_days: retention_days(origin, self.retention.unwrap_or_default())?,
-        })
+            retention_days,
+        };
+        Ok((config, rules))
     }
-}
-
-/// Days by dataset; a part of a day counts as one.
-fn retention_days(origin: &str, retention: BTreeMap<String, Spanned<Span>>) -> Result<BTreeMap<String, u32>, Refused> {
-    const DAY: u64 = 86_400;
-    let known: Vec<&str> = schemas::all().iter().map(|dataset| dataset.name).collect();
-    let days = |(dataset, kept): (String, Spanned<Span>)| {
-        if !known.contains(&dataset.as_str()) {
-            let reason = format!("storage.retention: there is no dataset {dataset:?}; there are {}", known.join(", "));
-            return Err(Refused::at(origin, &kept, reason));
-        }
-        let seconds = within(origin, &kept, span(DAY)..=span(36_500 * DAY))?.0.as_secs();
-        Ok((dataset, u32::try_from(seconds.div_ceil(DAY)).unwrap_or(u32::MAX)))
-    };
-    let written = retention.get(schemas::series().name).cloned();
-    let mut days: BTreeMap<String, u32> = retention.into_iter().map(days).collect::<Result<_, _>>()?;
-    // What is kept of a series means nothing without its labels.
-    let kept = |dataset: &schemas::Dataset| days.get(dataset.name).copied().unwrap_or(dataset.retention_days);
-    let needed = [schemas::samples(), schemas::histograms(), schemas::exemplars()].map(kept).into_iter().max();
-    let (needed, series) = (needed.unwrap_or(0), kept(schemas::series()));
-    if series < needed {
-        if let Some(written) = written {
-            let reason = format!("labels would go before what they name: keep series for {needed}d at least");
-            return Err(Refused::at(origin, &written, reason));
-        }
-        days.insert(schemas::series().name.to_owned(), needed);
-    }
-    Ok(days)
 }
 
 impl raw::RemoteWrite {
@@ -403,6 +381,9 @@ impl Display for Config {
         writeln!(f, "memory         {}", self.memory)?;
         let age = Span(std::time::Duration::from_millis(storage.flush_age_ms.unsigned_abs()));
         writeln!(f, "flush          at {} or {age}", bytes(storage.flush_bytes))?;
+        for rule in &self.retention_rules {
+            writeln!(f, "kept           {}d of {}", rule.days, rule.text)?;
+        }
         let ingest::remote_write::Config { series_max, series_per_metric_max, rules, .. } = &self.remote_write;
         let per_metric = match series_per_metric_max {
             &usize::MAX => "any number".to_owned(),

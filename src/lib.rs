@@ -12,6 +12,7 @@ pub mod client;
 pub mod config;
 pub mod http;
 pub mod reload;
+pub mod retention;
 pub mod sql;
 pub mod telemetry;
 pub mod tls;

@@ -17,6 +17,7 @@ use crate::{
     app, cli,
     client::Client,
     config::{Config, Overrides},
+    retention,
 };
 
 /// Options of `streamgauge upkeep`.
@@ -28,7 +29,7 @@ pub struct Upkeep {
     /// Work on this data folder, which no server may be using, instead of asking a server.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Settings for the data folder (tenant, retention).
+    /// Settings for the data folder (tenant, retention and its rules).
     #[arg(long, value_name = "FILE", requires = "data_dir")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -75,9 +76,16 @@ async fn own(config: Config) -> Result<()> {
     let data_dir = config.storage.data_dir.clone();
     ensure!(data_dir.join("streamgauge.json").exists(), "this is not a data folder data_dir={}", data_dir.display());
     let settings = storage::Config { upkeep: false, ..config.storage };
-    let storage = Storage::open(settings, schemas::all(), app::env(), &Registry::new())
+    let (env, registry) = (app::env(), Registry::new());
+    let clock = env.clock.clone();
+    let storage = Storage::open(settings, schemas::all(), env, &registry)
         .await
         .with_context(|| format!("the data folder cannot be opened data_dir={}", data_dir.display()))?;
+    if !config.retention_rules.is_empty() {
+        // Finding series puts nothing on disk.
+        let limits = query::Config { spill_dir: None, ..config.query };
+        retention::apply(&config.retention_rules, &app::engine(limits, &storage, clock, &registry)?, &storage);
+    }
     storage.flush().await.context("recent rows cannot be committed")?;
     let done = storage
         .compact(|step| {
@@ -116,12 +124,14 @@ fn report(done: &Value) -> Result<()> {
     }
     writeln!(
         out,
-        "{} merges: {} files ({} bytes) became {} ({} bytes); {} partitions dropped, {} files deleted",
+        "{} merges: {} files ({} bytes) became {} ({} bytes); {} rows past their rule gone, {} partitions dropped, {} files \
+         deleted",
         count("merges"),
         count("files_removed"),
         count("bytes_removed"),
         count("files_added"),
         count("bytes_added"),
+        count("rows_trimmed"),
         count("dropped"),
         count("files_deleted")
     )?;

@@ -11,6 +11,7 @@ mod delta_readers;
 mod full_disk;
 mod limits;
 mod remote_write_peers;
+mod retention;
 mod s3;
 mod support;
 mod tidy;

@@ -79,6 +79,7 @@ impl Bench {
                 seq,
                 sorted: true,
                 level: 0,
+                trimmed: None,
                 written_ms: 0,
                 known_at: 0,
             },

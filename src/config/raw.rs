@@ -105,6 +105,16 @@ pub struct Storage {
     pub flush_age: Option<Spanned<Span>>,
     pub wal_segment_bytes: Option<Spanned<Size>>,
     pub retention: Option<BTreeMap<String, Spanned<Span>>>,
+    pub retention_rules: Option<Vec<Spanned<RetentionRule>>>,
+}
+
+/// For how long some series are kept.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionRule {
+    #[serde(rename = "match")]
+    pub selector: Option<Spanned<String>>,
+    pub keep: Option<Spanned<Span>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -194,6 +204,7 @@ impl Raw {
                 flush_age: top.flush_age.or(below.flush_age),
                 wal_segment_bytes: top.wal_segment_bytes.or(below.wal_segment_bytes),
                 retention: top.retention.or(below.retention),
+                retention_rules: top.retention_rules.or(below.retention_rules),
             }),
             remote_write: lay(remote_write, below.remote_write, |top, below| RemoteWrite {
                 body_bytes_max: top.body_bytes_max.or(below.body_bytes_max),

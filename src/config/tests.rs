@@ -63,6 +63,7 @@ fn the_documented_file_names_every_setting() {
         "flush_age",
         "wal_segment_bytes",
         "retention",
+        "retention_rules",
         "body_bytes_max",
         "decoded_bytes_max",
         "labels_max",
@@ -80,7 +81,11 @@ fn the_documented_file_names_every_setting() {
     for key in keys {
         assert!(everything.lines().any(|line| line.trim().starts_with(&format!("{key}:"))), "{key}");
     }
-    let nested = ["remote_write: {ha: {zzz: 1}}", "remote_write: {relabel: [{zzz: 1}]}"];
+    let nested = [
+        "remote_write: {ha: {zzz: 1}}",
+        "remote_write: {relabel: [{zzz: 1}]}",
+        "storage: {retention_rules: [{zzz: 1}]}",
+    ];
     for error in nested.map(|text| read(text).unwrap_err()) {
         let (_, known) = error.split_once("keys here are ").unwrap_or_else(|| panic!("{error}"));
         for key in known.split(", ") {
@@ -110,6 +115,31 @@ fn retention_is_by_dataset_and_samples_beyond_it_are_refused() {
     let refused = read("storage:\n  retention:\n    sample: 400d\n").unwrap_err();
     assert!(refused.contains(":3:13: ") && refused.contains("no dataset \"sample\""), "{refused}");
     assert!(read("storage: {retention: {samples: 0s}}").is_err());
+}
+
+#[test]
+fn rules_keep_series_for_a_shorter_time_or_are_refused_with_place_and_reason() {
+    let text = "storage:\n  retention_rules:\n    - {match: 'up{job=\"debug\"}', keep: 36h}\n    - {match: '{a=\"b\"}', keep: 90d}\n";
+    let config = read(text).unwrap();
+    let rules: Vec<_> = config.retention_rules.iter().map(|rule| (rule.text.as_ref(), rule.days)).collect();
+    assert_eq!(rules, [("up{job=\"debug\"}", 2), ("{a=\"b\"}", 90)]);
+    assert!(config.to_string().contains("kept           2d of up{job=\"debug\"}"), "{config}");
+    let rule = |keys: &str| {
+        format!(
+            "storage:\n  retention: {{samples: 30d, histograms: 30d, exemplars: 30d}}\n  retention_rules:\n    - {keys}\n"
+        )
+    };
+    assert!(read(&rule("{match: up, keep: 30d}")).is_ok());
+    refused(
+        &rule("{match: up, keep: 31d}"),
+        "gauge.yaml:4:25: a rule cannot keep series for longer than everything is kept, 30d",
+    );
+    refused(&rule("{match: up, keep: 1h}"), "gauge.yaml:4:25: 1h is out of range");
+    refused(&rule("{match: 'up{job=api}', keep: 7d}"), "gauge.yaml:4:15: no selector: ");
+    refused(&rule("{match: '{job=~\".*\"}', keep: 7d}"), "gauge.yaml:4:15: no selector: ");
+    refused(&rule("{match: up}"), "gauge.yaml:4:7: a rule has no `keep`");
+    refused(&rule("{keep: 7d}"), "gauge.yaml:4:7: a rule has no `match`");
+    refused(&rule("{matcher: up, keep: 7d}"), "unknown key `matcher`; did you mean `match`?");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::Dataset;
 
 use crate::{
-    Bound, DataFile, Delete, Env, Error, ErrorKind, Lane, Result, Rows,
+    Bound, Clock, DataFile, Delete, Env, Error, ErrorKind, Lane, Result, Rows,
     delta::{
         Backoff, Change, Table,
         action::{Add, Place},
@@ -47,7 +47,7 @@ pub(crate) async fn append(
     .await?;
     let mut adds = Vec::with_capacity(parts.len());
     for (partition, lane, encoded) in parts {
-        let kind = Kind { lane, seq: table.next_seq(lane), level: 0 };
+        let kind = Kind { lane, seq: table.next_seq(lane), level: 0, trimmed: None };
         adds.push(Folder::of(table).put(partition.as_deref(), kind, &encoded, env).await);
     }
     env.probe.reach("parquet_put");
@@ -99,7 +99,7 @@ pub(crate) async fn replace(
         return Err(Error::new(ErrorKind::Invalid, message));
     }
     let removes = table.files_where(|file| file.partition.as_deref() == Some(scope));
-    let kind = Kind { lane: Lane::InOrder, seq: table.next_seq(Lane::InOrder), level: 0 };
+    let kind = Kind { lane: Lane::InOrder, seq: table.next_seq(Lane::InOrder), level: 0, trimmed: None };
     let mut adds = Vec::with_capacity(parts.len());
     for (_, encoded) in parts {
         adds.push(Folder::of(table).put(Some(scope), kind, &encoded, env).await);
@@ -119,7 +119,7 @@ pub(crate) async fn delete(
     let dataset = table.dataset;
     let mut change = Change { operation: "DELETE", positions, ..Change::default() };
     for (path, file) in table.files_where(may_hold(dataset, delete)?) {
-        let bytes = get(table, &file.path).await?;
+        let bytes = get(table, &file.path, &env.clock).await?;
         let (delete, partition) = (delete.clone(), file.partition.clone());
         let rewritten = blocking(move || {
             let rows = read(dataset, bytes, partition.as_deref())?;
@@ -131,7 +131,8 @@ pub(crate) async fn delete(
         if let Some(encoded) = rewritten {
             change.removes.push(path);
             if let Some(encoded) = encoded {
-                let kind = Kind { lane: file.lane, seq: file.seq, level: file.level };
+                let DataFile { lane, seq, level, trimmed, .. } = *file;
+                let kind = Kind { lane, seq, level, trimmed };
                 change.adds.push(Folder::of(table).put(file.partition.as_deref(), kind, &encoded, env).await);
             }
         }
@@ -152,6 +153,8 @@ pub(crate) struct Kind {
     pub lane: Lane,
     pub seq: i64,
     pub level: u8,
+    /// Mark of the rules by which rows were left out.
+    pub trimmed: Option<u64>,
 }
 
 /// Where a table's files go.
@@ -189,14 +192,14 @@ impl Folder {
         let mut backoff = Backoff::default();
         while let Err(error) = self.store.put(&location, encoded.bytes.clone().into()).await {
             tracing::warn!(dataset = self.dataset.name, %error, "file cannot be put; retrying");
-            backoff.wait().await;
+            backoff.wait(&env.clock).await;
         }
         let partition = partition.map(str::to_owned);
         Add::new(self.dataset, encoded, Place { path, partition, kind, now_ms: env.clock.now_ms() })
     }
 }
 
-async fn get(table: &Table, path: &Path) -> Result<Bytes> {
+async fn get(table: &Table, path: &Path, clock: &Clock) -> Result<Bytes> {
     let mut backoff = Backoff::default();
     loop {
         let read = async { table.store().get(path).await?.bytes().await };
@@ -208,7 +211,7 @@ async fn get(table: &Table, path: &Path) -> Result<Bytes> {
             }
             Err(error) => tracing::warn!(dataset = table.dataset.name, %error, "file cannot be read; retrying"),
         }
-        backoff.wait().await;
+        backoff.wait(clock).await;
     }
 }
 

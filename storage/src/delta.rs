@@ -4,10 +4,14 @@
 //! ambiguous answer it reads that version back until it is known whose it is. A version that is not ours means that another
 //! process writes the table: fenced, no more writes.
 //!
-//! Invariants, checked before every commit: a removed file is active; positions never go back.
+//! Invariants, checked before every commit: a removed or marked file is active; positions never go back.
 //! Spec: <https://github.com/delta-io/delta/blob/master/PROTOCOL.md>. Why not the `deltalake` crate: decision 0002.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -15,7 +19,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 use schemas::Dataset;
 use serde::{Deserialize, Serialize};
 
-use crate::{DataFile, Env, Error, ErrorKind, Result};
+use crate::{Clock, DataFile, Env, Error, ErrorKind, Result};
 
 pub(crate) mod action;
 mod checkpoint;
@@ -53,14 +57,16 @@ pub(crate) struct Table {
 struct ActiveFile {
     add: Add,
     file: Arc<DataFile>,
+    /// As it was before it was marked, while views hold it so.
+    earlier: Vec<Arc<DataFile>>,
 }
 
 /// A file that is no longer active, while its bytes may be there.
 #[derive(Debug)]
 struct Removed {
     remove: Remove,
-    /// Shared with the views that still read it; `None` if an earlier process removed it.
-    file: Option<Arc<DataFile>>,
+    /// Shared with the views that still read it; none if an earlier process removed it.
+    files: Vec<Arc<DataFile>>,
 }
 
 /// Where the newest checkpoint is, for readers that look; for us, whether its bytes are right.
@@ -82,6 +88,8 @@ pub(crate) struct Change {
     pub adds: Vec<Add>,
     /// Log paths of files to remove.
     pub removes: Vec<String>,
+    /// Files that stay and get a mark, by log path.
+    pub marks: BTreeMap<String, u64>,
     /// Positions the table contains after the commit.
     pub positions: BTreeMap<Arc<str>, i64>,
 }
@@ -102,14 +110,17 @@ impl Table {
             checkpointed: 0,
         };
         let (mut checkpoints, last) = table.list_log().await?;
-        checkpoints.sort_unstable();
-        let mut checkpoint = None;
-        while let Some(version) = checkpoints.pop() {
-            match table.read_checkpoint(version).await {
-                Ok(()) => {
-                    checkpoint = Some(version);
+        // A listing may lag behind: what it leaves out is found by its name, and what it shows may be gone.
+        let pointer = table.last_checkpoint().await?;
+        checkpoints.extend(pointer.as_ref().map(|pointer| pointer.version));
+        let mut next = 0;
+        while let Some(version) = checkpoints.pop_last() {
+            match table.read_checkpoint(version, pointer.as_ref()).await {
+                Ok(true) => {
+                    next = version + 1;
                     break;
                 }
+                Ok(false) => {}
                 // An older one and the commits after it say the same, as long as they are kept.
                 Err(error) if error.kind == ErrorKind::Corrupt && !checkpoints.is_empty() => {
                     tracing::error!(error = %error.chain(), "a checkpoint is damaged; reading an older one");
@@ -117,9 +128,12 @@ impl Table {
                 Err(error) => return Err(error),
             }
         }
-        // Read by number, not by listing: one made during the listing may show a later commit and not this one.
-        for version in checkpoint.map_or(0, |version| version + 1)..=last.unwrap_or(-1) {
-            table.read_commit(version).await?;
+        // Ends, as no writer commits as fast as its commits are read.
+        while table.read_commit(next).await? {
+            next += 1;
+        }
+        if let Some(last) = last.filter(|last| *last >= next) {
+            return Err(table.corrupt(&format!("a commit is missing, version={next} last={last}")));
         }
         table.check_format()?;
         Ok(table)
@@ -186,7 +200,7 @@ impl Table {
         let version = self.version.map_or(0, |version| version + 1);
         let lines = self.lines(change, env)?;
         let body = action::encode(&lines).map_err(|error| internal("a commit cannot be encoded", error))?;
-        self.put_commit(version, body.into()).await?;
+        self.put_commit(version, body.into(), &env.clock).await?;
         for line in lines {
             self.apply(line, version)?;
         }
@@ -195,8 +209,8 @@ impl Table {
     }
 
     /// Are all these log paths active?
-    pub(crate) fn has_all(&self, paths: &[String]) -> bool {
-        paths.iter().all(|path| self.files.contains_key(path))
+    pub(crate) fn has_all<'a>(&self, mut paths: impl Iterator<Item = &'a String>) -> bool {
+        paths.all(|path| self.files.contains_key(path))
     }
 
     /// Log paths of files removed before a time that no view reads any more.
@@ -205,7 +219,7 @@ impl Table {
         let old = |removed: &Removed| removed.remove.deletion_timestamp.is_none_or(|ms| ms < before_ms);
         self.removes
             .iter()
-            .filter(|(_, removed)| old(removed) && removed.file.as_ref().is_none_or(unread))
+            .filter(|(_, removed)| old(removed) && removed.files.iter().all(unread))
             .map(|(path, _)| path.clone())
             .collect()
     }
@@ -223,11 +237,11 @@ impl Table {
     }
 
     fn check(&self, change: &Change) -> Result<()> {
-        if let Some(path) = change.removes.iter().find(|path| !self.files.contains_key(*path)) {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                format!("commit removes a file that is not active, path={path}"),
-            ));
+        if let Some(path) =
+            change.removes.iter().chain(change.marks.keys()).find(|path| !self.files.contains_key(*path))
+        {
+            let message = format!("commit removes or marks a file that is not active, path={path}");
+            return Err(Error::new(ErrorKind::Internal, message));
         }
         if let Some((source, position)) = change.positions.iter().find(|(source, new)| **new < self.position(source)) {
             let message = format!("commit would take a position back, source={source} position={position}");
@@ -238,7 +252,8 @@ impl Table {
 
     fn lines(&self, change: Change, env: &Env) -> Result<Vec<Line>> {
         let now_ms = env.clock.now_ms();
-        let (blind, data_change) = (change.removes.is_empty(), !change.rearranges);
+        let blind = change.removes.is_empty() && change.marks.is_empty();
+        let data_change = !change.rearranges;
         let mut lines = vec![Line::commit_info(change.operation, blind, now_ms, env.random.bits())];
         if self.version.is_none() {
             lines.extend(schema::preamble(self.dataset, FORMAT, env.random.bits(), now_ms)?);
@@ -253,6 +268,9 @@ impl Table {
             let add = &self.files.get(path)?.add;
             Some(Line { remove: Some(Remove::of(add, data_change, now_ms)), ..Line::default() })
         }));
+        lines.extend(change.marks.iter().filter_map(|(path, mark)| {
+            Some(Line { add: Some(self.files.get(path)?.add.marked(*mark)), ..Line::default() })
+        }));
         lines.extend(
             change.adds.into_iter().map(|add| Line { add: Some(Add { data_change, ..add }), ..Line::default() }),
         );
@@ -260,7 +278,7 @@ impl Table {
     }
 
     /// Writes `version` if absent. An error that leaves open whether it was written is settled by reading it back.
-    async fn put_commit(&self, version: i64, body: Bytes) -> Result<()> {
+    async fn put_commit(&self, version: i64, body: Bytes, clock: &Clock) -> Result<()> {
         let path = self.log_path(&format!("{version:020}.json"));
         let mut backoff = Backoff::default();
         loop {
@@ -283,7 +301,7 @@ impl Table {
                 Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => tracing::warn!(dataset = self.dataset.name, version, %error, "commit not readable yet"),
             }
-            backoff.wait().await;
+            backoff.wait(clock).await;
         }
     }
 
@@ -347,14 +365,16 @@ impl Table {
         lines
     }
 
-    async fn read_checkpoint(&mut self, version: i64) -> Result<()> {
+    /// What stands in for the newest checkpoint's name, if there is one.
+    async fn last_checkpoint(&self) -> Result<Option<LastCheckpoint>> {
+        let found = self.find(&self.log_path("_last_checkpoint")).await?;
+        Ok(found.and_then(|text| serde_json::from_slice(&text).ok()))
+    }
+
+    /// Is the checkpoint of this version there? Then the table is as it says.
+    async fn read_checkpoint(&mut self, version: i64, pointer: Option<&LastCheckpoint>) -> Result<bool> {
         let path = self.log_path(&format!("{version:020}.checkpoint.parquet"));
-        let bytes = self.get(&path).await?;
-        let pointer = match self.store.get(&self.log_path("_last_checkpoint")).await {
-            Ok(found) => serde_json::from_slice::<LastCheckpoint>(&found.bytes().await?).ok(),
-            Err(object_store::Error::NotFound { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
+        let Some(bytes) = self.find(&path).await? else { return Ok(false) };
         let sum = pointer.filter(|pointer| pointer.version == version).and_then(|pointer| pointer.crc32c);
         if sum.is_some_and(|sum| sum != crc32c::crc32c(&bytes)) {
             return Err(self.corrupt(&format!("its bytes are not those that were written, file={path}")));
@@ -366,13 +386,13 @@ impl Table {
         }
         self.version = Some(version);
         self.checkpointed = version;
-        Ok(())
+        Ok(true)
     }
 
     /// Checkpoints, and the newest commit.
-    async fn list_log(&self) -> Result<(Vec<i64>, Option<i64>)> {
+    async fn list_log(&self) -> Result<(BTreeSet<i64>, Option<i64>)> {
         let mut last = None;
-        let mut checkpoints = Vec::new();
+        let mut checkpoints = BTreeSet::new();
         let mut objects = self.store.list(Some(&Path::from(format!("{}/_delta_log", self.root))));
         while let Some(object) = objects.try_next().await? {
             let Some(name) = object.location.filename() else { continue };
@@ -380,21 +400,16 @@ impl Table {
             if let Some(version) = name.strip_suffix(".json").and_then(number) {
                 last = last.max(Some(version));
             } else if let Some(version) = name.strip_suffix(".checkpoint.parquet").and_then(number) {
-                checkpoints.push(version);
+                checkpoints.insert(version);
             }
         }
         Ok((checkpoints, last))
     }
 
-    async fn read_commit(&mut self, version: i64) -> Result<()> {
+    /// Is the commit of this version there? Then the table moves on to it.
+    async fn read_commit(&mut self, version: i64) -> Result<bool> {
         let path = self.log_path(&format!("{version:020}.json"));
-        let bytes = match self.store.get(&path).await {
-            Ok(found) => found.bytes().await?,
-            Err(error @ object_store::Error::NotFound { .. }) => {
-                return Err(self.corrupt(&format!("a commit is missing, version={version}")).caused_by(error));
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let Some(bytes) = self.find(&path).await? else { return Ok(false) };
         let lines = action::parse(&bytes)
             .map_err(|error| self.corrupt(&format!("a commit is not readable, file={path}")).caused_by(error))?;
         if !action::intact(&bytes, &lines) {
@@ -404,21 +419,28 @@ impl Table {
             self.apply(line, version)?;
         }
         self.version = Some(version);
-        Ok(())
+        Ok(true)
     }
 
-    async fn get(&self, path: &Path) -> Result<Bytes> {
-        Ok(self.store.get(path).await?.bytes().await?)
+    /// An object's bytes; `None` if it is not there.
+    async fn find(&self, path: &Path) -> Result<Option<Bytes>> {
+        match self.store.get(path).await {
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn apply(&mut self, line: Line, version: i64) -> Result<()> {
         if let Some(add) = line.add {
             let file = Arc::new(add.to_file(self.dataset, self.file_path(&add.path), version)?);
             self.removes.remove(&add.path);
-            self.files.insert(add.path.clone(), ActiveFile { add, file });
+            let mut earlier = self.files.remove(&add.path).map(ActiveFile::into_files).unwrap_or_default();
+            earlier.retain(|file| Arc::strong_count(file) > 1);
+            self.files.insert(add.path.clone(), ActiveFile { add, file, earlier });
         } else if let Some(remove) = line.remove {
-            let file = self.files.remove(&remove.path).map(|active| active.file);
-            self.removes.insert(remove.path.clone(), Removed { remove, file });
+            let files = self.files.remove(&remove.path).map(ActiveFile::into_files).unwrap_or_default();
+            self.removes.insert(remove.path.clone(), Removed { remove, files });
         } else if let Some(txn) = line.txn {
             if txn.app_id == WRITER {
                 self.epoch = self.epoch.max(txn.version);
@@ -466,6 +488,13 @@ impl Table {
     }
 }
 
+impl ActiveFile {
+    fn into_files(mut self) -> Vec<Arc<DataFile>> {
+        self.earlier.push(self.file);
+        self.earlier
+    }
+}
+
 fn internal(what: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::Internal, what).caused_by(error)
 }
@@ -477,10 +506,10 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    pub(crate) async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self, clock: &Clock) {
         let millis = 50u64 << self.attempts.min(7);
         self.attempts += 1;
-        tokio::time::sleep(Duration::from_millis(millis.min(5_000))).await;
+        clock.wait(Duration::from_millis(millis.min(5_000))).await;
     }
 }
 

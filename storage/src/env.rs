@@ -1,6 +1,6 @@
 //! Time and randomness, handed in by the composition root so that tests own them.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// What storage needs from the outside world besides disks.
 #[derive(Clone, Debug)]
@@ -14,13 +14,18 @@ pub struct Env {
 }
 
 /// A hook at the named points `wal_written`, `wal_synced`, `parquet_put`, `delta_committed` and `before_wal_trim` of a row's way,
-/// `spool_written` and `spool_uploaded` of what waits for a bucket, and `merge_put`, `rewrite_committed` and `before_delete` of upkeep.
+/// `spool_written` and `spool_uploaded` of what waits for a bucket, and `merge_put`, `rewrite_committed`, `before_delete` and `deleted`
+/// of upkeep.
 #[derive(Clone, Default)]
 pub struct Probe(Option<Arc<dyn Fn(&'static str) + Send + Sync>>);
 
 /// A wall clock in microseconds since the epoch.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> i64 + Send + Sync>);
+pub struct Clock {
+    now_us: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// In tests: moves the clock on, in the place of waiting.
+    skip: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
+}
 
 /// A source of 128 random bits.
 #[derive(Clone)]
@@ -29,13 +34,31 @@ pub struct Random(Arc<dyn Fn() -> u128 + Send + Sync>);
 impl Clock {
     /// A clock that asks `now_us` for microseconds since the epoch.
     pub fn new(now_us: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now_us))
+        Self { now_us: Arc::new(now_us), skip: None }
+    }
+
+    /// The same clock, which is moved on by `skip` where others wait, so that waiting takes no time.
+    #[cfg(test)]
+    pub(crate) fn skipping(self, skip: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+        Self { skip: Some(Arc::new(skip)), ..self }
     }
 
     /// Microseconds since the epoch.
     #[must_use]
     pub fn now_us(&self) -> i64 {
-        (self.0)()
+        (self.now_us)()
+    }
+
+    /// Waits.
+    pub(crate) async fn wait(&self, duration: Duration) {
+        match &self.skip {
+            None => tokio::time::sleep(duration).await,
+            Some(skip) => {
+                skip(duration);
+                // Whoever is waited for gets a turn.
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     /// Milliseconds since the epoch.

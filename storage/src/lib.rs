@@ -40,7 +40,7 @@ pub use read_only::open_read_only;
 pub use store::{CREDENTIAL_VARIABLES, Credentials, Root, S3, Sse, Tables};
 pub use stored_file::StoredFile;
 pub use ticket::{Ack, Room};
-pub use upkeep::{Step, Upkept};
+pub use upkeep::{Step, Trim, TrimRule, Upkept};
 pub use view::{Bound, DataFile, Rows, View};
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! of several inputs interleave in time they are merged row by row, and of rows with one key the one written last stays.
 //!
 //! Invariants: holds one row group of each file and one output file at a time, and never a copy of all rows; knows datasets only as
-//! values; rows that come out are those that went in, less those that a later row of their key replaces.
+//! values; rows that come out are those that went in, less those that a later row of their key replaces, and those of stretches that
+//! are to be left out.
 
 mod assemble;
 mod cursor;
@@ -65,23 +66,34 @@ impl Order {
     }
 }
 
-/// Merges `files`, oldest first, and hands each finished file to `done`. Blocks; ends early when `stopping` is set.
+/// How files are merged.
+pub(crate) struct Job<'a> {
+    pub cut: Cut,
+    /// Ends the merge early once it is set.
+    pub stopping: &'a AtomicBool,
+    /// Leading sort columns of rows that are left out, in their order.
+    pub without: Option<RecordBatch>,
+}
+
+/// Merges `files`, oldest first, and hands each finished file to `done`. Blocks. Gives the number of rows that were left out.
 pub(crate) fn merge_files(
     dataset: &'static Dataset,
     store: &Arc<dyn ObjectStore>,
     files: &[Arc<DataFile>],
-    (cut, stopping): (Cut, &AtomicBool),
+    Job { cut, stopping, without }: Job<'_>,
     mut done: impl FnMut(Encoded) -> Result<()>,
-) -> Result<()> {
+) -> Result<u64> {
     let order = Order::of(dataset)?;
     let mut texts = Texts::default();
+    let without = without.map(|keys| Without::new(dataset, &mut texts, keys)).transpose()?;
     let open = |file: &Arc<DataFile>| Cursor::open(dataset, &order, &mut texts, (store, file));
     let cursors = files.iter().map(open).collect::<Result<Vec<_>>>()?;
-    let mut output = Output::new(dataset, Effort::Kept, cut);
+    let mut output = Output { without, ..Output::new(dataset, Effort::Kept, cut) };
     merge(&order, cursors, texts, &mut output, |file| {
         let stop = || Error::new(ErrorKind::Unavailable, "the server is stopping; upkeep goes on at the next start");
         if stopping.load(Ordering::Relaxed) { Err(stop()) } else { file.map_or(Ok(()), &mut done) }
-    })
+    })?;
+    Ok(output.left_out)
 }
 
 /// Merges sorted runs of [`Dataset::file_schema`], oldest first, into one fresh file.
@@ -112,6 +124,20 @@ fn merge(
     loop {
         least(&cursors, &mut group);
         let Some(key) = group.first().and_then(|first| cursors[*first].key().cloned()) else { break };
+        if let Some(without) = &mut output.without
+            && without.holds(&key, &mut texts)?
+        {
+            let before = output.left_out / CHUNK_ROWS as u64;
+            for at in &group {
+                while cursors[*at].key() == Some(&key) {
+                    output.left_out += output.chunk.pass(order, &mut texts, *at, &mut cursors[*at])? as u64;
+                }
+            }
+            if output.left_out / CHUNK_ROWS as u64 > before {
+                done(None)?;
+            }
+            continue;
+        }
         if let Some(encoded) = output.cut_before(&key)? {
             done(Some(encoded))?;
         }
@@ -149,6 +175,27 @@ fn least(cursors: &[Cursor], group: &mut Vec<usize>) {
             cmp::Ordering::Equal => group.push(at),
             cmp::Ordering::Greater => {}
         }
+    }
+}
+
+/// Keys of stretches that are left out.
+struct Without {
+    keys: Cursor,
+    order: Order,
+}
+
+impl Without {
+    fn new(dataset: &'static Dataset, texts: &mut Texts, keys: RecordBatch) -> Result<Self> {
+        let order = Order { leading: (0..keys.num_columns()).collect(), rest: Vec::new(), rest_key: 0 };
+        Ok(Self { keys: Cursor::of(dataset, &order, texts, keys)?, order })
+    }
+
+    /// Is it one of them? Asked in the order of keys.
+    fn holds(&mut self, key: &Key, texts: &mut Texts) -> Result<bool> {
+        while self.keys.key().is_some_and(|next| next < key) {
+            self.keys.advance(&self.order, texts)?;
+        }
+        Ok(self.keys.key() == Some(key))
     }
 }
 
@@ -201,6 +248,15 @@ impl Chunk {
             self.reading[input] = None;
         }
         Ok(Stretch { batch, start: range.start, len: range.len(), input })
+    }
+
+    /// An input moves on past its next stretch; gives the number of its rows.
+    fn pass(&mut self, order: &Order, texts: &mut Texts, input: usize, cursor: &mut Cursor) -> Result<usize> {
+        let (range, ended) = cursor.advance(order, texts)?;
+        if ended && let Some(reading) = self.reading.get_mut(input) {
+            *reading = None;
+        }
+        Ok(range.len())
     }
 
     /// Adds the stretches of one key, oldest input first.
@@ -276,11 +332,15 @@ struct Output {
     file: Option<FileWriter>,
     /// First word of the key that was added last.
     first: Option<Word>,
+    without: Option<Without>,
+    /// Rows that were left out.
+    left_out: u64,
 }
 
 impl Output {
     fn new(dataset: &'static Dataset, effort: Effort, cut: Cut) -> Self {
-        Self { dataset, effort, cut, chunk: Chunk::default(), file: None, first: None }
+        let chunk = Chunk::default();
+        Self { dataset, effort, cut, chunk, file: None, first: None, without: None, left_out: 0 }
     }
 
     fn write(&mut self) -> Result<()> {

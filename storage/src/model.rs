@@ -1,10 +1,11 @@
 //! The model test of storage: whatever happens to disk, store and process, the view is what was acknowledged, once.
 //!
 //! Random steps run against storage and against plain maps; after each the views are compared. Lives end by a crash (the
-//! process goes, the disk stays), by a power cut (what was not synced goes too), or orderly; puts fail before or after they
-//! took effect, or fail for long; a second server takes over and the first one goes on; the disk is lost and the tables survive. Upkeep merges and
-//! deletes in between, by the clock and by hand, crashes at its points, is crossed by deletes, and takes no file from a view that
-//! is still read.
+//! process goes, the disk stays), by a power cut (what was not synced goes too), or orderly; the object store refuses, answers
+//! late or not at all, is away for long, and lists what it had a while ago; a second server takes over and the first one goes on;
+//! the disk is lost and the tables survive. Upkeep merges and deletes in between, by the clock and by hand, crashes at its points and
+//! at any call it makes, is crossed by deletes, by replacements and by the upkeep of a second server, takes out what rules select,
+//! and takes no file from a view that is still read.
 
 use std::{
     collections::BTreeMap,
@@ -31,9 +32,11 @@ use crate::{
 
 pub(crate) mod faults;
 mod power;
+mod upkeep;
 
-use faults::{Fault, FaultStore};
+use faults::{Fault, FaultStore, Request};
 use power::PowerDisk;
+use upkeep::SeriesRule;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -57,15 +60,27 @@ enum Step {
         series: u8,
         delete_first: bool,
     },
+    /// The same with a replacement.
+    ReplaceAmidUpkeep {
+        day: u8,
+        ids: Vec<u8>,
+        replace_first: bool,
+    },
     Crash,
     PowerCut {
         seed: u64,
     },
     Restart,
-    Faults(Vec<bool>),
+    /// What the store does to the next requests of a kind.
+    Faults {
+        request: Request,
+        faults: Vec<Fault>,
+    },
     /// The bucket takes no puts, until it does again.
     Outage(bool),
     Zombie,
+    /// A second server takes over and merges while the first one is to commit a merge.
+    TwoCompactors,
     LostDisk,
     /// Upkeep: by the clock or by hand.
     Upkeep {
@@ -74,6 +89,17 @@ enum Step {
     /// Upkeep by hand, and the process goes when it has come to a point of it.
     UpkeepCrash {
         point: &'static str,
+    },
+    /// The same at a request to the store, or at a call to the disk.
+    UpkeepDeath {
+        calls: u8,
+    },
+    /// A rule takes what was written of a series out of days that are over by so many days; upkeep by hand follows it, perhaps in a
+    /// second life only.
+    Trim {
+        series: u8,
+        days: u8,
+        calls: Option<u8>,
     },
     Sweep,
     Hours(u8),
@@ -108,35 +134,56 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0u8..6, 0u8..40, 0u8..40).prop_map(|(series, from, to)| Step::Delete { series, from, to }),
         1 => (0u8..6, any::<bool>())
             .prop_map(|(series, delete_first)| Step::DeleteAmidUpkeep { series, delete_first }),
+        1 => (0u8..3, prop::collection::vec(0u8..9, 0..6), any::<bool>())
+            .prop_map(|(day, ids, replace_first)| Step::ReplaceAmidUpkeep { day, ids, replace_first }),
         2 => Just(Step::Crash),
         2 => any::<u64>().prop_map(|seed| Step::PowerCut { seed }),
         1 => Just(Step::Restart),
-        2 => prop::collection::vec(any::<bool>(), 1..5).prop_map(Step::Faults),
+        3 => faults(),
         2 => any::<bool>().prop_map(Step::Outage),
         1 => Just(Step::Zombie),
+        1 => Just(Step::TwoCompactors),
         1 => Just(Step::LostDisk),
         4 => any::<bool>().prop_map(|by_hand| Step::Upkeep { by_hand }),
-        1 => prop_oneof![Just("merge_put"), Just("rewrite_committed"), Just("before_delete")]
+        1 => prop_oneof![Just("merge_put"), Just("rewrite_committed"), Just("before_delete"), Just("deleted")]
             .prop_map(|point| Step::UpkeepCrash { point }),
+        1 => (0u8..60).prop_map(|calls| Step::UpkeepDeath { calls }),
+        1 => (0u8..6, 0u8..2, prop::option::of(0u8..60))
+            .prop_map(|(series, days, calls)| Step::Trim { series, days, calls }),
         1 => Just(Step::Sweep),
-        1 => (1u8..9).prop_map(Step::Hours),
+        // Removed files go after an hour, what nobody names after a day.
+        1 => (1u8..30).prop_map(Step::Hours),
         1 => Just(Step::Hold),
     ]
 }
 
-type Hook = Box<dyn Fn(&'static str) + Send>;
+fn faults() -> impl Strategy<Value = Step> {
+    let status = prop_oneof![Just(409), Just(412), Just(500), Just(503)].prop_map(Fault::Status);
+    let late = || (0u8..40).prop_map(Fault::Late);
+    let fault = prop_oneof![status, late(), Just(Fault::Timeout), Just(Fault::Reset), Just(Fault::Slow)];
+    let asked = prop_oneof![3 => Just(Request::Put), 1 => Just(Request::Read), 1 => Just(Request::Delete)];
+    let stale = prop_oneof![3 => (0u8..6).prop_map(Fault::Stale), 1 => Just(Fault::Status(503))];
+    prop_oneof![
+        5 => (asked, prop::collection::vec(fault, 1..5)),
+        2 => (Just(Request::List), prop::collection::vec(stale, 1..4)),
+    ]
+    .prop_map(|(request, faults)| Step::Faults { request, faults })
+}
+
+type Hook = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 /// A probe that can be set anew.
 #[derive(Clone, Default)]
 struct Trap(Arc<Mutex<Option<Hook>>>);
 
 impl Trap {
-    fn set(&self, reached: impl Fn(&'static str) + Send + 'static) {
-        *self.0.lock() = Some(Box::new(reached));
+    fn set(&self, reached: impl Fn(&'static str) + Send + Sync + 'static) {
+        *self.0.lock() = Some(Arc::new(reached));
     }
 
     fn reach(&self, point: &'static str) {
-        if let Some(reached) = &*self.0.lock() {
+        let reached = self.0.lock().clone();
+        if let Some(reached) = reached {
             reached(point);
         }
     }
@@ -161,17 +208,18 @@ struct World {
     value: u64,
     now_us: Arc<AtomicI64>,
     probe: Trap,
+    rule: SeriesRule,
     /// What running queries read, and what they must find. They end with their process.
     held: Vec<(Arc<View>, Samples)>,
 }
 
 impl World {
     fn new(bucket: bool) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let (dir, now_us) = (tempfile::tempdir().unwrap(), clock());
         let mut world = Self {
-            disk: Arc::new(PowerDisk::default()),
+            disk: Arc::new(PowerDisk::new(Arc::clone(&now_us))),
             dir,
-            bucket: bucket.then(|| FaultStore::new(Arc::new(InMemory::new()))),
+            bucket: bucket.then(|| FaultStore::new(Arc::new(InMemory::new()), Arc::clone(&now_us))),
             life: None,
             lives: 0,
             samples: BTreeMap::new(),
@@ -179,8 +227,9 @@ impl World {
             series: BTreeMap::new(),
             revisions: BTreeMap::new(),
             value: 0,
-            now_us: clock(),
+            now_us,
             probe: Trap::default(),
+            rule: SeriesRule::default(),
             held: Vec::new(),
         };
         world.start();
@@ -202,7 +251,8 @@ impl World {
         }
     }
 
-    fn open(&mut self) -> (Runtime, Storage) {
+    /// A process, or the error with which its start ended.
+    fn open(&mut self) -> Result<(Runtime, Storage)> {
         self.lives += 1;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let parts = Parts {
@@ -212,10 +262,17 @@ impl World {
         };
         let registry = prometheus::Registry::new();
         let datasets = vec![schemas::samples(), schemas::series()];
-        let storage = runtime
-            .block_on(Storage::open_with(self.config(), datasets, self.env(), &registry, parts))
-            .unwrap_or_else(|error| panic!("storage opens again: {}", error.chain()));
-        (runtime, storage)
+        let opened = runtime.block_on(Storage::open_with(self.config(), datasets, self.env(), &registry, parts));
+        match opened {
+            Ok(storage) => {
+                storage.trim_by(Arc::new(self.rule.clone()));
+                Ok((runtime, storage))
+            }
+            Err(error) => {
+                runtime.shutdown_timeout(SHUTDOWN);
+                Err(error)
+            }
+        }
     }
 
     fn env(&self) -> Env {
@@ -223,11 +280,20 @@ impl World {
         Env { probe: Probe::new(move |point| probe.reach(point)), ..env_at(self.lives, Arc::clone(&self.now_us)) }
     }
 
+    /// Starts until it succeeds: as long as the store fails, or something of an earlier life is on its way there, a start may end
+    /// with an error, but none that calls the data damaged.
     fn start(&mut self) {
         // To take tables over, the bucket must answer, unless that follows what waits for it.
         let waits = self.spooled().iter().any(|file| file.extension().is_some_and(|name| name == "put"));
         let away = self.bucket.as_ref().is_some_and(|bucket| !waits && bucket.away(false));
-        self.life = Some(self.open());
+        loop {
+            let troubled = self.is_troubled();
+            match self.open() {
+                Ok(life) => break self.life = Some(life),
+                Err(error) if troubled && matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Fenced) => {}
+                Err(error) => panic!("storage opens again: {}", error.chain()),
+            }
+        }
         if away && let Some(bucket) = &self.bucket {
             bucket.away(true);
         }
@@ -239,12 +305,26 @@ impl World {
         files.map(|files| files.map(|file| file.unwrap().path()).collect()).unwrap_or_default()
     }
 
+    fn is_troubled(&self) -> bool {
+        self.bucket.as_ref().is_some_and(|bucket| bucket.is_troubled())
+    }
+
     /// The process goes; what it was doing stops where it was.
     fn crash(&mut self) {
         self.held.clear();
         if let Some((runtime, storage)) = self.life.take() {
             kill(runtime, storage);
         }
+        self.disk.revive();
+        if let Some(bucket) = &self.bucket {
+            bucket.revive();
+        }
+    }
+
+    /// Another machine: a folder and a disk of its own.
+    fn move_out(&mut self) -> tempfile::TempDir {
+        self.disk = Arc::new(PowerDisk::new(Arc::clone(&self.now_us)));
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
     }
 
     fn run<T>(&self, work: impl AsyncFnOnce(Storage) -> T) -> T {
@@ -283,6 +363,12 @@ impl World {
     }
 
     fn replace(&mut self, day: u8, ids: &[u8], repeat: bool) {
+        let replace = self.replacement(day, ids, repeat);
+        self.run(async |storage| storage.replace(replace).await).unwrap();
+    }
+
+    /// Puts series in the place of those of a day in what is expected; gives the replacement that makes it so.
+    fn replacement(&mut self, day: u8, ids: &[u8], repeat: bool) -> Replace {
         let day = i32::from(day) + i32::try_from(FIRST_DAY).unwrap();
         let revision = self.revisions.entry(day).or_default();
         if !repeat || *revision == 0 {
@@ -292,13 +378,12 @@ impl World {
             self.series.insert(day, rows);
         }
         let rows: Vec<(i32, &str, i64)> = ids.iter().map(|id| (day, "up", i64::from(*id))).collect();
-        let replace = Replace {
+        Replace {
             dataset: schemas::series(),
             scope: crate::sort::day_text(day),
             rows: vec![series(&rows)],
             origin: Origin { source: format!("billing/test/{day}").into(), position: *revision },
-        };
-        self.run(async |storage| storage.replace(replace).await).unwrap();
+        }
     }
 
     fn delete(&mut self, id: u8, from: u8, to: u8) {
@@ -315,33 +400,8 @@ impl World {
         Batch { dataset: schemas::samples(), write: Write::Delete(Delete { keys, start_us, end_us }) }
     }
 
-    /// The delete is handed to the log before upkeep begins, or when upkeep has put its first file and is to commit it.
-    fn delete_amid_upkeep(&mut self, id: u8, delete_first: bool) {
-        let batch = self.doom(id, 0, 40);
-        let begun = Arc::new(tokio::sync::Notify::new());
-        let merged = Arc::clone(&begun);
-        self.probe.set(move |name| {
-            if name == "merge_put" {
-                merged.notify_one();
-            }
-        });
-        self.run(async |storage| {
-            let delete = async {
-                if !delete_first {
-                    // Upkeep may find nothing to do.
-                    let _ = tokio::time::timeout(Duration::from_millis(50), begun.notified()).await;
-                }
-                let room = storage.reserve(1000).await.unwrap();
-                storage.append(room, vec![batch]).done().await.unwrap();
-            };
-            let (_, upkept) = tokio::join!(delete, storage.compact(|_| {}));
-            upkept.unwrap();
-        });
-        self.probe.set(|_| {});
-    }
-
     /// The outage ends, and what waits on the disk gets into the bucket: what survives the disk is what is there.
-    fn recover(&self) {
+    pub(super) fn recover(&self) {
         let Some(bucket) = &self.bucket else { return };
         bucket.away(false);
         self.run(async |storage| {
@@ -361,9 +421,7 @@ impl World {
         // To the new server, queries of the old one are another process's: they have an hour.
         self.held.clear();
         let (old_runtime, old) = self.life.take().unwrap();
-        // The new server is on another machine: a folder and a log of its own.
-        let old_dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
-        self.disk = Arc::new(PowerDisk::default());
+        let old_dir = self.move_out();
         self.start();
         let exists = old.view(schemas::samples()).version.is_some();
         let outcome: Result<()> = old_runtime.block_on(async {
@@ -393,37 +451,25 @@ impl World {
         drop(old_dir);
     }
 
-    fn upkeep(&self, by_hand: bool) {
-        self.run(async |storage| storage.upkeep().await.work(&storage, by_hand, &mut |_| {}).await).unwrap();
-    }
-
-    /// Upkeep until it comes to a point, if it does.
-    fn upkeep_crash(&mut self, point: &'static str) {
-        let reached = Arc::new(tokio::sync::Notify::new());
-        let (crashing, hit) = (Arc::clone(&reached), point);
-        self.probe.set(move |name| {
-            if name == hit {
-                crashing.notify_one();
-            }
-        });
-        self.run(async |storage| {
-            tokio::select! {
-                biased;
-                () = reached.notified() => {}
-                done = storage.compact(|_| {}) => drop(done.unwrap()),
-            }
-        });
-        self.probe.set(|_| {});
-        self.crash();
-        self.start();
-    }
-
     fn hold(&mut self) {
         let view = self.run(async |storage| storage.view(schemas::samples()));
         self.held.push((view, self.samples.clone()));
     }
 
     fn check(&self) {
+        self.calm(true);
+        self.compare();
+        self.calm(false);
+    }
+
+    /// While it is calm, the bucket's faults wait.
+    fn calm(&self, calm: bool) {
+        if let Some(bucket) = &self.bucket {
+            bucket.calm(calm);
+        }
+    }
+
+    fn compare(&self) {
         let (runtime, storage) = self.life.as_ref().unwrap();
         runtime.block_on(async {
             let view = storage.view(schemas::samples());
@@ -447,10 +493,12 @@ impl World {
     }
 }
 
+/// Jobs on blocking threads are waited for, as their file system calls cannot be cut in the middle from here.
+const SHUTDOWN: std::time::Duration = std::time::Duration::from_secs(10);
+
 fn kill(runtime: Runtime, storage: Storage) {
     drop(storage);
-    // Waits for jobs on blocking threads, as their file system calls cannot be cut in the middle from here.
-    runtime.shutdown_timeout(Duration::from_secs(10));
+    runtime.shutdown_timeout(SHUTDOWN);
 }
 
 async fn all_rows(view: &View, storage: &Storage) -> Vec<(Lane, i64, arrow::array::RecordBatch)> {
@@ -494,6 +542,7 @@ fn check(bucket: bool, steps: Vec<Step>) {
             Step::Replace { day, ids, repeat } => world.replace(day, &ids, repeat),
             Step::Delete { series, from, to } => world.delete(series, from.min(to), from.max(to)),
             Step::DeleteAmidUpkeep { series, delete_first } => world.delete_amid_upkeep(series, delete_first),
+            Step::ReplaceAmidUpkeep { day, ids, replace_first } => world.replace_amid_upkeep(day, &ids, replace_first),
             Step::Crash => {
                 world.crash();
                 world.start();
@@ -508,9 +557,9 @@ fn check(bucket: bool, steps: Vec<Step>) {
                 world.crash();
                 world.start();
             }
-            Step::Faults(faults) => {
+            Step::Faults { request, faults } => {
                 if let Some(bucket) = &world.bucket {
-                    bucket.next(faults.into_iter().map(|after| if after { Fault::AfterPut } else { Fault::BeforePut }));
+                    bucket.next(request, faults);
                 }
             }
             Step::Outage(away) => {
@@ -518,12 +567,15 @@ fn check(bucket: bool, steps: Vec<Step>) {
             }
             Step::Upkeep { by_hand } => world.upkeep(by_hand),
             Step::UpkeepCrash { point } => world.upkeep_crash(point),
-            Step::Sweep => drop(world.run(async |storage| storage.upkeep().await.sweep(&storage).await).unwrap()),
+            Step::UpkeepDeath { calls } => world.upkeep_death(calls),
+            Step::Trim { series, days, calls } => world.trim(series, days.into(), calls),
+            Step::Sweep => world.sweep(),
             Step::Hours(hours) => {
                 world.now_us.fetch_add(i64::from(hours) * 3_600_000_000, Ordering::Relaxed);
             }
             Step::Hold => world.hold(),
             Step::Zombie => world.zombie(),
+            Step::TwoCompactors => world.two_compactors(),
             Step::LostDisk => {
                 if world.bucket.is_some() {
                     // Only what is committed survives the loss, so commit first.
@@ -532,7 +584,7 @@ fn check(bucket: bool, steps: Vec<Step>) {
                     world.crash();
                     let lost: PathBuf = world.dir.path().to_owned();
                     std::fs::remove_dir_all(&lost).unwrap();
-                    world.disk = Arc::new(PowerDisk::default());
+                    world.disk = Arc::new(PowerDisk::new(Arc::clone(&world.now_us)));
                     world.start();
                 }
             }

@@ -35,7 +35,7 @@ use crate::{
         spool::{self, Side, Spools},
     },
     ticket::Ticket,
-    upkeep::{Step, Upkeep, Upkept},
+    upkeep::{Step, Trim, Upkeep, Upkept},
     wal::{
         self, Entry, Log, Segments,
         recovery::{self, Committed, Recovered},
@@ -92,6 +92,8 @@ struct Inner {
     datasets: Vec<&'static Dataset>,
     tenant: String,
     upkeep: tokio::sync::Mutex<Upkeep>,
+    /// Rules by which rows go early, once somebody knows them.
+    trim: Mutex<Option<Arc<dyn Trim>>>,
     upkeep_task: Mutex<Option<tokio::task::JoinHandle<()>>>,
     /// Storage closes: what could take long ends early.
     stopping: Arc<AtomicBool>,
@@ -185,6 +187,7 @@ impl Storage {
                 datasets,
                 tenant: config.tenant,
                 upkeep: tokio::sync::Mutex::new(Upkeep::new(upkeep_metrics, config.retention_days)),
+                trim: Mutex::default(),
                 upkeep_task: Mutex::default(),
                 stopping: Arc::default(),
                 generation,
@@ -315,6 +318,10 @@ impl Storage {
         self.inner.upkeep.lock().await
     }
 
+    pub(crate) fn trim(&self) -> &Mutex<Option<Arc<dyn Trim>>> {
+        &self.inner.trim
+    }
+
     pub(crate) fn stopping(&self) -> &Arc<AtomicBool> {
         &self.inner.stopping
     }
@@ -353,6 +360,8 @@ impl Storage {
     /// Those of the last commits; what is not committed stays in the log.
     pub async fn close(&self) -> Result<()> {
         self.inner.stopping.store(true, Ordering::Relaxed);
+        // Who knows the rules may hold storage.
+        drop(self.inner.trim.lock().take());
         let upkeep = self.inner.upkeep_task.lock().take();
         if let Some(task) = upkeep {
             task.abort();

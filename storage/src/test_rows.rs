@@ -28,11 +28,15 @@ pub(crate) fn env(seed: u64) -> Env {
     env_at(seed, clock())
 }
 
-/// The same with a clock that others move.
+/// The same with a clock that others move, too. Waiting takes no time: it moves the clock.
 pub(crate) fn env_at(seed: u64, now: Arc<AtomicI64>) -> Env {
     let bits = AtomicU64::new(seed << 32);
+    let skipped = Arc::clone(&now);
+    let skip = move |duration: std::time::Duration| {
+        skipped.fetch_add(duration.as_micros().try_into().unwrap(), Ordering::Relaxed);
+    };
     Env {
-        clock: Clock::new(move || now.fetch_add(1, Ordering::Relaxed)),
+        clock: Clock::new(move || now.fetch_add(1, Ordering::Relaxed)).skipping(skip),
         random: Random::new(move || u128::from(bits.fetch_add(1, Ordering::Relaxed)) << 64 | u128::from(seed)),
         probe: Probe::default(),
     }

@@ -8,10 +8,11 @@
 //! Invariants: all commits go through the writers; one merge at a time, on one thread, in bounded memory; a file is deleted when a
 //! commit removed it long enough ago and no view holds it, or when no commit has named it for a day; tables rest while anything of
 //! their root waits for its bucket.
-//! Not here: what to merge ([`plan`]), how ([`merge`](crate::merge)), what to delete ([`sweep`]).
+//! Not here: what to merge ([`plan`]), how ([`merge`](crate::merge)), what to delete ([`sweep`]), which rows go early ([`trim`]).
 
 mod plan;
 mod sweep;
+mod trim;
 
 use std::{
     collections::BTreeMap,
@@ -19,17 +20,22 @@ use std::{
     time::Duration,
 };
 
+use arrow::array::RecordBatch;
 use schemas::Dataset;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use self::plan::{Plan, When, Work};
+pub use self::trim::{Trim, TrimRule};
+use self::{
+    plan::{Plan, When, Work},
+    trim::Rules,
+};
 use crate::{
-    Error, ErrorKind, Lane, Latency, Result, Storage,
-    commit::{Folder, Kind, blocking},
+    DataFile, Delete, Error, ErrorKind, Lane, Latency, Result, Storage,
+    commit::{self, Folder, Kind, blocking},
     delta::action::{Add, DAY_RUN},
     folder,
-    merge::{self, Cut},
+    merge::{self, Cut, Job},
     parquet_file::Encoded,
     writer::{Message, Rewrite},
 };
@@ -51,6 +57,10 @@ const REPLANS_MAX: u32 = 20;
 pub struct Upkept {
     /// Commits that put merged files in the place of others.
     pub merges: u64,
+    /// Commits that took out or marked as done what rules of retention select, of files that were merged before.
+    pub trims: u64,
+    /// Rows left out of merged files by rules of retention.
+    pub rows_trimmed: u64,
     /// Partitions past their retention that were dropped.
     pub dropped: u64,
     /// Files that were taken out of the tables.
@@ -72,7 +82,7 @@ pub struct Step {
     pub dataset: &'static str,
     /// Value of the partition column, if there is one.
     pub partition: Option<String>,
-    /// `merge` or `drop`.
+    /// `merge`, `trim` or `drop`.
     pub work: &'static str,
     /// Files that were taken out.
     pub files_removed: usize,
@@ -89,6 +99,7 @@ pub(crate) struct Metrics {
     pub merges_total: prometheus::IntCounterVec,
     pub rewritten_bytes_total: prometheus::IntCounterVec,
     pub dropped_partitions_total: prometheus::IntCounterVec,
+    pub trimmed_rows_total: prometheus::IntCounterVec,
     pub deleted_files_total: prometheus::IntCounterVec,
     pub pending_files: prometheus::IntGaugeVec,
     pub failures_total: prometheus::IntCounter,
@@ -128,7 +139,8 @@ impl Upkeep {
         }
     }
 
-    /// Does all there is to do; by hand (`now`), also what could wait.
+    /// Does all there is to do; by hand (`now`), also what could wait. Rules of retention of which it cannot be told what they
+    /// select hold nothing else up: the error comes at the end.
     pub(crate) async fn work(
         &mut self,
         storage: &Storage,
@@ -136,22 +148,31 @@ impl Upkeep {
         watch: &mut (dyn FnMut(Step) + Send),
     ) -> Result<Upkept> {
         let mut upkept = Upkept::default();
+        let (mut rules, mut failure) = (Rules::of(storage), None);
         for dataset in storage.datasets() {
             let mut replans = 0;
             // What a merge writes would wait as well, and take the room of what cannot.
             while !storage.spools().waits(dataset.name) {
-                let plans = self.plans(storage, dataset, now);
+                let plans = self.plans(storage, dataset, &rules, now);
                 let pending: usize = plans.iter().map(|plan| plan.files.len()).sum();
                 self.metrics
                     .pending_files
                     .with_label_values(&[dataset.name])
                     .set(pending.try_into().unwrap_or(i64::MAX));
                 let Some(plan) = plans.into_iter().next() else { break };
-                match self.carry_out(storage, dataset, &plan, &mut upkept).await? {
+                let without = match keys(&rules, dataset, &plan).await {
+                    Ok(without) => without,
+                    Err(error) => {
+                        failure = Some(error);
+                        rules.suspend();
+                        continue;
+                    }
+                };
+                match self.carry_out(storage, dataset, (&plan, without), &mut upkept).await? {
                     Some(files_added) => watch(Step {
                         dataset: dataset.name,
                         partition: plan.partition.as_deref().map(str::to_owned),
-                        work: if plan.work == Work::Drop { "drop" } else { "merge" },
+                        work: plan.work.name(),
                         files_removed: plan.files.len(),
                         files_added,
                         files_left: pending - plan.files.len(),
@@ -161,12 +182,13 @@ impl Upkeep {
                 }
             }
         }
-        Ok(upkept)
+        failure.map_or(Ok(upkept), Err)
     }
 
-    fn plans(&self, storage: &Storage, dataset: &'static Dataset, now: bool) -> Vec<Plan> {
+    fn plans(&self, storage: &Storage, dataset: &'static Dataset, rules: &Rules, now: bool) -> Vec<Plan> {
         let retention_days = self.retention_days.get(dataset.name).copied().unwrap_or(dataset.retention_days);
-        let when = When { now_ms: storage.env().clock.now_ms(), retention_days, now };
+        let rules = rules.rules(dataset);
+        let when = When { now_ms: storage.env().clock.now_ms(), retention_days, rules: &rules, now };
         plan::plans(dataset, &storage.view(dataset).files, when)
     }
 
@@ -175,43 +197,54 @@ impl Upkeep {
         &self,
         storage: &Storage,
         dataset: &'static Dataset,
-        plan: &Plan,
+        (plan, without): (&Plan, Option<RecordBatch>),
         upkept: &mut Upkept,
     ) -> Result<Option<usize>> {
         let start_us = storage.env().clock.now_us();
         let folder = Folder { dataset, store: storage.store(), root: folder::table_root(storage.tenant(), dataset) };
-        let adds = match kind(plan) {
-            Some(kind) => merged(storage, &folder, plan, kind).await?,
-            None => Vec::new(),
+        let (files, marked) = touched(dataset, plan, without.as_ref())?;
+        let (adds, rows_trimmed) = match kind(plan, &files) {
+            Some(kind) => merged(storage, &folder, (plan, files.clone()), kind, without).await?,
+            None => (Vec::new(), 0),
         };
-        let removes = plan.files.iter().map(|file| folder.log_path(file)).collect();
+        let removes = files.iter().map(|file| folder.log_path(file)).collect();
+        let mark = |file: &Arc<DataFile>| Some((folder.log_path(file), plan.due.as_ref()?.mark));
+        let marks = marked.iter().filter_map(mark).collect();
         let (files_added, bytes_added) = (adds.len(), adds.iter().map(Add::bytes).sum::<u64>());
         let put: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
-        let operation = if plan.work == Work::Drop { "DELETE" } else { "OPTIMIZE" };
-        let rewrite = Rewrite { operation, rearranges: plan.work != Work::Drop, adds, removes };
+        let deletes = plan.work == Work::Drop || rows_trimmed > 0;
+        let operation = if deletes { "DELETE" } else { "OPTIMIZE" };
+        let rewrite = Rewrite { operation, rearranges: !deletes, adds, removes, marks };
         let committed = storage.ask(dataset.name, |answer| Message::Rewrite(rewrite, answer)).await?;
         if !committed {
             discard(&folder, put).await;
             return Ok(None);
         }
         let name = [dataset.name];
-        if plan.work == Work::Drop {
-            upkept.dropped += 1;
-            self.metrics.dropped_partitions_total.with_label_values(&name).inc();
-        } else {
-            upkept.merges += 1;
-            self.metrics.merges_total.with_label_values(&name).inc();
-            self.metrics.merge_seconds.observe_since(start_us);
-            self.metrics.rewritten_bytes_total.with_label_values(&name).inc_by(bytes_added);
+        match plan.work {
+            Work::Drop => {
+                upkept.dropped += 1;
+                self.metrics.dropped_partitions_total.with_label_values(&name).inc();
+            }
+            Work::Trim => upkept.trims += 1,
+            Work::Gather(..) | Work::Whole => {
+                upkept.merges += 1;
+                self.metrics.merges_total.with_label_values(&name).inc();
+                self.metrics.merge_seconds.observe_since(start_us);
+            }
         }
-        upkept.files_removed += plan.files.len() as u64;
+        self.metrics.rewritten_bytes_total.with_label_values(&name).inc_by(bytes_added);
+        self.metrics.trimmed_rows_total.with_label_values(&name).inc_by(rows_trimmed);
+        upkept.rows_trimmed += rows_trimmed;
+        upkept.files_removed += files.len() as u64;
         upkept.files_added += files_added as u64;
-        upkept.bytes_removed += plan.files.iter().map(|file| file.size).sum::<u64>();
+        upkept.bytes_removed += files.iter().map(|file| file.size).sum::<u64>();
         upkept.bytes_added += bytes_added;
         tracing::debug!(
             dataset = dataset.name,
             partition = plan.partition.as_deref(),
             files = plan.files.len(),
+            rows_trimmed,
             "upkept"
         );
         Ok(Some(files_added))
@@ -235,26 +268,54 @@ impl Upkeep {
     }
 }
 
-/// What the files of a plan's run are; `None` if there will be none.
-fn kind(plan: &Plan) -> Option<Kind> {
-    let seqs = plan.files.iter().map(|file| file.seq);
-    match plan.work {
-        Work::Drop => None,
-        Work::Gather(Lane::InOrder, level) => Some(Kind { lane: Lane::InOrder, seq: seqs.min()?, level }),
-        Work::Gather(Lane::Late, level) => Some(Kind { lane: Lane::Late, seq: seqs.max()?, level }),
-        Work::Whole => Some(Kind { lane: Lane::InOrder, seq: seqs.max()?, level: DAY_RUN }),
+/// Keys of the rows that a plan leaves out, if rules are due.
+async fn keys(rules: &Rules, dataset: &'static Dataset, plan: &Plan) -> Result<Option<RecordBatch>> {
+    match (&plan.due, &plan.partition) {
+        (Some(due), Some(partition)) => Ok(Some(rules.keys(dataset, partition, due).await?)),
+        _ => Ok(None),
     }
 }
 
-/// Merges the files of a plan into files that no table knows yet.
-async fn merged(storage: &Storage, folder: &Folder, plan: &Plan, kind: Kind) -> Result<Vec<Add>> {
+type Files = Vec<Arc<DataFile>>;
+
+/// Files of a plan that are read or dropped, and those that only get a mark, as they hold no row that goes.
+fn touched(dataset: &'static Dataset, plan: &Plan, without: Option<&RecordBatch>) -> Result<(Files, Files)> {
+    match (plan.work, without) {
+        (Work::Trim, Some(keys)) => {
+            let delete = Delete { keys: keys.clone(), start_us: i64::MIN, end_us: i64::MAX };
+            let holds = commit::may_hold(dataset, &delete)?;
+            Ok(plan.files.iter().cloned().partition(|file| holds(file)))
+        }
+        _ => Ok((plan.files.clone(), Vec::new())),
+    }
+}
+
+/// What the files are that a plan's files become; `None` if there will be none.
+fn kind(plan: &Plan, files: &Files) -> Option<Kind> {
+    let seqs = files.iter().map(|file| file.seq);
+    let trimmed = plan.due.as_ref().map(|due| due.mark);
+    match plan.work {
+        Work::Drop => None,
+        Work::Gather(Lane::InOrder, level) => Some(Kind { lane: Lane::InOrder, seq: seqs.min()?, level, trimmed }),
+        Work::Gather(Lane::Late, level) => Some(Kind { lane: Lane::Late, seq: seqs.max()?, level, trimmed }),
+        Work::Whole | Work::Trim => Some(Kind { lane: Lane::InOrder, seq: seqs.max()?, level: DAY_RUN, trimmed }),
+    }
+}
+
+/// Merges files of a plan into files that no table knows yet; gives the number of rows that were left out, too.
+async fn merged(
+    storage: &Storage,
+    folder: &Folder,
+    (plan, files): (&Plan, Files),
+    kind: Kind,
+    without: Option<RecordBatch>,
+) -> Result<(Vec<Add>, u64)> {
     let (encoded, mut to_put) = mpsc::channel::<Encoded>(PUTS_MAX);
-    let (dataset, store, files) = (folder.dataset, Arc::clone(&folder.store), plan.files.clone());
+    let (dataset, store) = (folder.dataset, Arc::clone(&folder.store));
     let stopping = Arc::clone(storage.stopping());
     let work = blocking(move || {
-        merge::merge_files(dataset, &store, &files, (CUT, &stopping), |file| {
-            encoded.blocking_send(file).map_err(|_| stopped())
-        })
+        let job = Job { cut: CUT, stopping: &stopping, without };
+        merge::merge_files(dataset, &store, &files, job, |file| encoded.blocking_send(file).map_err(|_| stopped()))
     });
     let put = async {
         let mut adds = Vec::new();
@@ -265,11 +326,13 @@ async fn merged(storage: &Storage, folder: &Folder, plan: &Plan, kind: Kind) -> 
         adds
     };
     let (merged, adds) = tokio::join!(work, put);
-    if let Err(error) = merged {
-        discard(folder, adds.into_iter().map(|add| add.path).collect()).await;
-        return Err(error);
+    match merged {
+        Ok(left_out) => Ok((adds, left_out)),
+        Err(error) => {
+            discard(folder, adds.into_iter().map(|add| add.path).collect()).await;
+            Err(error)
+        }
     }
-    Ok(adds)
 }
 
 /// Deletes files that no commit will name, or leaves them to a later sweep.
@@ -283,3 +346,6 @@ async fn discard(folder: &Folder, log_paths: Vec<String>) {
 fn stopped() -> Error {
     Error::new(ErrorKind::Unavailable, "the server is stopping; upkeep goes on at the next start")
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,8 @@ pub struct DataFile {
     pub sorted: bool,
     /// How often its rows have been merged, 0 in a fresh file.
     pub level: u8,
+    /// Stands for the rules by which rows were left out when it was made, if there were any.
+    pub trimmed: Option<u64>,
     /// When it was written, milliseconds.
     pub written_ms: i64,
     /// A version of the table whose view had all of its rows: that of the commit that added it, or, if that only moved rows from

@@ -42,7 +42,7 @@ pub(crate) enum Message {
     Flush(oneshot::Sender<Result<()>>),
     /// Rows in place of a partition value's.
     Replace(Box<Replace>, oneshot::Sender<Result<()>>),
-    /// Files in place of others with the same rows; false if one of those is gone.
+    /// Files in place of others, with their rows or fewer; false if one of those is gone.
     Rewrite(Rewrite, oneshot::Sender<Result<bool>>),
     /// Which files that were removed before a time (ms) does no view read any more?
     Garbage(i64, oneshot::Sender<Result<Vec<String>>>),
@@ -62,6 +62,8 @@ pub(crate) struct Rewrite {
     pub adds: Vec<Add>,
     /// Log paths.
     pub removes: Vec<String>,
+    /// Files that stay and get a mark, by log path.
+    pub marks: BTreeMap<String, u64>,
 }
 
 /// What an append does to the dataset, durable at a position of the log.
@@ -228,12 +230,12 @@ impl Writer {
             self.table = Some(table);
             return drop(answer.send(Err(error)));
         }
-        if !table.has_all(&rewrite.removes) {
+        if !table.has_all(rewrite.removes.iter().chain(rewrite.marks.keys())) {
             self.table = Some(table);
             return drop(answer.send(Ok(false)));
         }
-        let Rewrite { operation, rearranges, adds, removes } = rewrite;
-        let change = Change { operation, rearranges, adds, removes, positions: BTreeMap::new() };
+        let Rewrite { operation, rearranges, adds, removes, marks } = rewrite;
+        let change = Change { operation, rearranges, adds, removes, marks, positions: BTreeMap::new() };
         let shared = Arc::clone(&self.shared);
         self.committing = Some(tokio::spawn(async move {
             let result = table.commit(change, &shared.env).await;

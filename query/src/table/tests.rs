@@ -180,6 +180,7 @@ async fn a_file_of_a_foreign_engine_is_not_taken_for_sorted() {
         seq: 1,
         sorted: false,
         level: 0,
+        trimmed: None,
         written_ms: 0,
         known_at: 0,
     };

@@ -15,6 +15,9 @@ use crate::{DataFile, Lane, Result, commit::Kind, parquet_file::Encoded};
 /// Level of a file that is a part of its partition's one sorted run.
 pub(crate) const DAY_RUN: u8 = 9;
 
+/// Tag of a file from which rows were left out by rules.
+const TRIMMED: &str = "trimmed";
+
 /// Key in the commit's information under which the checksum stands.
 const CHECKSUM: &str = "crc32c";
 
@@ -166,7 +169,7 @@ impl Add {
             "maxValues": highs,
             "nullCount": encoded.null_counts,
         });
-        let Kind { lane, seq, level } = place.kind;
+        let Kind { lane, seq, level, trimmed } = place.kind;
         let lane = if lane == Lane::Late { "late" } else { "in_order" };
         let tags = [
             ("lane", lane.to_owned()),
@@ -174,6 +177,7 @@ impl Add {
             ("seq", seq.to_string()),
             ("sorted", "true".to_owned()),
         ];
+        let trimmed = trimmed.map(|mark| (TRIMMED, format!("{mark:016x}")));
         let partition = dataset.partition_column().map(|column| (column.to_owned(), place.partition));
         Self {
             path: place.path,
@@ -182,8 +186,15 @@ impl Add {
             modification_time: place.now_ms,
             data_change: true,
             stats: Some(stats.to_string()),
-            tags: Some(tags.into_iter().map(|(key, value)| (key.to_owned(), Some(value))).collect()),
+            tags: Some(tags.into_iter().chain(trimmed).map(|(key, value)| (key.to_owned(), Some(value))).collect()),
         }
+    }
+
+    /// The same file with a mark of rules; its rows stay.
+    pub(crate) fn marked(&self, mark: u64) -> Self {
+        let mut tags = self.tags.clone().unwrap_or_default();
+        tags.insert(TRIMMED.to_owned(), Some(format!("{mark:016x}")));
+        Self { tags: Some(tags), data_change: false, ..self.clone() }
     }
 
     /// Size of the file.
@@ -215,6 +226,7 @@ impl Add {
             seq: tag("seq").and_then(|seq| seq.parse().ok()).unwrap_or(version * 2 + 1),
             sorted: tag("sorted") == Some("true"),
             level: tag("level").and_then(|level| level.parse().ok()).unwrap_or(0),
+            trimmed: tag(TRIMMED).and_then(|mark| u64::from_str_radix(mark, 16).ok()),
             written_ms: self.modification_time,
             known_at: version - i64::from(!self.data_change),
         })

@@ -8,9 +8,9 @@ use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
 
 use super::{Change, Table};
 use crate::{
-    ErrorKind, Lane, Rows, commit,
-    model::faults::{Fault, FaultStore},
-    test_rows::{env, samples},
+    DataFile, ErrorKind, Lane, Rows, commit,
+    model::faults::{Fault, FaultStore, Request},
+    test_rows::{clock, env, samples},
 };
 
 async fn open(store: &Arc<dyn ObjectStore>) -> Table {
@@ -43,7 +43,10 @@ async fn a_checkpoint_holds_what_the_commits_before_it_said() {
     let again = open(&store).await;
     assert_eq!(again.version, table.version);
     assert_eq!(again.positions(), table.positions());
-    let files = |table: &Table| table.files().iter().map(|file| format!("{file:?}")).collect::<Vec<_>>();
+    // A checkpoint does not tell when rows came; who reads it knows them from then on.
+    let files = |table: &Table| {
+        table.files().iter().map(|file| DataFile { known_at: 0, ..DataFile::clone(file) }).collect::<Vec<_>>()
+    };
     assert_eq!(files(&again), files(&table));
     assert_eq!(again.files().len(), 104);
     assert_eq!(again.epoch, table.epoch);
@@ -91,15 +94,45 @@ async fn rot_in_the_log_is_an_error_that_names_the_file_or_is_made_up_for() {
 
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_found_to_be_ours() {
-    let faults = FaultStore::new(Arc::new(InMemory::new()));
+    let faults = FaultStore::new(Arc::new(InMemory::new()), clock());
     let store: Arc<dyn ObjectStore> = Arc::clone(&faults) as _;
     let mut table = open(&store).await;
     for n in 1..=20 {
-        faults.next([Fault::AfterPut, Fault::BeforePut, Fault::AfterPut, Fault::BeforePut]);
+        let status = Fault::Status([409, 412, 500, 503][n as usize % 4]);
+        faults.next(Request::Put, [Fault::Reset, status, Fault::Reset, Fault::Late(n as u8 % 4), Fault::Timeout]);
+        faults.next(Request::Read, [Fault::Reset, Fault::Status(503)]);
         append(&mut table, n, 0).await.unwrap();
     }
+    faults.calm(true);
     let again = open(&store).await;
     assert_eq!((again.version, again.files().len()), (Some(19), 20));
+}
+
+/// Whoever lists sees what there was a while ago; a table is what its commits say.
+#[tokio::test]
+async fn a_listing_that_lags_behind_hides_no_commit_and_a_checkpoint_that_is_gone_is_made_up_for() {
+    let faults = FaultStore::new(Arc::new(InMemory::new()), clock());
+    let store: Arc<dyn ObjectStore> = Arc::clone(&faults) as _;
+    let mut table = open(&store).await;
+    let mut checkpoints = Vec::new();
+    for n in 1..=210 {
+        append(&mut table, n, 0).await.unwrap();
+        if let Some(work) = table.checkpoint(0) {
+            work.await;
+            checkpoints.push(table.version.unwrap());
+        }
+    }
+    let log = |name: String| Path::from(format!("default/samples/_delta_log/{name}"));
+    // What a sweep leaves: the newest checkpoint and the commits behind it.
+    store.delete(&log(format!("{:020}.checkpoint.parquet", checkpoints[0]))).await.unwrap();
+    for version in 0..checkpoints[1] {
+        store.delete(&log(format!("{version:020}.json"))).await.unwrap();
+    }
+    for omitted in [0, 1, 5, 20, 255] {
+        faults.next(Request::List, [Fault::Stale(omitted)]);
+        let again = open(&store).await;
+        assert_eq!((again.version, again.files().len()), (table.version, 210), "{omitted} left out");
+    }
 }
 
 #[tokio::test]

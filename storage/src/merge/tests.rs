@@ -10,7 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
 use proptest::prelude::*;
 use schemas::Dataset;
 
-use super::{Cut, merge_files, merge_runs};
+use super::{Cut, Job, merge_files, merge_runs};
 use crate::{
     DataFile, ErrorKind, Lane, Result, commit,
     parquet_file::{self, Encoded},
@@ -22,6 +22,16 @@ const WHOLE: Cut = Cut { soft: usize::MAX, hard: usize::MAX };
 
 /// Merges files of these rows, oldest first; gives the files that came out.
 fn merged(dataset: &'static Dataset, batches: &[arrow::array::RecordBatch], cut: Cut) -> Result<Vec<Bytes>> {
+    Ok(merged_without(dataset, batches, cut, None)?.0)
+}
+
+/// The same without some keys; gives the number of rows they had, too.
+fn merged_without(
+    dataset: &'static Dataset,
+    batches: &[arrow::array::RecordBatch],
+    cut: Cut,
+    without: Option<arrow::array::RecordBatch>,
+) -> Result<(Vec<Bytes>, u64)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -35,11 +45,12 @@ fn merged(dataset: &'static Dataset, batches: &[arrow::array::RecordBatch], cut:
         }
         commit::blocking(move || {
             let mut out = Vec::new();
-            merge_files(dataset, &store, &files, (cut, &AtomicBool::new(false)), |file| {
+            let stopping = AtomicBool::new(false);
+            let left_out = merge_files(dataset, &store, &files, Job { cut, stopping: &stopping, without }, |file| {
                 out.push(file.bytes);
                 Ok(())
             })?;
-            Ok(out)
+            Ok((out, left_out))
         })
         .await
     })
@@ -56,6 +67,7 @@ fn file(path: Path, size: u64, rows: u64) -> DataFile {
         seq: 0,
         sorted: true,
         level: 0,
+        trimmed: None,
         written_ms: 0,
         known_at: 0,
     }
@@ -89,6 +101,33 @@ proptest! {
         let sorted = |batch| sort(schemas::samples(), &[batch], Equal::Keep).unwrap();
         let whole = merge_runs(schemas::samples(), batches.iter().map(sorted).collect()).unwrap();
         prop_assert_eq!(rows(&[whole.bytes]), expected.iter().map(sample).collect::<Vec<_>>());
+    }
+}
+
+proptest! {
+    #[test]
+    fn rows_of_the_keys_that_are_left_out_are_left_out_and_counted(
+        files in files(),
+        out in prop::collection::btree_set(("[a-d]{1,2}", prop_oneof![0i64..3, any::<i64>()]), 0..8),
+        some in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..8),
+    ) {
+        let sample = |(key, value): (&Key, &u32)| (key.0.clone(), key.1, key.2, f64::from(*value));
+        let batches: Vec<_> = files.iter().map(|rows| samples(&rows.iter().map(sample).collect::<Vec<_>>())).collect();
+        // Keys there are, and keys there are not.
+        let mut out = out;
+        for (file, row) in some {
+            let rows = &files[file.index(files.len())];
+            let (metric, id, _) = rows.keys().nth(row.index(rows.len())).unwrap().clone();
+            out.insert((metric, id));
+        }
+        let keys: Vec<Sample> = out.iter().map(|(metric, id)| (metric.clone(), *id, 0, 0.0)).collect();
+        let keys = samples(&keys).project(&[0, 1]).unwrap();
+        let is_out = |key: &Key| out.contains(&(key.0.clone(), key.1));
+        let (merged, left_out) = merged_without(schemas::samples(), &batches, WHOLE, Some(keys)).unwrap();
+        let gone = files.iter().flatten().filter(|(key, _)| is_out(key)).count();
+        prop_assert_eq!(left_out, gone as u64);
+        let expected: BTreeMap<Key, u32> = files.into_iter().flatten().filter(|(key, _)| !is_out(key)).collect();
+        prop_assert_eq!(rows(&merged), expected.iter().map(sample).collect::<Vec<_>>());
     }
 }
 
@@ -141,7 +180,11 @@ fn an_unsorted_input_is_an_error_and_not_an_unsorted_output() {
         store.put(&Path::from("x.parquet"), bytes.clone().into()).await.unwrap();
         let files = [Arc::new(file(Path::from("x.parquet"), bytes.len() as u64, rows))];
         let stop = AtomicBool::new(false);
-        commit::blocking(move || merge_files(schemas::samples(), &store, &files, (WHOLE, &stop), |_| Ok(()))).await
+        let job = move || {
+            let job = Job { cut: WHOLE, stopping: &stop, without: None };
+            merge_files(schemas::samples(), &store, &files, job, |_| Ok(()))
+        };
+        commit::blocking(job).await
     });
     let error = outcome.unwrap_err();
     assert!(error.kind == ErrorKind::Corrupt && error.to_string().contains("x.parquet"), "{error}");

@@ -2,7 +2,8 @@
 //!
 //! Called by upkeep, again after every rewrite. Per partition: fresh files gather in runs of a two-hour window while the day lasts,
 //! and become one sorted run, cut into large files, when it is over; late files gather apart until then. What comes for a day that
-//! was merged is merged into the files it overlaps. A partition past its retention goes as a whole.
+//! was merged is merged into the files it overlaps. A partition past its retention goes as a whole; rows whose rule is due go when
+//! their day is merged, or by a rewrite of what was merged before.
 //!
 //! Invariants: plans share no file; rows in order are merged under the least of their `seq`, since a late row of one of their keys
 //! was written after them; a run that took in late rows has the largest, as later ones were written after it.
@@ -11,9 +12,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use schemas::{Dataset, Partition};
 
+use super::trim::{self, Due, TrimRule};
 use crate::{Bound, DataFile, Lane, delta::action::DAY_RUN};
 
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 /// Rows of two hours are merged together while their day lasts: twelve files a day.
 const WINDOW_MS: i64 = 7_200_000;
 /// How long after its end a window or a day still gets rows in the ordinary way: senders retry for some minutes.
@@ -35,6 +37,8 @@ pub(super) struct Plan {
     pub partition: Option<Arc<str>>,
     /// Oldest `seq` first.
     pub files: Vec<Arc<DataFile>>,
+    /// Rules whose rows are left out.
+    pub due: Option<Due>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,19 +49,34 @@ pub(super) enum Work {
     Gather(Lane, u8),
     /// All rows into one run without late ones.
     Whole,
+    /// Files of a run that hold rows whose rule is due, as far as is known.
+    Trim,
+}
+
+impl Work {
+    /// For whoever watches.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Trim => "trim",
+            Self::Gather(..) | Self::Whole => "merge",
+        }
+    }
 }
 
 /// When to do what.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct When {
+pub(super) struct When<'a> {
     pub now_ms: i64,
     pub retention_days: u32,
+    /// Rules by which rows go earlier.
+    pub rules: &'a [TrimRule],
     /// Asked for by hand: windows need not be over.
     pub now: bool,
 }
 
 /// Everything there is to do, the most urgent first.
-pub(super) fn plans(dataset: &Dataset, files: &[Arc<DataFile>], when: When) -> Vec<Plan> {
+pub(super) fn plans(dataset: &Dataset, files: &[Arc<DataFile>], when: When<'_>) -> Vec<Plan> {
     let mut partitions: BTreeMap<Option<Arc<str>>, Vec<Arc<DataFile>>> = BTreeMap::new();
     for file in files {
         partitions.entry(file.partition.clone()).or_default().push(Arc::clone(file));
@@ -68,7 +87,7 @@ pub(super) fn plans(dataset: &Dataset, files: &[Arc<DataFile>], when: When) -> V
         let day = partition.as_deref().and_then(day_start_ms);
         let kept_until = day.map(|day| day + DAY_MS * (i64::from(when.retention_days) + 1));
         if kept_until.is_some_and(|until| until <= when.now_ms) {
-            plans.push(Plan { work: Work::Drop, partition, files });
+            plans.push(Plan { work: Work::Drop, partition, files, due: None });
             continue;
         }
         // What another engine wrote in an order of its own stays as it is, and so does what it may repeat.
@@ -77,7 +96,9 @@ pub(super) fn plans(dataset: &Dataset, files: &[Arc<DataFile>], when: When) -> V
         }
         let over = day.is_some_and(|day| day + DAY_MS + DAY_LATE_MS <= when.now_ms);
         if over || day.is_none() {
-            plans.extend(whole(&partition, &files, over, when));
+            let due = day.filter(|_| over).and_then(|day| trim::due(when.rules, day, when.now_ms));
+            let plan = whole(&partition, &files, over, when).or_else(|| stale(&partition, &files, due.as_ref()?.mark));
+            plans.extend(plan.map(|plan| Plan { due, ..plan }));
         } else {
             plans.extend(windows(dataset, &partition, &files, when));
             plans.extend(late(&partition, &files, when));
@@ -88,12 +109,13 @@ pub(super) fn plans(dataset: &Dataset, files: &[Arc<DataFile>], when: When) -> V
         Work::Gather(Lane::Late, _) => 1,
         Work::Gather(Lane::InOrder, _) => 2,
         Work::Whole => 3,
+        Work::Trim => 4,
     });
     plans
 }
 
 /// A partition whose rows all go into one run.
-fn whole(partition: &Option<Arc<str>>, files: &[Arc<DataFile>], over: bool, when: When) -> Option<Plan> {
+fn whole(partition: &Option<Arc<str>>, files: &[Arc<DataFile>], over: bool, when: When<'_>) -> Option<Plan> {
     let (runs, new): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| file.level == DAY_RUN);
     let oldest_ms = new.iter().map(|file| file.written_ms).min()?;
     let waited = when.now_ms - oldest_ms >= REMERGE_MS;
@@ -108,7 +130,14 @@ fn whole(partition: &Option<Arc<str>>, files: &[Arc<DataFile>], over: bool, when
     let mut files: Vec<_> = runs.into_iter().filter(touched).collect();
     files.extend(new);
     files.sort_by_key(|file| file.seq);
-    Some(Plan { work: Work::Whole, partition: partition.clone(), files })
+    Some(Plan { work: Work::Whole, partition: partition.clone(), files, due: None })
+}
+
+/// Files of a day's run that were made by other rules than are due now.
+fn stale(partition: &Option<Arc<str>>, files: &[Arc<DataFile>], mark: u64) -> Option<Plan> {
+    let stale = |file: &&Arc<DataFile>| file.level == DAY_RUN && file.trimmed != Some(mark);
+    let files: Vec<_> = files.iter().filter(stale).cloned().collect();
+    (!files.is_empty()).then(|| Plan { work: Work::Trim, partition: partition.clone(), files, due: None })
 }
 
 /// May two files hold rows of one key? By the bounds of all columns that both have.
@@ -119,7 +148,7 @@ fn overlap(a: &DataFile, b: &DataFile) -> bool {
 }
 
 /// Rows in order, by window.
-fn windows(dataset: &Dataset, partition: &Option<Arc<str>>, files: &[Arc<DataFile>], when: When) -> Vec<Plan> {
+fn windows(dataset: &Dataset, partition: &Option<Arc<str>>, files: &[Arc<DataFile>], when: When<'_>) -> Vec<Plan> {
     let mut windows: BTreeMap<Option<i64>, Vec<Arc<DataFile>>> = BTreeMap::new();
     for file in files.iter().filter(|file| file.lane == Lane::InOrder && file.level < DAY_RUN) {
         windows.entry(window_end_ms(dataset, file)).or_default().push(Arc::clone(file));
@@ -130,7 +159,8 @@ fn windows(dataset: &Dataset, partition: &Option<Arc<str>>, files: &[Arc<DataFil
         let bytes: u64 = files.iter().map(|file| file.size).sum();
         let mut gather = |files: Vec<Arc<DataFile>>| {
             let level = files.iter().map(|file| file.level).max().unwrap_or(0).saturating_add(1).min(DAY_RUN - 1);
-            plans.push(Plan { work: Work::Gather(Lane::InOrder, level), partition: partition.clone(), files });
+            let work = Work::Gather(Lane::InOrder, level);
+            plans.push(Plan { work, partition: partition.clone(), files, due: None });
         };
         if closed && files.len() > 1 && bytes <= WINDOW_BYTES_MAX {
             gather(files);
@@ -144,10 +174,10 @@ fn windows(dataset: &Dataset, partition: &Option<Arc<str>>, files: &[Arc<DataFil
 }
 
 /// Late rows, gathered without those they replace.
-fn late(partition: &Option<Arc<str>>, files: &[Arc<DataFile>], when: When) -> Option<Plan> {
+fn late(partition: &Option<Arc<str>>, files: &[Arc<DataFile>], when: When<'_>) -> Option<Plan> {
     let files: Vec<_> = files.iter().filter(|file| file.lane == Lane::Late).cloned().collect();
     let due = files.len() >= LATE_FILES || when.now && files.len() > 1;
-    due.then(|| Plan { work: Work::Gather(Lane::Late, 1), partition: partition.clone(), files })
+    due.then(|| Plan { work: Work::Gather(Lane::Late, 1), partition: partition.clone(), files, due: None })
 }
 
 /// End of the window in which the last row of a file lies; `None` if time does not divide the dataset.

@@ -24,6 +24,7 @@ pub(super) async fn table(storage: &Storage, folder: &Folder) -> Result<u64> {
     let mut deleted = garbage.len() as u64;
     storage.env().probe.reach("before_delete");
     delete(folder, garbage.clone()).await?;
+    storage.env().probe.reach("deleted");
     storage.tell(name, Message::Forget(garbage)).await?;
 
     let old = |object: &ObjectMeta| object.last_modified.timestamp_millis() < now_ms - UNNAMED_MS;

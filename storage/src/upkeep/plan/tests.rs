@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use object_store::path::Path;
 
 use super::{DAY_MS, FAN_IN, Plan, WINDOW_MS, When, Work, plans};
-use crate::{Bound, DataFile, Lane, delta::action::DAY_RUN};
+use crate::{Bound, DataFile, Lane, TrimRule, delta::action::DAY_RUN};
 
 const TODAY: &str = "2026-11-24";
 const TODAY_MS: i64 = 1_795_478_400_000;
@@ -28,17 +28,18 @@ fn file(day: &str, window: i64, seq: i64, level: u8) -> Arc<DataFile> {
         seq,
         sorted: true,
         level,
+        trimmed: None,
         written_ms: 0,
         known_at: 0,
     })
 }
 
 fn at(now_ms: i64, files: &[Arc<DataFile>]) -> Vec<Plan> {
-    plans(schemas::samples(), files, When { now_ms, retention_days: 90, now: false })
+    plans(schemas::samples(), files, When { now_ms, retention_days: 90, rules: &[], now: false })
 }
 
 fn by_hand(now_ms: i64, files: &[Arc<DataFile>]) -> Vec<Plan> {
-    plans(schemas::samples(), files, When { now_ms, retention_days: 90, now: true })
+    plans(schemas::samples(), files, When { now_ms, retention_days: 90, rules: &[], now: true })
 }
 
 fn seqs(plan: &Plan) -> Vec<i64> {
@@ -130,8 +131,75 @@ fn a_table_that_has_no_days_is_gathered_when_there_are_many() {
         file.partition = None;
         Arc::new(file)
     };
-    let when = When { now_ms: NOON_MS, retention_days: 90, now: false };
+    let when = When { now_ms: NOON_MS, retention_days: 90, rules: &[], now: false };
     let files: Vec<_> = (0..FAN_IN).map(|n| metadata(2 * i64::try_from(n).unwrap())).collect();
     assert_eq!(plans(schemas::metadata(), &files[1..], when), []);
     assert_eq!(plans(schemas::metadata(), &files, when)[0].work, Work::Whole);
+}
+
+// === rules of retention ===
+
+fn rules(rules: &[(&str, u32)]) -> Vec<TrimRule> {
+    rules.iter().map(|(id, days)| TrimRule { id: (*id).into(), days: *days }).collect()
+}
+
+fn ruled(now_ms: i64, rules: &[TrimRule], files: &[Arc<DataFile>]) -> Vec<Plan> {
+    plans(schemas::samples(), files, When { now_ms, retention_days: 90, rules, now: false })
+}
+
+/// The file as a plan for it would leave it.
+fn trimmed(file: &Arc<DataFile>, plan: &Plan) -> Arc<DataFile> {
+    let mut file = DataFile::clone(file);
+    (file.level, file.trimmed) = (DAY_RUN, plan.due.as_ref().map(|due| due.mark));
+    Arc::new(file)
+}
+
+#[test]
+fn a_merged_day_is_rewritten_once_for_each_rule_that_comes_due() {
+    let rules = rules(&[("slow", 5), ("fast", 1)]);
+    let run = file("2026-11-20", 0, 2, DAY_RUN);
+    assert_eq!(ruled(TODAY_MS - 2 * DAY_MS - 1, &rules, std::slice::from_ref(&run)), []);
+    let found = ruled(TODAY_MS - 2 * DAY_MS, &rules, std::slice::from_ref(&run));
+    assert_eq!((found.len(), found[0].work, &found[0].due.as_ref().unwrap().rules), (1, Work::Trim, &vec![1]));
+    let once = [trimmed(&run, &found[0])];
+    assert_eq!(ruled(TODAY_MS + 2 * DAY_MS - 1, &rules, &once), []);
+    let found = ruled(TODAY_MS + 2 * DAY_MS, &rules, &once);
+    assert_eq!((found.len(), found[0].work, &found[0].due.as_ref().unwrap().rules), (1, Work::Trim, &vec![0, 1]));
+    let twice = [trimmed(&run, &found[0])];
+    assert_eq!(ruled(TODAY_MS + 80 * DAY_MS, &rules, &twice), []);
+    assert_eq!(ruled(TODAY_MS + 80 * DAY_MS, &[], &twice), [], "what is gone is no work for nobody's rule");
+    assert_eq!(ruled(TODAY_MS + 80 * DAY_MS, &rules[..1], &twice).len(), 1, "other rules, other rows");
+    assert_eq!(ruled(TODAY_MS + 100 * DAY_MS, &rules, &twice)[0].work, Work::Drop);
+}
+
+#[test]
+fn a_day_that_is_merged_for_the_first_time_is_merged_without_what_is_due() {
+    let rules = rules(&[("fast", 1)]);
+    let files = [file("2026-11-20", 0, 2, 0), file("2026-11-20", 0, 3, 0)];
+    let found = ruled(NOON_MS, &rules, &files);
+    assert_eq!((found.len(), found[0].work, found[0].due.is_some()), (1, Work::Whole, true));
+    let yesterday = [file("2026-11-23", 0, 2, 0), file("2026-11-23", 0, 3, 0)];
+    let found = ruled(NOON_MS, &rules, &yesterday);
+    assert_eq!((found.len(), found[0].work, &found[0].due), (1, Work::Whole, &None), "not yet");
+    assert_eq!(ruled(NOON_MS, &rules, &[file(TODAY, 0, 2, 0)]), []);
+}
+
+#[test]
+fn late_rows_of_a_trimmed_day_wait_for_its_next_merge_and_hold_up_no_rule() {
+    let rules = rules(&[("slow", 5), ("fast", 1)]);
+    let run = file("2026-11-20", 0, 2, DAY_RUN);
+    let run = trimmed(&run, &ruled(NOON_MS, &rules, std::slice::from_ref(&run))[0]);
+    let mut late = DataFile::clone(&file("2026-11-20", 0, 9, 0));
+    late.written_ms = NOON_MS;
+    let files = [run, Arc::new(late)];
+    assert_eq!(ruled(NOON_MS, &rules, &files), []);
+    let found = ruled(NOON_MS + 3_600_000, &rules, &files);
+    assert_eq!(
+        (found.len(), found[0].work, seqs(&found[0]), found[0].due.is_some()),
+        (1, Work::Whole, vec![2, 9], true)
+    );
+    let mut late = DataFile::clone(&files[1]);
+    late.written_ms = TODAY_MS + 2 * DAY_MS;
+    let found = ruled(TODAY_MS + 2 * DAY_MS, &rules, &[Arc::clone(&files[0]), Arc::new(late)]);
+    assert_eq!((found.len(), found[0].work, seqs(&found[0])), (1, Work::Trim, vec![2]), "the run alone");
 }
