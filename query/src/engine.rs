@@ -95,7 +95,7 @@ pub struct Config {
     pub rows_max: usize,
     /// Queries that may run at once.
     pub concurrent_max: usize,
-    /// Bytes of footers and page indexes kept in memory.
+    /// Bytes kept in memory of what is known of files: footers, page indexes, and where the rows of each series are.
     pub metadata_cache_bytes: usize,
     /// Folder in which sorts and aggregations may put what does not fit in memory; without it they fail.
     pub spill_dir: Option<PathBuf>,
@@ -113,6 +113,13 @@ impl Default for Config {
             metadata_cache_bytes: 512 << 20,
             spill_dir: None,
         }
+    }
+}
+
+impl Config {
+    /// The share of ranges: of a file with many rows a series they take less than its footer and page index.
+    fn ranges_cache_bytes(&self) -> usize {
+        self.metadata_cache_bytes / 4
     }
 }
 
@@ -161,7 +168,7 @@ impl Engine {
         let runtime = runtime(&config)?;
         let url = ObjectStoreUrl::parse(STORE_URL)?;
         runtime.register_object_store(url.as_ref(), Arc::clone(&catalog.store));
-        let reader = Arc::new(Reader::new(url, Arc::clone(&catalog.store), &runtime));
+        let reader = Arc::new(Reader::new(url, Arc::clone(&catalog.store), &runtime, config.ranges_cache_bytes()));
         let meter = Meter::register(registry, clock.clone())
             .map_err(|error| Error::new(ErrorKind::Internal, format!("counters of queries: {error}")))?;
         let (running, waiting) = (config.concurrent_max, config.concurrent_max.saturating_mul(QUEUE_FACTOR));
@@ -476,7 +483,7 @@ fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(pool)
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
-        .with_metadata_cache_limit(config.metadata_cache_bytes)
+        .with_metadata_cache_limit(config.metadata_cache_bytes - config.ranges_cache_bytes())
         .build_arc()?;
     // DataFusion brings the local file system along.
     runtime.deregister_object_store(ObjectStoreUrl::local_filesystem().as_ref())?;

@@ -36,7 +36,7 @@ use datafusion::{
 use crate::{
     index::{Index, days_of},
     series::{Series, Wanted, on_days},
-    table::{Table, pushable, time_range},
+    table::{Stretches, Table, pushable, time_range, union},
 };
 
 use keep::Keep;
@@ -44,6 +44,8 @@ use labels::{LabelsExec, Source};
 
 /// Ids up to which a list of them prunes files and pages one by one; more are kept to the range from least to greatest.
 const IDS_MAX: usize = 500;
+/// Series up to which rows are found by their place in a file; with more, most pages hold some.
+const STRETCHES_MAX: usize = 4096;
 /// Values up to which DataFusion prunes pages by a list; it has no setting for pages.
 const PAGE_LIST_MAX: usize = 20;
 
@@ -124,7 +126,36 @@ impl Metrics {
         series: Option<&Arc<Series>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let needed = self.needed(wanted, &filters, series.is_some());
-        let rows = self.samples.scan(session, Some(&needed), &filters, None).await?;
+        let Some(series) = series.filter(|series| series.len() <= STRETCHES_MAX) else {
+            let rows = self.samples.scan(session, Some(&needed), &filters, None).await?;
+            return self.filtered(session, rows, filters, series);
+        };
+        // Rows that are found by their place are of these series; of the rest that is still to be asked.
+        let of_rows: Vec<Expr> = filters.iter().filter(|filter| !is_about_series(filter)).cloned().collect();
+        let shown = self.needed(wanted, &of_rows, false);
+        let Stretches { exact, rest } = self.samples.scan_series(session, [&shown, &needed], &filters, series).await?;
+        let mut inputs = Vec::new();
+        if let Some(exact) = exact {
+            inputs.push(self.filtered(session, exact, of_rows, None)?);
+        }
+        if let Some(rest) = rest {
+            let rest = self.filtered(session, rest, filters, Some(series))?;
+            let schema = rest.schema();
+            let names = shown.iter().map(|i| self.samples.schema().field(*i).name().clone());
+            let column = |name: String| Ok(ProjectionExpr { expr: expressions::col(&name, &schema)?, alias: name });
+            inputs.push(Arc::new(ProjectionExec::try_new(names.map(column).collect::<Result<Vec<_>>>()?, rest)?));
+        }
+        union(inputs, &Arc::new(self.samples.schema().project(&shown)?))
+    }
+
+    /// Rows for which filters are true, of these series if some are given, without staleness markers.
+    fn filtered(
+        &self,
+        session: &dyn Session,
+        rows: Arc<dyn ExecutionPlan>,
+        filters: Vec<Expr>,
+        series: Option<&Arc<Series>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = rows.schema();
         let df_schema = DFSchema::try_from(schema.as_ref().clone())?;
         let mut predicates = Vec::new();
@@ -227,6 +258,11 @@ fn about(filter: &Expr) -> About {
         (_, false, true) => About::Samples,
         _ => About::Other,
     }
+}
+
+/// Is a filter over `samples` one over the identity of a series alone?
+fn is_about_series(filter: &Expr) -> bool {
+    filter.column_refs().iter().all(|column| matches!(column.name.as_str(), "metric" | "series_id"))
 }
 
 /// Name of a column of the view in `samples`.

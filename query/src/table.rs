@@ -13,6 +13,7 @@ mod dedup;
 mod files;
 mod head;
 mod prune;
+mod ranges;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +29,7 @@ use arrow::{
 use async_trait::async_trait;
 use datafusion::{
     catalog::Session,
-    common::{Result, ScalarValue},
+    common::{DataFusionError, Result, ScalarValue},
     datasource::{TableProvider, TableType},
     logical_expr::{Expr, TableProviderFilterPushDown},
     physical_expr::{LexOrdering, PhysicalSortExpr, expressions::Column},
@@ -39,6 +40,7 @@ use datafusion::{
         union::UnionExec,
     },
 };
+use futures::{StreamExt, TryStreamExt};
 use schemas::{Dataset, Partition};
 use storage::{DataFile, Lane, Rows, View};
 
@@ -47,6 +49,8 @@ pub(crate) use prune::{IN_LIST_MAX, pushable, time_range};
 
 use prune::Filter;
 
+use crate::series::Series;
+
 use dedup::DedupExec;
 use head::{HeadExec, Slice};
 
@@ -54,6 +58,8 @@ use head::{HeadExec, Slice};
 const WRITTEN: &str = "__written";
 /// Microseconds of a day.
 pub(crate) const DAY_US: i64 = 86_400_000_000;
+/// Files whose ranges are read at once.
+const READ_AT_ONCE: usize = 4;
 
 /// One view of a dataset as a table.
 pub(crate) struct Table {
@@ -74,6 +80,14 @@ struct Parts {
     late_head: Vec<Slice>,
 }
 
+/// Plans over the rows of some series.
+pub(crate) struct Stretches {
+    /// Rows of these series and no other.
+    pub exact: Option<Arc<dyn ExecutionPlan>>,
+    /// Rows among which theirs are.
+    pub rest: Option<Arc<dyn ExecutionPlan>>,
+}
+
 impl Table {
     pub(crate) fn new(view: Arc<View>, reader: Arc<Reader>) -> Self {
         let schema = view_types(&view.dataset.table_schema());
@@ -87,6 +101,54 @@ impl Table {
     /// The same dataset, read in the same way, with some of the rows.
     pub(crate) fn of(&self, view: View) -> Self {
         Self::new(Arc::new(view), Arc::clone(&self.reader))
+    }
+
+    /// Rows that may be of some series: those columns of what was found by its place in files, and of the rest.
+    pub(crate) async fn scan_series(
+        &self,
+        session: &dyn Session,
+        [exact, rest]: [&[usize]; 2],
+        filters: &[Expr],
+        series: &Series,
+    ) -> Result<Stretches> {
+        let fields = self.schema.fields();
+        let names = |indices: &[usize]| indices.iter().map(|i| fields[*i].name().as_str()).collect::<Vec<_>>();
+        let filter = Filter::new(session, &self.schema, filters)?;
+        let mut parts = self.choose(&filter)?;
+        let (sorted, unsorted): (Vec<_>, Vec<_>) = parts.files.drain(..).partition(|file| file.sorted);
+        parts.files = unsorted;
+        let wanted: Vec<(&str, i64)> = series.iter().collect();
+        let selected = futures::stream::iter(sorted).map(|file| {
+            let wanted = &wanted;
+            async move {
+                let rows = self.reader.ranges(&file).await?.select(wanted.iter().copied());
+                Ok::<_, DataFusionError>((rows, file))
+            }
+        });
+        let selected: Vec<_> = selected.buffered(READ_AT_ONCE).try_collect().await?;
+        let stretches: Vec<_> = selected.into_iter().filter_map(|(rows, file)| Some((file, rows?))).collect();
+        let columns = names(exact);
+        let scan = files::Scan { table: self, columns: &columns, needle: false, predicate: None };
+        let exact = if stretches.is_empty() { None } else { Some(scan.stretches(session, stretches)?) };
+        let columns = names(rest);
+        let rest = self.inputs(session, &parts, &filter, &columns)?;
+        let rest = if rest.is_empty() { None } else { Some(union(rest, &self.columns(&columns)?)?) };
+        Ok(Stretches { exact, rest })
+    }
+
+    /// Plans over the parts of a scan.
+    fn inputs(
+        &self,
+        session: &dyn Session,
+        parts: &Parts,
+        filter: &Filter,
+        columns: &[&str],
+    ) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
+        let mut inputs = self.plain(session, parts, filter, columns)?;
+        if !parts.late_files.is_empty() || !parts.late_head.is_empty() {
+            inputs.push(self.late(session, parts, filter, columns)?);
+        }
+        Ok(inputs)
     }
 
     fn dataset(&self) -> &'static Dataset {
@@ -274,11 +336,7 @@ impl TableProvider for Table {
         };
         let filter = Filter::new(session, &self.schema, filters)?;
         let parts = self.choose(&filter)?;
-        let mut inputs = self.plain(session, &parts, &filter, &wanted)?;
-        if !parts.late_files.is_empty() || !parts.late_head.is_empty() {
-            inputs.push(self.late(session, &parts, &filter, &wanted)?);
-        }
-        union(inputs, &self.columns(&wanted)?)
+        union(self.inputs(session, &parts, &filter, &wanted)?, &self.columns(&wanted)?)
     }
 }
 
@@ -288,7 +346,8 @@ impl fmt::Debug for Table {
     }
 }
 
-fn union(mut inputs: Vec<Arc<dyn ExecutionPlan>>, schema: &SchemaRef) -> Result<Arc<dyn ExecutionPlan>> {
+/// One plan of several; of none, one without rows.
+pub(crate) fn union(mut inputs: Vec<Arc<dyn ExecutionPlan>>, schema: &SchemaRef) -> Result<Arc<dyn ExecutionPlan>> {
     match inputs.len() {
         0 => Ok(Arc::new(EmptyExec::new(Arc::clone(schema)))),
         1 => Ok(inputs.remove(0)),

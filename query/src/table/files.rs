@@ -17,19 +17,24 @@ use datafusion::{
         listing::PartitionedFile,
         physical_plan::{
             FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
-            parquet::CachedParquetFileReaderFactory,
+            parquet::{CachedParquetFileReaderFactory, ParquetRowSelection},
         },
         source::DataSourceExec,
         table_schema::TableSchema,
     },
     execution::{object_store::ObjectStoreUrl, runtime_env::RuntimeEnv},
     physical_expr::{LexOrdering, PhysicalExpr},
-    physical_plan::ExecutionPlan,
+    physical_plan::{ExecutionPlan, metrics::ExecutionPlanMetricsSet},
 };
 use object_store::{ObjectMeta, ObjectStore};
+use parquet::arrow::arrow_reader::RowSelection;
 use storage::DataFile;
 
-use super::{Table, WRITTEN, ordering, prune, view_types};
+use super::{
+    Table, WRITTEN, ordering, prune,
+    ranges::{Known, Ranges},
+    view_types,
+};
 
 /// Groups that are read side by side to keep an order, at most: each holds a decoder and some pages. With more, sorting what
 /// comes out is cheaper than merging what goes in.
@@ -44,13 +49,38 @@ const FOOTER_BYTES_MAX: u64 = 512 << 10;
 pub(crate) struct Reader {
     url: ObjectStoreUrl,
     factory: Arc<dyn ParquetFileReaderFactory>,
+    ranges: Known,
 }
 
 impl Reader {
     /// A reader of the files in `store`, which `runtime` knows as `url`.
-    pub(crate) fn new(url: ObjectStoreUrl, store: Arc<dyn ObjectStore>, runtime: &RuntimeEnv) -> Self {
+    /// `ranges_bytes`: memory for what is known of the places of series in files.
+    pub(crate) fn new(
+        url: ObjectStoreUrl,
+        store: Arc<dyn ObjectStore>,
+        runtime: &RuntimeEnv,
+        ranges_bytes: usize,
+    ) -> Self {
         let cache = runtime.cache_manager.get_file_metadata_cache();
-        Self { url, factory: Arc::new(CachedParquetFileReaderFactory::new(store, cache)) }
+        Self {
+            ranges: Known::new(ranges_bytes),
+            url,
+            factory: Arc::new(CachedParquetFileReaderFactory::new(store, cache)),
+        }
+    }
+
+    /// Where the rows of each series stand in a file that was written sorted.
+    pub(super) async fn ranges(&self, file: &DataFile) -> Result<Arc<Ranges>> {
+        if let Some(known) = self.ranges.get(&file.path) {
+            return Ok(known);
+        }
+        // Two that ask at once both read: that is seldom, and to wait for each other would take more.
+        let opened = PartitionedFile::new_from_meta(meta(file));
+        let reader =
+            self.factory.create_reader(0, opened, Some(footer_bytes(file)), &ExecutionPlanMetricsSet::new())?;
+        let ranges = Arc::new(Ranges::read(reader, file).await?);
+        self.ranges.put(file.path.clone(), Arc::clone(&ranges));
+        Ok(ranges)
     }
 }
 
@@ -84,6 +114,20 @@ impl Scan<'_> {
         let partitions = session.config().target_partitions().max(1);
         let (groups, order) = group(partitioned, order.flatten(), schema.table_schema(), partitions);
         self.exec(session, schema, Grouped { groups, order, rows: rows(files) })
+    }
+
+    /// Reads some rows of files.
+    pub(super) fn stretches(
+        &self,
+        session: &dyn Session,
+        files: Vec<(Arc<DataFile>, RowSelection)>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let rows = Precision::Exact(files.iter().map(|(_, rows)| rows.row_count()).sum());
+        let file = |(file, rows)| Ok(self.file(file, None)?.with_extension(ParquetRowSelection::new(rows)));
+        let files = files.iter().map(|(f, rows)| file((f, rows.clone()))).collect::<Result<Vec<_>>>()?;
+        let size = files.len().div_ceil(session.config().target_partitions().max(1));
+        let groups = files.chunks(size.max(1)).map(|files| FileGroup::new(files.to_vec())).collect();
+        self.exec(session, self.schema(false), Grouped { groups, order: None, rows })
     }
 
     /// Reads files with the order in which they were written, one a group, in order of `key` and then of writing.
@@ -144,19 +188,10 @@ impl Scan<'_> {
             constants.push(prune::partition_value(file, self.table.schema.field_with_name(name)?.data_type())?);
         }
         constants.extend(written.map(|written| ScalarValue::Int64(Some(written))));
-        // The cache of footers compares size and time; names are never used twice, so any constant time will do.
-        let meta = ObjectMeta {
-            location: file.path.clone(),
-            last_modified: DateTime::<Utc>::UNIX_EPOCH,
-            size: file.size,
-            e_tag: None,
-            version: None,
-        };
-        let footer = (file.size / FOOTER_SHARE).clamp(FOOTER_BYTES_MIN, FOOTER_BYTES_MAX);
-        Ok(PartitionedFile::new_from_meta(meta)
+        Ok(PartitionedFile::new_from_meta(meta(file))
             .with_partition_values(constants)
             .with_statistics(Arc::new(self.statistics(file)))
-            .with_metadata_size_hint(usize::try_from(footer).unwrap_or(usize::MAX)))
+            .with_metadata_size_hint(footer_bytes(file)))
     }
 
     /// What the file list knows about the columns of a file. Bounds contain the values but need not be one of them.
@@ -178,6 +213,24 @@ impl Scan<'_> {
             column_statistics: schema.fields().iter().map(column).collect(),
         }
     }
+}
+
+/// A file as DataFusion knows it.
+fn meta(file: &DataFile) -> ObjectMeta {
+    // The cache of footers compares size and time; names are never used twice, so any constant time will do.
+    ObjectMeta {
+        location: file.path.clone(),
+        last_modified: DateTime::<Utc>::UNIX_EPOCH,
+        size: file.size,
+        e_tag: None,
+        version: None,
+    }
+}
+
+/// Bytes at a file's end that are fetched for its footer and page index.
+fn footer_bytes(file: &DataFile) -> usize {
+    let bytes = (file.size / FOOTER_SHARE).clamp(FOOTER_BYTES_MIN, FOOTER_BYTES_MAX);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// Number of rows, by which `count(*)` is answered. A foreign engine may not have stated it, so its files are counted.
