@@ -8,8 +8,11 @@ mod config;
 mod crash;
 mod delete_series;
 mod delta_readers;
-mod full_disk;
+mod disk;
+
+mod labels;
 mod limits;
+mod overload;
 mod remote_write_peers;
 mod retention;
 mod s3;

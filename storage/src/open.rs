@@ -322,6 +322,10 @@ impl Storage {
         &self.inner.trim
     }
 
+    pub(crate) fn head_bytes_max(&self) -> usize {
+        self.inner.shared.head_bytes_max
+    }
+
     pub(crate) fn stopping(&self) -> &Arc<AtomicBool> {
         &self.inner.stopping
     }

@@ -43,6 +43,8 @@ use crate::{
 /// Files of this size are few enough for a day, large enough to be read in long stretches, and small enough to be held in memory
 /// while they are encoded; one metric may make a larger one, so that it lies in one file as long as that is sensible.
 const CUT: Cut = Cut { soft: 128 << 20, hard: 512 << 20 };
+/// The least that the same becomes where there is little memory.
+const CUT_MIN: Cut = Cut { soft: 16 << 20, hard: 32 << 20 };
 /// How often the plans are made; they cost a look at the file lists.
 const EVERY: Duration = Duration::from_secs(10);
 /// How often files are deleted, in looks.
@@ -312,9 +314,9 @@ async fn merged(
 ) -> Result<(Vec<Add>, u64)> {
     let (encoded, mut to_put) = mpsc::channel::<Encoded>(PUTS_MAX);
     let (dataset, store) = (folder.dataset, Arc::clone(&folder.store));
-    let stopping = Arc::clone(storage.stopping());
+    let (stopping, cut) = (Arc::clone(storage.stopping()), cut(storage.head_bytes_max()));
     let work = blocking(move || {
-        let job = Job { cut: CUT, stopping: &stopping, without };
+        let job = Job { cut, stopping: &stopping, without };
         merge::merge_files(dataset, &store, &files, job, |file| encoded.blocking_send(file).map_err(|_| stopped()))
     });
     let put = async {
@@ -333,6 +335,11 @@ async fn merged(
             Err(error)
         }
     }
+}
+
+/// Where files are cut: one is encoded while the one before is put, and both may take as much as all rows that are not in files.
+fn cut(head_bytes_max: usize) -> Cut {
+    Cut { soft: (head_bytes_max / 4).clamp(CUT_MIN.soft, CUT.soft), hard: head_bytes_max.clamp(CUT_MIN.hard, CUT.hard) }
 }
 
 /// Deletes files that no commit will name, or leaves them to a later sweep.

@@ -47,6 +47,11 @@ impl Process {
         Self { child, name: name.into(), log }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until `url` answers 200. Gives the exit status if the program ends before.
     ///
     /// # Panics

@@ -23,8 +23,11 @@ const WINDOW_LATE_MS: i64 = 600_000;
 const DAY_LATE_MS: i64 = 7_200_000;
 /// Late rows of a day that was merged wait for more of them.
 const REMERGE_MS: i64 = 3_600_000;
-/// Files of one level in one window that are merged early, so that a fast stream leaves few files: each level is written once.
+/// Files that are merged at once: a merge holds some batches and a row group of each. So many of one level in one window are merged
+/// early, so that a fast stream leaves few files: each level is written once.
 const FAN_IN: usize = 16;
+/// Files that become a day's run at once; of more, some are merged first. Twelve windows and a few late files are the rule.
+const WHOLE_FILES: usize = 24;
 /// Late files of a partition that are merged while its day lasts; each costs every read of the partition a merge.
 const LATE_FILES: usize = 4;
 /// Bytes beyond which a window's run is left to the day.
@@ -126,6 +129,12 @@ fn whole(partition: &Option<Arc<str>>, files: &[Arc<DataFile>], over: bool, when
     if !due {
         return None;
     }
+    // What a merge holds of each of its inputs bounds how many they may be.
+    if new.len() > WHOLE_FILES {
+        let (late, in_order): (Vec<_>, Vec<_>) = new.into_iter().partition(|file| file.lane == Lane::Late);
+        let (lane, files) = if late.len() > in_order.len() { (Lane::Late, late) } else { (Lane::InOrder, in_order) };
+        return Some(gather(partition, lane, files));
+    }
     let touched = |run: &Arc<DataFile>| new.iter().any(|file| overlap(run, file));
     let mut files: Vec<_> = runs.into_iter().filter(touched).collect();
     files.extend(new);
@@ -157,11 +166,7 @@ fn windows(dataset: &Dataset, partition: &Option<Arc<str>>, files: &[Arc<DataFil
     for (end_ms, files) in windows {
         let closed = end_ms.is_some_and(|end_ms| end_ms + WINDOW_LATE_MS <= when.now_ms) || when.now;
         let bytes: u64 = files.iter().map(|file| file.size).sum();
-        let mut gather = |files: Vec<Arc<DataFile>>| {
-            let level = files.iter().map(|file| file.level).max().unwrap_or(0).saturating_add(1).min(DAY_RUN - 1);
-            let work = Work::Gather(Lane::InOrder, level);
-            plans.push(Plan { work, partition: partition.clone(), files, due: None });
-        };
+        let mut gather = |files: Vec<Arc<DataFile>>| plans.push(gather(partition, Lane::InOrder, files));
         if closed && files.len() > 1 && bytes <= WINDOW_BYTES_MAX {
             gather(files);
             continue;
@@ -177,7 +182,18 @@ fn windows(dataset: &Dataset, partition: &Option<Arc<str>>, files: &[Arc<DataFil
 fn late(partition: &Option<Arc<str>>, files: &[Arc<DataFile>], when: When<'_>) -> Option<Plan> {
     let files: Vec<_> = files.iter().filter(|file| file.lane == Lane::Late).cloned().collect();
     let due = files.len() >= LATE_FILES || when.now && files.len() > 1;
-    due.then(|| Plan { work: Work::Gather(Lane::Late, 1), partition: partition.clone(), files, due: None })
+    due.then(|| gather(partition, Lane::Late, files))
+}
+
+/// Merges files of a lane, as many of them as may be merged at once.
+fn gather(partition: &Option<Arc<str>>, lane: Lane, mut files: Vec<Arc<DataFile>>) -> Plan {
+    // Those that were merged least often come first; of late rows the oldest, since who comes later replaces them.
+    files.sort_by_key(|file| (if lane == Lane::Late { 0 } else { file.level }, file.seq));
+    files.truncate(FAN_IN);
+    files.sort_by_key(|file| file.seq);
+    let level = files.iter().map(|file| file.level).max().unwrap_or(0).saturating_add(1).min(DAY_RUN - 1);
+    let level = if lane == Lane::Late { 1 } else { level };
+    Plan { work: Work::Gather(lane, level), partition: partition.clone(), files, due: None }
 }
 
 /// End of the window in which the last row of a file lies; `None` if time does not divide the dataset.

@@ -1,3 +1,5 @@
+//! How names are escaped in paths; the endpoints themselves are asked of the real binary, in `tests/labels.rs`.
+
 use super::unescaped;
 
 #[test]

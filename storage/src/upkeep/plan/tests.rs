@@ -203,3 +203,29 @@ fn late_rows_of_a_trimmed_day_wait_for_its_next_merge_and_hold_up_no_rule() {
     let found = ruled(TODAY_MS + 2 * DAY_MS, &rules, &[Arc::clone(&files[0]), Arc::new(late)]);
     assert_eq!((found.len(), found[0].work, seqs(&found[0])), (1, Work::Trim, vec![2]), "the run alone");
 }
+
+#[test]
+fn however_many_files_there_are_few_are_merged_at_once_and_one_is_left() {
+    let in_order = |n: i64| file(TODAY, 3, 2 * n, 0);
+    for now_ms in [TODAY_MS + 5 * WINDOW_MS, TODAY_MS + 2 * DAY_MS] {
+        let mut files: Vec<_> = (1..200).map(in_order).collect();
+        files.extend((200..300).map(|n| file(TODAY, 3, 2 * n + 1, 0)));
+        let (mut next, mut read) = (1000, 0);
+        while let Some(Plan { work, files: inputs, .. }) = by_hand(now_ms, &files).into_iter().next() {
+            assert!((2..=super::WHOLE_FILES).contains(&inputs.len()), "{work:?} {}", inputs.len());
+            read += inputs.iter().map(|file| file.rows).sum::<u64>();
+            files.retain(|file| !inputs.contains(file));
+            let (lane, level) = match work {
+                Work::Gather(lane, level) => (lane, level),
+                _ => (Lane::InOrder, DAY_RUN),
+            };
+            next += 2;
+            let rows = inputs.iter().map(|file| file.rows).sum();
+            // The one before the last is told by its lane, not by its number.
+            let merged = DataFile { rows, lane, ..DataFile::clone(&file(TODAY, 3, next, level)) };
+            files.push(Arc::new(merged));
+        }
+        assert!(files.len() <= 2, "{}", files.len());
+        assert!(read <= 5 * 2990, "no row is merged more than a few times: {read}");
+    }
+}
