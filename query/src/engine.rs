@@ -254,8 +254,7 @@ impl Engine {
         let selectors = selectors.to_vec();
         let work = async move {
             let days = days_of(least, greatest);
-            if index.load(&state, &table, &days).await? {
-                let known = index.known();
+            if let Some(known) = index.load(&state, &table, &days).await? {
                 series.take(&known, known.selected(&selectors, known.on(&days)))?;
                 return Ok(series);
             }
@@ -300,12 +299,11 @@ impl Engine {
             let (state, selectors) = (self.0.template.clone(), selectors.to_vec());
             let work = async move {
                 let days = days_of(Some(times_us.start), Some(times_us.end - 1));
-                if !index.load(&state, &table, &days).await? {
+                let Some(known) = index.load(&state, &table, &days).await? else {
                     let message =
                         "more series than there is memory for their index; ask for fewer days, or raise `memory`";
                     return Err(Error::new(ErrorKind::Execution, message));
-                }
-                let known = index.known();
+                };
                 Ok(ask(&known, &known.selected(&selectors, known.on(&days))))
             };
             self.under_limits(work, permit).await

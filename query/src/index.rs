@@ -114,28 +114,37 @@ impl Index {
         Self { known: RwLock::new(known), loading: tokio::sync::Mutex::default(), clock }
     }
 
-    /// What is known. Not to be held while waiting.
-    pub(crate) fn known(&self) -> RwLockReadGuard<'_, Known> {
-        self.known.read()
-    }
-
-    /// Reads what is not known yet of `days` of table `series`. False if the memory does not suffice: then nothing may be asked.
+    /// Reads what is not known yet of `days` of table `series`, and gives what is known: as long as it is held, nothing is forgotten.
+    /// `None` if the memory does not suffice.
     ///
     /// # Errors
     /// What reading met.
-    pub(crate) async fn load(&self, state: &SessionState, table: &Table, days: &Days) -> Result<bool> {
+    pub(crate) async fn load(
+        &self,
+        state: &SessionState,
+        table: &Table,
+        days: &Days,
+    ) -> Result<Option<RwLockReadGuard<'_, Known>>> {
         let mut loaded = self.loading.lock().await;
-        self.load_under(&mut loaded, state, table, days).await
+        let done = self.load_under(&mut loaded, state, table, days).await?;
+        // Everything is forgotten by whoever loads, and nobody else does before this has begun to read.
+        Ok(done.then(|| self.known.read()))
     }
 
-    /// The same for one day, but only if it was asked for before, or is in memory as a whole. False if not.
+    /// The same for one day, but only if it was asked for before, or is in memory as a whole. `None` if not.
     ///
     /// # Errors
     /// What reading met.
-    pub(crate) async fn load_if_cheap(&self, state: &SessionState, table: &Table, day: i32) -> Result<bool> {
+    pub(crate) async fn load_if_cheap(
+        &self,
+        state: &SessionState,
+        table: &Table,
+        day: i32,
+    ) -> Result<Option<RwLockReadGuard<'_, Known>>> {
         let mut loaded = self.loading.lock().await;
         let cheap = loaded.days.contains_key(&day) || !table.view().files.iter().any(|file| day_of(file) == Some(day));
-        Ok(cheap && self.load_under(&mut loaded, state, table, &(day..=day)).await?)
+        let done = cheap && self.load_under(&mut loaded, state, table, &(day..=day)).await?;
+        Ok(done.then(|| self.known.read()))
     }
 
     async fn load_under(&self, loaded: &mut Loaded, state: &SessionState, table: &Table, days: &Days) -> Result<bool> {
@@ -219,7 +228,7 @@ impl Index {
     /// only if there are others.
     async fn read_part(&self, state: &SessionState, table: Table, in_files: bool) -> Result<()> {
         let table = Arc::new(table);
-        let mut all_known = in_files && !self.known().ids.is_empty();
+        let mut all_known = in_files && !self.known.read().ids.is_empty();
         if all_known {
             let mut rows = scan(state, &table, &["day", "metric", "series_id"]).await?;
             while let Some(batch) = rows.next().await {

@@ -105,8 +105,8 @@ impl Metrics {
         let (least, greatest) = time_range(all, "timestamp");
         let mut series = Series::none(state, Wanted::Labels);
         let days = days_of(least, greatest);
-        if self.index.load(state, &self.series, &days).await? {
-            series.choose(state, &self.index.known(), &days, &filters)?;
+        if let Some(known) = self.index.load(state, &self.series, &days).await? {
+            series.choose(state, &known, &days, &filters)?;
             return Ok(series);
         }
         series.find(state, &self.series, [filters, on_days(least, greatest)].concat()).await?;

@@ -171,9 +171,8 @@ impl Source {
         }
         for (day, mut series) in missing {
             if let Ok(day) = i32::try_from(day)
-                && self.index.load_if_cheap(&self.state, &self.table, day).await?
+                && let Some(known) = self.index.load_if_cheap(&self.state, &self.table, day).await?
             {
-                let known = self.index.known();
                 let numbers = series.iter().filter_map(|(metric, id)| known.series(metric, *id));
                 found.take(&known, numbers.collect::<Vec<_>>())?;
                 series.retain(|(metric, id)| known.series(metric, *id).is_none());
