@@ -7,7 +7,7 @@
 //! else.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -51,7 +51,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let (registry, env) = (Registry::new(), Env { probe: crash_probe()?, ..env() });
     let (auth, tokens) = open_auth(&config.auth, env.clock.clone())?;
     let (tls, certificates) = open_tls(config.tls.as_ref())?;
-    let listener = TcpListener::bind(config.listen)
+    let listener = listen::bind(config.listen)
         .with_context(|| format!("cannot listen on {}: is another server running there?", config.listen))?;
     let address = listener.local_addr()?;
     let scheme = if tls.is_some() { "https" } else { "http" };

@@ -43,7 +43,14 @@ fn connections_beyond_the_limit_are_refused_until_others_end() {
         asked.and_then(|()| stream.read_to_string(&mut answer)).is_ok() && answer.starts_with("HTTP/1.1 200 ")
     };
     assert!(healthy());
-    let crowd: Vec<TcpStream> = (0..streamgauge::http::listen::CONNECTIONS_MAX).map(|_| connect(&server)).collect();
+    // Each has said what it wants, so that none is cut off before the last has come, however slow the machine.
+    let seated = |_| {
+        let mut stream = connect(&server);
+        // Those beyond the limit may be refused already.
+        let _ = stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n");
+        stream
+    };
+    let crowd: Vec<TcpStream> = (0..streamgauge::http::listen::CONNECTIONS_MAX + 8).map(seated).collect();
     eventually(|| (!healthy()).then_some(())).expect("the crowd has every seat");
     drop(crowd);
     eventually(|| healthy().then_some(())).expect("seats are free again");

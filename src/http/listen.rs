@@ -24,7 +24,7 @@ use hyper_util::rt::TokioTimer;
 use prometheus::IntCounter;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Sleep,
 };
@@ -32,6 +32,9 @@ use tokio::{
 /// Most connections at a time, the number Prometheus allows. With the files of the tables it stays below the 1,024 open
 /// files that many systems allow a process.
 pub const CONNECTIONS_MAX: usize = 512;
+/// Connections that wait to be accepted. With the usual 128 a crowd makes the system drop openings, and each client that it
+/// drops tries again only after a second.
+const BACKLOG: u32 = 4096;
 /// Time for a new connection to send its first bytes. Until then the protocol is not known, so no other limit applies.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes that tell the protocol: the length of HTTP/2's opening.
@@ -46,6 +49,18 @@ const STREAMS_MAX: u32 = 64;
 const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Opens `address` for connections.
+///
+/// # Errors
+/// If the address is taken or not of this machine.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart does not wait for the connections of the server before it.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
 
 /// Serves `router` on `listener` until `handle` says to stop.
 ///
