@@ -9,7 +9,8 @@
 # EVERY, seconds between scrapes [15], PORT, the first of four loopback ports [14095], STREAMGAUGE, a ready program to use
 # instead of building it. Everything started is stopped by its process id.
 #
-# Shown, after flush and merge: for streamgauge its active files of samples and series and its log; for VictoriaMetrics `data`
+# Shown, after flush and merge: for streamgauge its active files of samples and series, and what its log holds beside the 64 MiB
+# that it sets aside for its next records; for VictoriaMetrics `data`
 # and `indexdb`, after force_flush and force_merge; for Prometheus a snapshot, which writes its head as blocks, without its log.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -102,7 +103,8 @@ sync --file-system "$WORK"
 samples=$(get "http://$OURS/api/v1/sql?format=csv" --data 'SELECT count(*) FROM samples' | tail -n 1 | tr -d '\r')
 series=$(get "http://$OURS/api/v1/sql?format=csv" --data 'SELECT count(DISTINCT series_id) FROM series' | tail -n 1 | tr -d '\r')
 files=$(get "http://$OURS/metrics" | awk '/^streamgauge_file_bytes/ { sum += $2 } END { print sum }')
-log=$(bytes_of "$WORK/streamgauge/wal")
+# After a flush everything is in files: what is left is the segment that was set aside.
+log=$(($(bytes_of "$WORK/streamgauge/wal") - (64 << 20)))
 victoria=$(bytes_of "$WORK/victoria/data" "$WORK/victoria/indexdb")
 blocks=$(bytes_of "$WORK/prometheus/snapshots")
 echo "$(nproc) × $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(uname -sr), $(date --utc +%F);" \
