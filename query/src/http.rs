@@ -1,4 +1,4 @@
-//! `POST` and `GET /api/v1/sql`, and, in [`series`], what is asked about series and labels.
+//! `POST` and `GET /api/v1/sql`, and, in [`series`], what is asked about series and labels, in [`expression`], about PromQL as text.
 //!
 //! Called by the binary, which merges [`router`] under its own authentication and limits. Takes SQL as the body of a `POST`
 //! (plain text, a form, or `{"query": …, "format": …}` as `application/json`) or as `?query=` of a `GET`; answers in the format that
@@ -10,6 +10,7 @@
 //!
 //! Invariants: rows are sent as they come and never collected; a client that goes away drops the body, and with it the query.
 
+mod expression;
 mod params;
 mod series;
 
@@ -48,6 +49,7 @@ pub fn router(engine: Engine) -> Router {
     Router::new()
         .route("/api/v1/sql", get(by_url).post(by_body))
         .merge(series::router())
+        .merge(expression::router())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(engine)
 }

@@ -18,6 +18,7 @@ mod http;
 mod index;
 mod meter;
 mod metrics;
+mod promql;
 mod selector;
 mod series;
 mod table;

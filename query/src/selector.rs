@@ -22,6 +22,7 @@ use regex::Regex;
 use crate::Result;
 
 pub(crate) use filter::implied;
+pub(crate) use pattern::compile;
 
 /// The label that holds the name of the metric.
 pub(crate) const NAME: &str = "__name__";
@@ -35,16 +36,16 @@ pub struct Selector {
 /// A condition on one label.
 #[derive(Debug, Clone)]
 pub(crate) struct Matcher {
-    label: String,
-    op: Op,
+    pub(crate) label: String,
+    pub(crate) op: Op,
     /// As it was written, between quotes.
-    value: String,
+    pub(crate) value: String,
     /// What `value` compiles to, if `op` takes an expression.
-    regex: Option<Regex>,
+    pub(crate) regex: Option<Regex>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Op {
+pub(crate) enum Op {
     Equal,
     NotEqual,
     Match,

@@ -135,3 +135,22 @@ async fn a_client_that_goes_away_cancels_its_query() {
     let answer = tokio::time::timeout(std::time::Duration::from_secs(1), engine.sql("SELECT 1")).await;
     assert!(answer.unwrap().is_ok());
 }
+
+#[tokio::test]
+async fn a_promql_query_is_formatted_shown_as_a_tree_or_refused_with_its_place() {
+    let ask = async |path: &str| {
+        let response = send(&Bench::new(), Config::default(), Request::get(path).body(Body::empty()).unwrap()).await;
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice::<Value>(&bytes).unwrap())
+    };
+    let (status, formatted) = ask("/api/v1/format_query?query=sum+by(job)(rate(up%5B5m%5D))").await;
+    assert_eq!((status, &formatted["data"]), (StatusCode::OK, &json!("sum by (job) (rate(up[5m]))")));
+    let (status, tree) = ask("/api/v1/parse_query?query=-up").await;
+    assert_eq!((status, &tree["data"]["type"]), (StatusCode::OK, &json!("unaryExpr")));
+    assert_eq!(tree["data"]["expr"]["name"], "up");
+    let (status, refused) = ask("/api/v1/parse_query?query=rate(up)").await;
+    assert_eq!((status, &refused["errorType"]), (StatusCode::BAD_REQUEST, &json!("bad_data")));
+    let message = "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector";
+    assert_eq!(refused["error"], message);
+}

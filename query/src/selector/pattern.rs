@@ -12,7 +12,7 @@ use regex::{Regex, RegexBuilder};
 const COMPILED_BYTES_MAX: usize = 10 << 20;
 
 /// Compiles an expression that has to match a whole text, line breaks included.
-pub(super) fn compile(written: &str) -> Result<Regex, String> {
+pub(crate) fn compile(written: &str) -> Result<Regex, String> {
     let text = format!("^(?s:{})$", translate(written));
     RegexBuilder::new(&text).size_limit(COMPILED_BYTES_MAX).build().map_err(|error| {
         let text = error.to_string();
