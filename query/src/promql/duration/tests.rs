@@ -1,3 +1,5 @@
+//! Durations: what they evaluate to, and how they are written.
+
 use super::super::{
     ast::{Node, Span},
     parser::{Options, parse},

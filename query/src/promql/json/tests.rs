@@ -1,3 +1,5 @@
+//! Trees as the endpoint shows them.
+
 use super::super::parser::{Options, parse};
 use super::*;
 

@@ -1,3 +1,5 @@
+//! Queries printed on one line and on several.
+
 use super::super::parser::{Options, parse};
 use super::*;
 
