@@ -5,10 +5,8 @@
 //!
 //! Invariants: what is accepted and refused, the texts of errors and the places of expressions are those of Prometheus 3; the size
 //! and the depth of a query are bounded before anything else is done with it.
-//! Not here: evaluation, which brings the callers of durations and of the type of an expression.
+//! Not here: evaluation.
 //! Spec: <https://prometheus.io/docs/prometheus/latest/querying/basics/>
-
-#![allow(dead_code, reason = "what only evaluation asks of the tree")]
 
 mod ast;
 mod check;
@@ -21,9 +19,12 @@ mod parser;
 mod printer;
 mod wrong;
 
-pub(crate) use ast::Expr;
+pub(crate) use ast::{Expr, Extent, Instant, Node, Shift};
 pub(crate) use json::to_json;
 pub(crate) use printer::pretty;
+
+use ast::Span;
+use wrong::Wrong;
 
 use crate::{Error, ErrorKind, Position, Result};
 
@@ -32,10 +33,13 @@ use crate::{Error, ErrorKind, Position, Result};
 /// # Errors
 /// `Invalid`, with the place.
 pub(crate) fn parse(text: &str) -> Result<Expr> {
-    parser::parse(text, &parser::Options::default()).map_err(|wrong| {
-        let (line, column) = wrong.place(text);
-        let position = Position { line: line as u64, column: column as u64 };
-        let message = format!("{line}:{column}: parse error: {}", wrong.message);
-        Error::new(ErrorKind::Invalid, message).at(Some(position))
-    })
+    parser::parse(text).map_err(|Wrong { message, at }| wrong(text, message, at))
+}
+
+/// What is wrong with a query, as Prometheus tells it.
+pub(crate) fn wrong(text: &str, message: impl Into<String>, at: Span) -> Error {
+    let wrong = Wrong::new(message, at);
+    let (line, column) = wrong.place(text);
+    let position = Position { line: line as u64, column: column as u64 };
+    Error::new(ErrorKind::Invalid, format!("{line}:{column}: parse error: {}", wrong.message)).at(Some(position))
 }

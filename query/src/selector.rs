@@ -5,13 +5,10 @@
 //!
 //! Invariants: a label that a series lacks is the empty string; a regular expression matches whole values; at least one
 //! matcher does not match the empty string, so that no slip of the pen selects everything; what is wrong has a position.
-//! Not here: the rest of PromQL (offsets, ranges, functions), which an endpoint that takes selectors refuses. A parser of
-//! all of it (crate `promql-parser`) says of what is wrong neither where nor what, and changes the features of crates that
-//! DataFusion is built on.
+//! Not here: reading, which is `promql`'s work; what else PromQL has (offsets, ranges, functions) is refused here.
 //! Spec: <https://prometheus.io/docs/prometheus/latest/querying/basics/#time-series-selectors>
 
 mod filter;
-mod parser;
 mod pattern;
 
 use std::hash::{Hash, Hasher};
@@ -19,7 +16,10 @@ use std::hash::{Hash, Hasher};
 use datafusion::logical_expr::Expr;
 use regex::Regex;
 
-use crate::Result;
+use crate::{
+    Result,
+    promql::{self, Extent, Instant, Node, Shift},
+};
 
 pub(crate) use filter::implied;
 pub(crate) use pattern::compile;
@@ -58,7 +58,15 @@ impl Selector {
     /// # Errors
     /// `Invalid`, with the place, if the text is no selector or one that selects everything.
     pub fn parse(text: &str) -> Result<Self> {
-        parser::parse(text)
+        let expr = promql::parse(text)?;
+        match expr.node {
+            Node::Instant(Instant { matchers, shift, extent: Extent::Plain, .. }) if shift == Shift::default() => {
+                Ok(Self { matchers: matchers.to_vec() })
+            }
+            _ => {
+                Err(promql::wrong(text, "a series selector has no ranges, offsets, operators and functions", expr.span))
+            }
+        }
     }
 
     /// What must all be true.
@@ -100,6 +108,18 @@ impl Matcher {
             Op::Equal => Some(vec![&self.value]),
             Op::Match if is_plain(&self.value) => Some(self.value.split('|').collect()),
             _ => None,
+        }
+    }
+}
+
+impl Op {
+    /// As it is written.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Match => "=~",
+            Self::NotMatch => "!~",
         }
     }
 }

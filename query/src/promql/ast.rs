@@ -1,6 +1,6 @@
 //! PromQL as a tree: what a text says, with the place of each part.
 //!
-//! Made by the parser, which has checked names and types; read by the evaluator and the printer.
+//! Made by the parser, which has checked names and types; read by whatever shows a query or takes its selectors.
 //!
 //! Invariants: a call has as many arguments as its function takes, of its types; the operands of a set operator are vectors; every
 //! selector has a matcher that does not match the empty string, unless it only describes labels (the second argument of `info`).
@@ -252,33 +252,6 @@ pub(crate) enum DurationNode {
     Paren(Box<Duration>),
 }
 
-impl Expr {
-    /// The type of its value.
-    pub(crate) fn value_type(&self) -> Type {
-        match &self.node {
-            Node::Number { .. } => Type::Scalar,
-            Node::String(_) => Type::String,
-            Node::Paren(inner) => inner.value_type(),
-            Node::Unary { operand, .. } => operand.value_type(),
-            Node::Binary(binary) => match (binary.left.value_type(), binary.right.value_type()) {
-                (Type::Scalar, Type::Scalar) => Type::Scalar,
-                _ => Type::Vector,
-            },
-            Node::Aggregate(_) | Node::Instant(_) => Type::Vector,
-            Node::Call(call) => call.function.returns,
-            Node::Range(_) | Node::Subquery(_) => Type::Matrix,
-        }
-    }
-
-    /// The expression inside any parentheses.
-    pub(crate) fn unwrapped(&self) -> &Self {
-        match &self.node {
-            Node::Paren(inner) => inner.unwrapped(),
-            _ => self,
-        }
-    }
-}
-
 impl Operator {
     pub(crate) fn is_comparison(self) -> bool {
         use Operator::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual};
@@ -339,6 +312,18 @@ impl Aggregator {
     pub(crate) fn has_param(self) -> bool {
         use Aggregator::{Bottomk, CountValues, LimitRatio, Limitk, Quantile, Topk};
         matches!(self, Topk | Bottomk | CountValues | Quantile | Limitk | LimitRatio)
+    }
+}
+
+impl Type {
+    /// As APIs call it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::String => "string",
+            Self::Vector => "vector",
+            Self::Matrix => "matrix",
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Checks the types of a query.
 //!
-//! Called by the parser with a whole tree, which it leaves as the evaluator may rely on: see the invariants of `ast`. Depth
+//! Called by the parser with a whole tree, which it leaves as the invariants of `ast` say. Depth
 //! first, so that the first error is the one that Prometheus shows.
 
 use crate::selector::{Matcher, NAME};
@@ -61,8 +61,8 @@ fn check_call(call: &mut Call, span: Span, text: &str) -> Result<Type, Wrong> {
     let function = call.function;
     check_arity(call, span)?;
     let is_info = function.name == "info";
-    if is_info && let Some(labels) = call.args.get(1) {
-        check_labels_of_info(labels, span)?;
+    if is_info && let Some(labels) = call.args.get_mut(1) {
+        check_labels_of_info(labels, span, text)?;
     }
     let within = format!("call to function {}", quoted(function.name));
     for (at, arg) in call.args.iter_mut().enumerate() {
@@ -93,16 +93,18 @@ fn check_arity(call: &Call, span: Span) -> Result<(), Wrong> {
 }
 
 /// The second argument of `info` describes labels of other series.
-fn check_labels_of_info(labels: &Expr, call: Span) -> Result<(), Wrong> {
-    let given = labels.value_type();
-    if given != Type::Vector {
-        let what = format!("expected type {} in call to function \"info\", got {given}", Type::Vector);
-        return Err(Wrong::new(what, call));
-    }
+fn check_labels_of_info(labels: &mut Expr, call: Span, text: &str) -> Result<(), Wrong> {
     let what = match &labels.node {
         Node::Instant(Instant { name: None, .. }) => return Ok(()),
         Node::Instant(_) => "expected label selectors only, got vector selector instead",
-        _ => "expected label selectors only",
+        _ => {
+            let given = check(labels, text)?;
+            if given != Type::Vector {
+                let what = format!("expected type {} in call to function \"info\", got {given}", Type::Vector);
+                return Err(Wrong::new(what, call));
+            }
+            "expected label selectors only"
+        }
     };
     Err(Wrong::new(what, labels.span))
 }
@@ -192,16 +194,4 @@ fn modifiers_span(binary: &Binary, text: &str) -> Span {
     let blanks = between.len() - between.trim_start().len();
     let start = start + blanks;
     Span { start, end: (start + between.trim().len()).saturating_sub(1).max(start) }
-}
-
-impl Type {
-    /// As APIs call it.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::String => "string",
-            Self::Vector => "vector",
-            Self::Matrix => "matrix",
-        }
-    }
 }

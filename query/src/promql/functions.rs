@@ -1,7 +1,6 @@
 //! The functions of PromQL: names, arguments and results.
 //!
-//! Asked by the parser; the evaluator finds what a call computes by the name. The table is that of Prometheus 3.14, sorted by
-//! name.
+//! Asked by the parser. The table is that of Prometheus 3.16, sorted by name.
 
 use super::ast::Type::{self, Matrix, Scalar, String, Vector};
 

@@ -9,7 +9,7 @@ use super::{
     ast::{Shift, Subquery},
     duration::literal_ms,
     functions::Signature,
-    printer::plain,
+    printer::{plain, sign},
 };
 
 /// The tree of an expression. Durations that are computed are 0 here, and their trees stand beside them.
@@ -173,10 +173,6 @@ fn of_operation(op: &str, left: Option<&Duration>, right: Option<&Duration>) -> 
         ("rhs", right.map(of_duration).unwrap_or_default()),
         ("wrapped", false.into()),
     ])
-}
-
-fn sign(negative: bool) -> &'static str {
-    if negative { "-" } else { "+" }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Reads a query.
 //!
-//! Called by whoever evaluates, prints or explains queries; takes words from the lexer, gives a tree whose types were checked.
+//! Called for the endpoints over queries and for selectors; takes words from the lexer, gives a tree whose types were checked.
 //! Recursive descent, with precedence climbing for binary operators.
 //!
 //! Invariants: the first error ends it, and it is the one Prometheus names first; the tree is at most [`DEPTH_MAX`] high, so
 //! whoever walks it may recurse; time is linear in the text.
-//! Not here: what needs the whole tree (`check`), and the values of durations that are computed (`duration`).
-//! Spec: <https://prometheus.io/docs/prometheus/latest/querying/basics/>; where that is silent, the grammar of Prometheus 3.14.
+//! Not here: what needs the whole tree (`check`), and which features of the language are switched on.
+//! Spec: <https://prometheus.io/docs/prometheus/latest/querying/basics/>; where that is silent, the grammar of Prometheus 3.16.
 
 mod aggregate;
 mod durations;
@@ -34,40 +34,19 @@ pub(crate) const DEPTH_MAX: usize = 500;
 /// optimization; chains are read in a loop.
 pub(crate) const NESTING_MAX: usize = 200;
 
-/// Which of the features that Prometheus calls experimental are there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Options {
-    pub experimental_functions: bool,
-    pub duration_expressions: bool,
-    pub extended_range_selectors: bool,
-    pub fill_modifiers: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            experimental_functions: false,
-            duration_expressions: true,
-            extended_range_selectors: false,
-            fill_modifiers: false,
-        }
-    }
-}
-
 /// Reads a query.
-pub(crate) fn parse(text: &str, options: &Options) -> Result<Expr, Wrong> {
+pub(crate) fn parse(text: &str) -> Result<Expr, Wrong> {
     if text.len() > TEXT_BYTES_MAX {
         let what = format!("the query is too long bytes={} bytes_max={TEXT_BYTES_MAX}", text.len());
         return Err(Wrong::new(what, Span::default()));
     }
-    let mut expr = Parser::new(text, options).query()?;
+    let mut expr = Parser::new(text).query()?;
     check::check(&mut expr, text)?;
     Ok(expr)
 }
 
 struct Parser<'t> {
     text: &'t str,
-    options: &'t Options,
     lexer: Lexer<'t>,
     ahead: Option<Token>,
     /// Where the word taken last ends.
@@ -143,9 +122,9 @@ impl Tightness {
 }
 
 impl<'t> Parser<'t> {
-    fn new(text: &'t str, options: &'t Options) -> Self {
+    fn new(text: &'t str) -> Self {
         let lexer = Lexer::new(text);
-        Self { text, options, lexer, ahead: None, end: 0, nesting: 0, place: Place::ANYWHERE, regexes: 0 }
+        Self { text, lexer, ahead: None, end: 0, nesting: 0, place: Place::ANYWHERE, regexes: 0 }
     }
 
     fn query(mut self) -> Result<Expr, Wrong> {
@@ -189,14 +168,6 @@ impl<'t> Parser<'t> {
         right: Tall<Expr>,
     ) -> Result<Tall<Expr>, Wrong> {
         let span = Span { start: left.part.span.start, end: right.part.span.end };
-        let has_fill = modifiers.matching.fill_left.is_some() || modifiers.matching.fill_right.is_some();
-        if has_fill && !self.options.fill_modifiers {
-            return Err(disabled(
-                "binop fill modifiers are experimental and not enabled",
-                "promql-binop-fill-modifiers",
-                span,
-            ));
-        }
         let below = left.height.max(right.height);
         let binary = Binary {
             op,
@@ -292,10 +263,6 @@ impl<'t> Parser<'t> {
         let Some(function) = functions::find(word) else {
             return Err(Wrong::new(format!("unknown function with name {}", literal::quoted(word)), name.span));
         };
-        if function.experimental && !self.options.experimental_functions {
-            let what = format!("function {} is not enabled", literal::quoted(word));
-            return Err(disabled(&what, "promql-experimental-functions", name.span));
-        }
         let span = Span { start: name.span.start, end: self.end };
         self.above(args.height, Expr { node: Node::Call(Call { function, args: *args.part }), span })
     }
@@ -423,11 +390,6 @@ impl<'t> Parser<'t> {
 struct Sign {
     negative: bool,
     span: Span,
-}
-
-/// What to say of a feature that is not switched on.
-fn disabled(what: &str, switch: &str, at: Span) -> Wrong {
-    Wrong::new(format!("{what}; it is with --enable-feature={switch}"), at)
 }
 
 #[cfg(test)]

@@ -161,18 +161,6 @@ fn matcher_text(matcher: &Matcher) -> String {
     format!("{}{}{}", label_name(&matcher.label), matcher.op.as_str(), quoted(&matcher.value))
 }
 
-impl Op {
-    /// As it is written.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Equal => "=",
-            Self::NotEqual => "!=",
-            Self::Match => "=~",
-            Self::NotMatch => "!~",
-        }
-    }
-}
-
 struct ExtentOf(Extent);
 
 impl Display for ExtentOf {
@@ -249,7 +237,7 @@ impl Display for Duration {
     }
 }
 
-fn sign(negative: bool) -> &'static str {
+pub(super) fn sign(negative: bool) -> &'static str {
     if negative { "-" } else { "+" }
 }
 

@@ -10,11 +10,15 @@ use regex::{Regex, RegexBuilder};
 
 /// Memory of a compiled expression. A list of some thousand names takes a tenth of it.
 const COMPILED_BYTES_MAX: usize = 10 << 20;
+/// What is left to each of many; enough for a list of dozens of names.
+const COMPILED_BYTES_MIN: usize = 64 << 10;
 
-/// Compiles an expression that has to match a whole text, line breaks included.
-pub(crate) fn compile(written: &str) -> Result<Regex, String> {
+/// Compiles an expression that has to match a whole text, line breaks included. The `nth` expression of a query, from 1, may take
+/// the nth part of the memory of the first, so that many together take some ten times as much and not a thousand times.
+pub(crate) fn compile(written: &str, nth: usize) -> Result<Regex, String> {
+    let bytes_max = (COMPILED_BYTES_MAX / nth.max(1)).max(COMPILED_BYTES_MIN);
     let text = format!("^(?s:{})$", translate(written));
-    RegexBuilder::new(&text).size_limit(COMPILED_BYTES_MAX).build().map_err(|error| {
+    RegexBuilder::new(&text).size_limit(bytes_max).build().map_err(|error| {
         let text = error.to_string();
         // The last line says what is wrong; those before point into the translation.
         text.lines().last().unwrap_or_default().trim_start_matches("error: ").trim().to_owned()

@@ -1,17 +1,11 @@
 //! Trees as the endpoint shows them.
 
-use super::super::parser::{Options, parse};
+use super::super::parser::parse;
 use super::*;
 
 #[track_caller]
 fn assert_json(text: &str, expected: Value) {
-    let all = Options {
-        experimental_functions: true,
-        extended_range_selectors: true,
-        fill_modifiers: true,
-        ..Options::default()
-    };
-    let expr = parse(text, &all).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}"));
+    let expr = parse(text).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}"));
     assert_eq!(to_json(&expr), expected, "{text}");
 }
 

@@ -42,21 +42,15 @@ impl Parser<'_> {
         args: Tall<Vec<Expr>>,
     ) -> Result<Tall<Expr>, Wrong> {
         let span = Span { start: name.span.start, end: self.end };
-        let (param, expr) = self.operands(op, *args.part, span)?;
+        let (param, expr) = Self::operands(op, *args.part, span)?;
         let aggregate = Aggregate { op, expr, param, labels: grouping.labels, without: grouping.without };
         self.above(args.height, Expr { node: Node::Aggregate(Box::new(aggregate)), span })
     }
 
     /// The parameter of an aggregation, if it has one, and what it aggregates.
-    fn operands(&self, op: Aggregator, args: Vec<Expr>, span: Span) -> Result<(Option<Expr>, Expr), Wrong> {
+    fn operands(op: Aggregator, args: Vec<Expr>, span: Span) -> Result<(Option<Expr>, Expr), Wrong> {
         if args.is_empty() {
             return Err(Wrong::new("no arguments for aggregate expression provided", span));
-        }
-        let is_experimental = matches!(op, Aggregator::Limitk | Aggregator::LimitRatio);
-        if is_experimental && !self.options.experimental_functions {
-            let switch = "--enable-feature=promql-experimental-functions";
-            let what = format!("{}() is experimental and must be enabled with {switch}", op.as_str());
-            return Err(Wrong::new(what, span));
         }
         let wanted = 1 + usize::from(op.has_param());
         let given = args.len();

@@ -7,7 +7,7 @@ use super::super::{
     lexer::{Keyword, Kind, Token},
     wrong::Wrong,
 };
-use super::{Parser, Place, Sign, Tall, Tightness, disabled};
+use super::{Parser, Place, Sign, Tall, Tightness};
 
 const OFFSET: Place = Place::new("offset", "number, duration, step(), or range()");
 
@@ -22,7 +22,7 @@ impl Parser<'_> {
             DurationNode::Literal { seconds, .. } if seconds <= 0.0 => {
                 Err(Wrong::new("duration must be greater than 0", duration.span))
             }
-            _ => self.whole(duration),
+            _ => Ok(Self::whole(duration)),
         }
     }
 
@@ -49,18 +49,15 @@ impl Parser<'_> {
                 self.climb(operand, Tightness::Loosest, OFFSET)?
             }
         };
-        self.whole(*duration.part)
+        Ok(Self::whole(*duration.part))
     }
 
     /// A duration as a whole. A lone literal counts as written with units, as it is printed.
-    fn whole(&self, mut duration: Duration) -> Result<Duration, Wrong> {
+    fn whole(mut duration: Duration) -> Duration {
         if let DurationNode::Literal { with_units, .. } = &mut duration.node {
             *with_units = true;
-        } else if !self.options.duration_expressions {
-            let what = "experimental duration expression is not enabled";
-            return Err(disabled(what, "promql-duration-expr", duration.span));
         }
-        Ok(duration)
+        duration
     }
 
     fn duration(&mut self, least: Tightness, place: Place) -> Result<Tall<Duration>, Wrong> {

@@ -17,7 +17,7 @@ use super::{Parser, Place, Tall};
 const MATCHERS_MAX: usize = 1000;
 
 /// Regular expressions of one query: each takes memory and, to compile it, time out of proportion to its text.
-const REGEXES_MAX: usize = 1000;
+const REGEXES_MAX: usize = 200;
 
 const LABEL: Place = Place::new("label matching", "identifier or \"}\"");
 const OPERATOR: Place = Place::new("label matching", "label matching operator");
@@ -105,6 +105,6 @@ impl Parser<'_> {
         if self.regexes > REGEXES_MAX {
             return Err(Wrong::new(format!("too many regular expressions regexes_max={REGEXES_MAX}"), span));
         }
-        compile(value).map_err(|why| Wrong::new(format!("error parsing regexp: {why}: `{value}`"), span))
+        compile(value, self.regexes).map_err(|why| Wrong::new(format!("error parsing regexp: {why}: `{value}`"), span))
     }
 }

@@ -5,7 +5,7 @@ use super::super::{
     lexer::{Keyword, Kind},
     wrong::Wrong,
 };
-use super::{Parser, Place, Tall, disabled};
+use super::{Parser, Place, Tall};
 
 const WINDOW: Place = Place::new("subquery or range selector", "number, duration, step(), or range()");
 const WINDOW_END: Place = Place::new("subquery or range", "\":\" or \"]\"");
@@ -123,10 +123,6 @@ impl Parser<'_> {
     fn extend(&mut self, expr: &mut Expr, extent: Extent) -> Result<(), Wrong> {
         self.next()?;
         let name = if extent == Extent::Anchored { "anchored" } else { "smoothed" };
-        if !self.options.extended_range_selectors {
-            let what = format!("{name} modifier is experimental and not enabled");
-            return Err(disabled(&what, "promql-extended-range-selectors", expr.span));
-        }
         let what = match &mut expr.node {
             Node::Instant(selector) if selector.is_extensible(extent) => {
                 selector.extent = extent;

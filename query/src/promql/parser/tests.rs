@@ -6,24 +6,17 @@ mod hostile;
 use super::super::ast::{At, Cardinality, Duration, DurationNode, Expr, Matching, Node, Shift};
 use super::*;
 
-pub(super) const ALL: Options = Options {
-    experimental_functions: true,
-    duration_expressions: true,
-    extended_range_selectors: true,
-    fill_modifiers: true,
-};
-
 #[track_caller]
 fn read(text: &str) -> Expr {
-    match parse(text, &ALL) {
+    match parse(text) {
         Ok(expr) => expr,
         Err(wrong) => panic!("{text}: {wrong:?}"),
     }
 }
 
 #[track_caller]
-fn message(text: &str, options: &Options) -> String {
-    match parse(text, options) {
+fn message(text: &str) -> String {
+    match parse(text) {
         Ok(expr) => panic!("{text} is read as {expr:?}"),
         Err(wrong) => wrong.message,
     }
@@ -43,7 +36,7 @@ fn each_error_of_the_table_is_found_where_it_is_and_told_as_prometheus_tells_it(
         let (place, message) = rest.split_once("  ").expect(row);
         let (start, end) = place.split_once("..").expect(row);
         let at = Span { start: start.parse().expect(row), end: end.parse().expect(row) };
-        assert_eq!(parse(text, &ALL), Err(Wrong::new(message, at)), "{text}");
+        assert_eq!(parse(text), Err(Wrong::new(message, at)), "{text}");
         count += 1;
     }
     assert!(count > 200, "{count} rows");
@@ -52,25 +45,25 @@ fn each_error_of_the_table_is_found_where_it_is_and_told_as_prometheus_tells_it(
 #[test]
 fn an_error_has_a_line_and_a_column() {
     let text = "sum(\n  rate(x)\n)";
-    let wrong = parse(text, &ALL).expect_err("an instant vector has no rate");
+    let wrong = parse(text).expect_err("an instant vector has no rate");
     assert_eq!(
         (wrong.message.as_str(), wrong.place(text)),
         ("expected type range vector in call to function \"rate\", got instant vector", (2, 8))
     );
-    assert_eq!(parse("# nothing\n\n", &ALL).map_err(|wrong| wrong.place("")), Err((1, 1)));
+    assert_eq!(parse("# nothing\n\n").map_err(|wrong| wrong.place("")), Err((1, 1)));
 }
 
 #[test]
 fn a_regular_expression_that_is_none_is_named_with_its_matcher() {
     let text = r#"up{a="b", c=~"[a-z"}"#;
-    let wrong = parse(text, &ALL).expect_err("the class is not closed");
+    let wrong = parse(text).expect_err("the class is not closed");
     assert!(wrong.message.starts_with("error parsing regexp: "), "{}", wrong.message);
     assert_eq!(part(text, wrong.at), r#"c=~"[a-z""#);
 }
 
 #[test]
 fn escapes_that_are_not_utf8_are_refused() {
-    assert!(message(r#""\xff""#, &ALL).starts_with("error unquoting string"), "{}", message(r#""\xff""#, &ALL));
+    assert!(message(r#""\xff""#).starts_with("error unquoting string"), "{}", message(r#""\xff""#));
     assert_eq!(read(r#""\xc3\xbc""#).node, Node::String("ü".to_owned()));
 }
 
@@ -254,32 +247,8 @@ fn durations_are_computed_where_they_stand_and_where_they_end() {
 }
 
 #[test]
-fn a_feature_that_is_off_is_named_with_its_switch() {
-    let off = Options { duration_expressions: false, ..Options::default() };
-    for (text, switch) in [
-        ("info(x)", "promql-experimental-functions"),
-        ("x + start()", "promql-experimental-functions"),
-        ("limitk(1, x)", "promql-experimental-functions"),
-        ("x[5m * 2]", "promql-duration-expr"),
-        ("x[5m:step()]", "promql-duration-expr"),
-        ("x offset (5m)", "promql-duration-expr"),
-        ("x anchored", "promql-extended-range-selectors"),
-        ("x[5m] smoothed", "promql-extended-range-selectors"),
-        ("x + fill(0) y", "promql-binop-fill-modifiers"),
-    ] {
-        assert!(message(text, &off).ends_with(&format!("--enable-feature={switch}")), "{}", message(text, &off));
-        read(text);
-    }
-    assert!(parse("x[5m:1m] offset -5m", &off).is_ok());
-    assert!(parse("x[5m * 2]", &Options::default()).is_ok());
-}
-
-#[test]
 fn labels_of_info_may_match_the_empty_string() {
     read(r#"info(x, {a=~".*"})"#);
     read(r#"info(x, {__name__="target_info"})"#);
-    assert_eq!(
-        message(r#"info({a=~".*"}, {b="c"})"#, &ALL),
-        "vector selector must contain at least one non-empty matcher"
-    );
+    assert_eq!(message(r#"info({a=~".*"}, {b="c"})"#), "vector selector must contain at least one non-empty matcher");
 }

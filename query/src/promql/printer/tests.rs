@@ -1,16 +1,10 @@
 //! Queries printed on one line and on several.
 
-use super::super::parser::{Options, parse};
+use super::super::parser::parse;
 use super::*;
 
 fn read(text: &str) -> Expr {
-    let all = Options {
-        experimental_functions: true,
-        duration_expressions: true,
-        extended_range_selectors: true,
-        fill_modifiers: true,
-    };
-    parse(text, &all).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}"))
+    parse(text).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}"))
 }
 
 #[test]
