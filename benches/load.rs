@@ -67,6 +67,9 @@ struct Args {
     /// Samples a second over all connections; 0 is as fast as they are accepted.
     #[arg(long, default_value_t = 0)]
     rate: u32,
+    /// Machines serve requests: classic histograms of them, several jobs, and teams.
+    #[arg(long)]
+    requests: bool,
     /// Everything about series and values follows from it.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -116,7 +119,7 @@ fn main() -> Result<()> {
     let samples = (args.series * args.scrapes) as u64;
     ensure!(samples <= SAMPLES_MAX, "too many samples to hold in memory samples={samples} max={SAMPLES_MAX}");
 
-    let series = fleet::series(args.series, args.interval_ms, args.seed);
+    let series = fleet::series(args.series, args.interval_ms, args.seed, args.requests);
     print_mix(&series);
     let started_cpu_s = cpu_seconds()?;
     let requests = encode_all(series, &args)?;

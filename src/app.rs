@@ -30,7 +30,7 @@ use tracing::{info, warn};
 use crate::{
     auth::{self, Auth, Token},
     config::{self, Config},
-    http::{self, Shared, listen, metrics::Metrics},
+    http::{self, Shared, about::About, listen, metrics::Metrics},
     reload::Watched,
     retention, tls,
 };
@@ -62,7 +62,8 @@ pub async fn serve(config: Config) -> Result<()> {
     }
 
     let refused = own_metrics(&registry)?;
-    let shared = Shared::new(auth, Metrics::register(&registry, env.clock.clone())?, registry.clone());
+    let about = About::new(&config, env.clock.clone())?;
+    let shared = Shared::new(about, auth, Metrics::register(&registry, env.clock.clone())?, registry.clone());
     let handle = Handle::new();
     let server = listen::serve(listener, tls, http::router(shared.clone()), handle.clone(), refused);
     let mut server = Serving { task: tokio::spawn(server), handle };

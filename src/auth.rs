@@ -11,7 +11,7 @@ mod tokens;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use axum::http::{HeaderMap, header::AUTHORIZATION};
+use axum::http::{HeaderMap, Method, header::AUTHORIZATION};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::ValueEnum;
 use parking_lot::RwLock;
@@ -68,13 +68,13 @@ pub struct Auth {
 }
 
 impl Scope {
-    /// The scope that a path needs; none for the probes, which tell nothing.
+    /// The scope that a request needs; none for the probes, which tell nothing. Who deletes something is an administrator.
     #[must_use]
-    pub fn of(path: &str) -> Option<Self> {
+    pub fn of(method: &Method, path: &str) -> Option<Self> {
         match path {
             "/-/healthy" | "/-/ready" => None,
             "/api/v1/write" => Some(Self::Write),
-            path if path.starts_with("/api/v1/admin") => Some(Self::Admin),
+            path if path.starts_with("/api/v1/admin") || method == Method::DELETE => Some(Self::Admin),
             _ => Some(Self::Read),
         }
     }

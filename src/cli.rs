@@ -16,7 +16,7 @@ use crate::{
     app,
     auth::{self, Scope},
     config::{self, Config, Overrides},
-    sql, telemetry, upkeep,
+    import, sql, telemetry, upkeep,
 };
 
 /// Metrics, costs and audit events in Delta Lake tables, asked with SQL.
@@ -31,6 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   streamgauge serve                                     listen on 127.0.0.1:4090, keep data here
   streamgauge sql 'SELECT count(*) FROM samples'        ask the server that runs here
+  streamgauge import prometheus /var/lib/prometheus     bring in what a Prometheus has
   streamgauge check --config streamgauge.yaml           is this file right, and what would run?
 
 Send metrics from Prometheus:
@@ -97,6 +98,8 @@ enum Command {
     /// Ask a question in SQL: a running server, or a data folder.
     #[command(after_help = SQL_EXAMPLES)]
     Sql(sql::Sql),
+    /// Bring in a history from elsewhere.
+    Import(import::Import),
     /// Merge and clean up the tables now.
     #[command(after_help = UPKEEP_EXAMPLES)]
     Upkeep(upkeep::Upkeep),
@@ -157,6 +160,7 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Check(check) => check.run(),
             Command::Sql(sql) => sql.run(),
+            Command::Import(import) => import.run(),
             Command::Upkeep(upkeep) => upkeep.run(),
             Command::Token(token) => token.run(),
         }

@@ -35,6 +35,13 @@ pub struct Client {
     /// Server to ask.
     #[arg(long, default_value = "http://127.0.0.1:4090", conflicts_with = "data_dir")]
     url: String,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// How to be let in by a server, and which server to believe.
+#[derive(Debug, Args)]
+pub struct Access {
     /// File that holds the access token.
     #[arg(long, value_name = "FILE", conflicts_with = "token_env")]
     token_file: Option<PathBuf>,
@@ -59,8 +66,8 @@ impl Client {
     /// If token or certificates cannot be read.
     pub fn post(&self, path: &str) -> Result<RequestBuilder<WithBody>> {
         let url = format!("{}{path}", self.url.trim_end_matches('/'));
-        let request = self.agent()?.post(&url);
-        Ok(match self.token()? {
+        let request = self.access.agent(&url)?.post(&url);
+        Ok(match self.access.token()? {
             Some(token) => request.header("Authorization", format!("Bearer {token}")),
             None => request,
         })
@@ -77,10 +84,16 @@ impl Client {
         let (head, body) = response.into_parts();
         if head.status.is_success() { Ok(body) } else { Err(refused(head.status.as_u16(), body.into_reader())) }
     }
+}
 
-    fn agent(&self) -> Result<ureq::Agent> {
+impl Access {
+    /// What sends requests to an address, and keeps connections between them.
+    ///
+    /// # Errors
+    /// If certificates cannot be read.
+    pub fn agent(&self, url: &str) -> Result<ureq::Agent> {
         let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(tls::provider());
-        if self.url.starts_with("https:") {
+        if url.starts_with("https:") {
             tls = tls.root_certs(RootCerts::new_with_certs(&self.trusted()?));
             if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
                 let chain = certificates(cert)?;
@@ -104,7 +117,11 @@ impl Client {
         certificates(&file)
     }
 
-    fn token(&self) -> Result<Option<String>> {
+    /// The token, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is none.
+    pub fn token(&self) -> Result<Option<String>> {
         let token = match (&self.token_file, &self.token_env) {
             (Some(file), _) => config::read(file)?,
             (None, Some(name)) => {
@@ -120,7 +137,8 @@ impl Client {
 }
 
 /// What a server said instead of an answer.
-fn refused(code: u16, mut body: impl Read) -> anyhow::Error {
+#[must_use]
+pub fn refused(code: u16, mut body: impl Read) -> anyhow::Error {
     let mut text = String::new();
     // Half of a message is better than none.
     let _ = body.by_ref().take(64 << 10).read_to_string(&mut text);

@@ -11,6 +11,7 @@ mod memory;
 pub(crate) mod raw;
 mod retention;
 mod rules;
+mod shown;
 mod tables;
 pub mod units;
 
@@ -29,6 +30,7 @@ use serde_saphyr::Spanned;
 pub use memory::Budget;
 use raw::Raw;
 pub use raw::Refused;
+pub use shown::Shown;
 use units::{Size, Span};
 
 use crate::{auth, telemetry, tls};
@@ -64,6 +66,10 @@ pub struct Config {
     pub query: query::Config,
     /// Of the log.
     pub log: telemetry::Config,
+    /// The file they come from, if there is one.
+    pub file: Option<PathBuf>,
+    /// All of them as they were written.
+    pub shown: Shown,
 }
 
 /// What the command line sets; over the file.
@@ -97,8 +103,9 @@ impl Config {
         let text = file.map(read).transpose()?.unwrap_or_default();
         let origin = file.map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
         let outside = Outside { origin: &origin, variables: &variable, memory_limit: memory::limit(Path::new("/")) };
-        let config = Self::read(&text, &outside)?.overridden(overrides)?;
+        let mut config = Self::read(&text, &outside)?.overridden(overrides)?;
         config.check_exposure()?;
+        config.file = file.map(Path::to_owned);
         Ok(config)
     }
 
@@ -106,7 +113,8 @@ impl Config {
         let defaults: Raw = raw::parse("defaults", DEFAULTS)?;
         let written: Raw = raw::parse(outside.origin, text)?;
         let memory = written.memory.clone();
-        let config = written.over(defaults).validate(outside)?;
+        let mut config = written.over(defaults).validate(outside)?;
+        config.shown = Shown::of(DEFAULTS, text);
         config.memory.check(outside.memory_limit).map_err(|reason| match &memory {
             Some(memory) => Refused::at(outside.origin, memory, reason),
             // The one default that can be wrong: for a machine that is too small.
@@ -116,6 +124,7 @@ impl Config {
     }
 
     fn overridden(mut self, overrides: Overrides) -> Result<Self> {
+        self.shown.override_with(&overrides);
         let Overrides { data_dir, listen, insecure, log_format, log_level } = overrides;
         if let Some(level) = &log_level {
             telemetry::filter(level).context("--log-level")?;
@@ -148,7 +157,7 @@ impl Config {
 impl Raw {
     fn validate(self, outside: &Outside<'_>) -> Result<Config, Refused> {
         let Self { data_dir, data, roots, s3, cache, .. } = self;
-        let Self { listen, tenant, memory, insecure, tls, auth, storage, remote_write, sql, log, .. } = self;
+        let Self { listen, tenant, memory, insecure, tls, auth, storage, remote_write, sql, promql, log, .. } = self;
         let origin = outside.origin;
         let tables = tables::validate(data, roots.unwrap_or_default(), s3, cache, outside)?;
         let budget = Budget::split(required(origin, "memory", memory)?.value, outside.memory_limit);
@@ -178,8 +187,13 @@ impl Raw {
                 retention_ms: i64::from(kept_days) * 86_400_000,
                 ..remote_write
             },
-            query: required(origin, "sql", sql)?.validate(origin, budget, spill_dir)?,
+            query: query::Config {
+                promql: required(origin, "promql", promql)?.validate(origin)?,
+                ..required(origin, "sql", sql)?.validate(origin, budget, spill_dir)?
+            },
             log: telemetry::Config { format: required(origin, "log.format", log.format)?, level: level.value },
+            file: None,
+            shown: Shown::default(),
         })
     }
 }
@@ -272,16 +286,52 @@ impl raw::Sql {
         let timeout = required(origin, &key("timeout"), self.timeout)?;
         let rows = required(origin, &key("rows_max"), self.rows_max)?;
         let concurrent = required(origin, &key("concurrent_max"), self.concurrent_max)?;
+        let slow = required(origin, &key("slow"), self.slow)?;
         Ok(query::Config {
             memory_bytes: size(budget.queries),
             timeout_ms: within(origin, &timeout, span(1)..=span(3600))?.millis().unsigned_abs(),
             rows_max: size(within(origin, &rows, 1..=1_000_000_000)?),
             concurrent_max: size(within(origin, &concurrent, 1..=1000)?),
             metadata_cache_bytes: size(budget.caches),
+            slow_ms: within(origin, &slow, Span(std::time::Duration::ZERO)..=span(3600))?.millis().unsigned_abs(),
             spill_dir: Some(spill_dir),
+            ..query::Config::default()
         })
     }
 }
+
+impl raw::Promql {
+    fn validate(self, origin: &str) -> Result<query::PromqlConfig, Refused> {
+        let key = |name: &str| format!("promql.{name}");
+        let lookback = required(origin, &key("lookback"), self.lookback)?;
+        let samples = required(origin, &key("samples_max"), self.samples_max)?;
+        let points = required(origin, &key("points_max"), self.points_max)?;
+        let (mut features, mut syntax) = (query::Features::default(), query::Syntax::default());
+        for feature in self.features.unwrap_or_default() {
+            let switch = match feature.value.as_str() {
+                "promql-experimental-functions" => &mut features.experimental_functions,
+                "promql-binop-fill-modifiers" => &mut features.fill,
+                "promql-delayed-name-removal" => &mut features.delayed_name_removal,
+                "promql-unquoted-utf8-names" => &mut syntax.unquoted_utf8,
+                "use-start-timestamps" => &mut features.start_timestamps,
+                "type-and-unit-labels" => &mut features.type_and_unit,
+                _ => return Err(Refused::at(origin, &feature, format!("no such feature; there are {FEATURES}"))),
+            };
+            *switch = true;
+        }
+        Ok(query::PromqlConfig {
+            lookback_ms: within(origin, &lookback, span(1)..=span(86_400))?.millis(),
+            samples_max: size(within(origin, &samples, 1..=100_000_000_000)?),
+            points_max: size(within(origin, &points, 1..=1_000_000)?),
+            features,
+            syntax,
+        })
+    }
+}
+
+/// What PromQL keeps behind switches, by the names that Prometheus gives them.
+const FEATURES: &str = "promql-experimental-functions, promql-binop-fill-modifiers, promql-delayed-name-removal, \
+    promql-unquoted-utf8-names, use-start-timestamps and type-and-unit-labels";
 
 fn listen_address(origin: &str, written: &Spanned<String>) -> Result<SocketAddr, Refused> {
     address(&written.value).map_err(|reason| Refused::at(origin, written, reason))

@@ -7,6 +7,7 @@
 //! the name of its token.
 //! Not here: what endpoints mean (their crates), connections and TLS (`listen`).
 
+pub mod about;
 mod admin;
 pub mod listen;
 pub mod metrics;
@@ -36,6 +37,7 @@ use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer}
 use tracing::{debug, error};
 
 use crate::auth::{Auth, Denied, Scope};
+use about::About;
 use metrics::Metrics;
 
 /// Longest pause inside a request's body.
@@ -55,6 +57,7 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// What handlers and layers share. Cheap to clone.
 #[derive(Clone)]
 pub struct Shared {
+    about: About,
     auth: Auth,
     metrics: Metrics,
     registry: Registry,
@@ -73,9 +76,9 @@ struct Open {
 impl Shared {
     /// Before storage is open.
     #[must_use]
-    pub fn new(auth: Auth, metrics: Metrics, registry: Registry) -> Self {
+    pub fn new(about: About, auth: Auth, metrics: Metrics, registry: Registry) -> Self {
         let one = || Arc::new(tokio::sync::Semaphore::new(1));
-        Self { auth, metrics, registry, open: Arc::default(), flushing: one(), compacting: one() }
+        Self { about, auth, metrics, registry, open: Arc::default(), flushing: one(), compacting: one() }
     }
 
     /// Storage is open: from now on the server is ready and `router` is reached. Only the first call counts.
@@ -93,6 +96,10 @@ pub fn router(shared: Shared) -> Router {
         .route("/-/ready", get(status::ready))
         .route("/metrics", get(status::metrics))
         .route("/api/v1/status/buildinfo", get(status::build_info))
+        .route("/api/v1/status/config", get(about::config))
+        .route("/api/v1/status/flags", get(about::flags_in_force))
+        .route("/api/v1/status/runtimeinfo", get(about::runtime_info))
+        .route("/api/v1/status/walreplay", get(about::wal_replay))
         .route("/api/v1/admin/flush", post(admin::flush))
         .route("/api/v1/admin/compact", post(admin::compact));
     routed(own)
@@ -149,7 +156,7 @@ async fn observe(State(shared): State<Shared>, request: Request, next: Next) -> 
 struct TokenName(Option<Arc<str>>);
 
 async fn authorize(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    match shared.auth.check(request.headers(), Scope::of(request.uri().path())) {
+    match shared.auth.check(request.headers(), Scope::of(request.method(), request.uri().path())) {
         Ok(name) => {
             let mut response = next.run(request).await;
             response.extensions_mut().insert(TokenName(name));

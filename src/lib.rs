@@ -11,6 +11,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod http;
+pub mod import;
 pub mod reload;
 pub mod retention;
 pub mod sql;

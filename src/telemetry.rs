@@ -1,7 +1,7 @@
 //! Logs: `tracing` events as text or JSON lines on stderr.
 //!
-//! Called once by `main`. Invariant: nothing that is logged holds a token, a key or the text of a statement; types that hold
-//! such things print themselves redacted, and the access log has paths, not query strings.
+//! Called once by `main`. Invariant: nothing that is logged holds a token, a key or the text of a statement, but that of
+//! one that was slow; types that hold such things print themselves redacted, and the access log has paths, not query strings.
 
 use std::{
     fmt,
@@ -21,6 +21,17 @@ pub enum Format {
     Text,
     /// One JSON object a line, for machines.
     Json,
+}
+
+impl Format {
+    /// Its name in settings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// Settings of the log.

@@ -33,7 +33,7 @@ fn settings(folder: &Path, entries: &[&str]) -> String {
 }
 
 /// Method, path, the scope it needs, and the status it has with that scope.
-const ENDPOINTS: [(&str, &str, Option<&str>, u16); 10] = [
+const ENDPOINTS: [(&str, &str, Option<&str>, u16); 16] = [
     ("GET", "/-/healthy", None, 200),
     ("GET", "/-/ready", None, 200),
     ("POST", "/api/v1/write", Some("write"), 204),
@@ -41,6 +41,12 @@ const ENDPOINTS: [(&str, &str, Option<&str>, u16); 10] = [
     ("GET", "/api/v1/sql?query=SELECT%201", Some("read"), 200),
     ("GET", "/metrics", Some("read"), 200),
     ("GET", "/api/v1/status/buildinfo", Some("read"), 200),
+    ("GET", "/api/v1/status/config", Some("read"), 200),
+    ("GET", "/federate?match[]=up", Some("read"), 200),
+    ("POST", "/api/v1/read", Some("read"), 400),
+    ("GET", "/api/v1/status/queries", Some("read"), 200),
+    ("DELETE", "/api/v1/status/queries/1", Some("admin"), 404),
+    ("GET", "/api/v1/metadata", Some("read"), 200),
     ("GET", "/", Some("read"), 200),
     ("POST", "/api/v1/admin/flush?wait=true", Some("admin"), 200),
     ("GET", "/no/such/path", Some("read"), 404),

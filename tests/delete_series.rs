@@ -134,7 +134,7 @@ fn a_request_to_delete_that_is_wrong_deletes_nothing_and_says_why() {
         ("match[]=up&match[]=up%7Bjob%3Dapi%7D", "1:8: parse error"),
         ("match[]=%7Bjob%3D~%22.*%22%7D", "non-empty matcher"),
         ("match[]=up&start=2&end=1", "before start"),
-        ("match[]=up&start=soon", "RFC 3339"),
+        ("match[]=up&start=soon", "to a valid timestamp"),
         ("match[]=up&from=1", "no such parameter"),
     ] {
         let answer = server.call("POST", &format!("{DELETE}?{query}"), None, &[]);

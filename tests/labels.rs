@@ -59,7 +59,7 @@ fn series_and_labels_are_found_by_selector_and_time() {
     for (path, reason) in [
         ("/api/v1/series", "match[]"),
         ("/api/v1/labels?match[]=up%7B", "match[]"),
-        ("/api/v1/labels?start=2&end=1", "end is before start"),
+        ("/api/v1/labels?start=2&end=1", "end timestamp must not be before start timestamp"),
         ("/api/v1/label/job/values?limit=few", "limit"),
     ] {
         let answer = server.get(path, None);

@@ -9,10 +9,12 @@ mod crash;
 mod delete_series;
 mod delta_readers;
 mod disk;
-
 mod labels;
 mod limits;
 mod overload;
+mod prometheus_api;
+mod promql_upstream;
+mod remote_read;
 mod remote_write_peers;
 mod retention;
 mod s3;

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod openapi;
 pub mod process;
 pub mod proxy;
 pub mod random;

@@ -17,6 +17,8 @@ pub enum Kind {
     Count,
     /// The same all the time.
     Constant,
+    /// A bucket of a classic histogram: growing, by its bound.
+    Bucket,
     /// Wandering, in the given number of decimals.
     Decimal(u32),
     /// Measured durations: every bit of the value is noise.
@@ -189,32 +191,51 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
-/// The first `count` series of the fleet, machine after machine.
-pub fn series(count: usize, interval_ms: i64, seed: u64) -> Vec<Series> {
+/// What machines that serve requests have instead of soft interrupts: as many series.
+const REQUESTS: Family = Family {
+    prefix: "http_",
+    names: "request_duration_seconds_bucket",
+    kind: Kind::Bucket,
+    dims: &[
+        ("handler", "/ /api/cart /api/items /api/login /api/orders /api/search /api/users /healthz"),
+        ("le", "0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 +Inf"),
+    ],
+};
+const JOBS: [&str; 4] = ["node-exporter", "node-exporter-batch", "node-exporter-db", "node-exporter-edge"];
+const TEAMS: [&str; 7] = ["billing", "checkout", "data", "identity", "platform", "search", "web"];
+
+/// The first `count` series of the fleet, machine after machine. With `requests`, machines serve requests, and have one of several
+/// jobs and a team.
+pub fn series(count: usize, interval_ms: i64, seed: u64, requests: bool) -> Vec<Series> {
     let mut all = Vec::with_capacity(count + 500);
     let mut machine = 0;
     while all.len() < count {
-        add_machine(&mut all, machine, interval_ms, seed);
+        add_machine(&mut all, machine, interval_ms, (seed, requests));
         machine += 1;
     }
     all.truncate(count);
     all
 }
 
-fn add_machine(all: &mut Vec<Series>, machine: u64, interval_ms: i64, seed: u64) {
+fn add_machine(all: &mut Vec<Series>, machine: u64, interval_ms: i64, (seed, requests): (u64, bool)) {
     let mut random = Random::new(seed ^ machine.wrapping_mul(0x9e37_79b9));
     let pod = format!("node-exporter-{}", random.name(5));
     let instance = format!("10.{}.{}.{}:9100", 16 + machine / 65_536, machine / 256 % 256, machine % 256);
     let offset_ms = random.below(interval_ms.unsigned_abs()).cast_signed();
-    let common = [
+    let choose = |of: &[&'static str]| of[usize::try_from(machine).unwrap_or(0) % of.len()];
+    let mut common = vec![
         ("cluster", "production-eu-west-1"),
         ("endpoint", "metrics"),
         ("instance", &instance),
-        ("job", "node-exporter"),
+        ("job", if requests { choose(&JOBS) } else { JOBS[0] }),
         ("namespace", "monitoring"),
         ("pod", &pod),
     ];
+    if requests {
+        common.push(("team", choose(&TEAMS)));
+    }
     for family in FAMILIES {
+        let family = if requests && family.prefix == "node_softirqs_" { &REQUESTS } else { family };
         for name in family.names.split_whitespace() {
             for own in combinations(family.dims) {
                 let mut labels: Vec<(String, String)> =
@@ -260,9 +281,18 @@ impl Series {
             Kind::Seconds(_) => (random.unit() * 1e6, random.unit() * 15.0),
             Kind::Pages => ((magnitude * 1e4).floor(), if random.below(3) == 0 { 0.0 } else { magnitude }),
             Kind::Count => ((magnitude / 100.0).floor(), 1.0),
-            Kind::Constant => (1.0, 0.0),
+            Kind::Constant | Kind::Bucket => (1.0, 0.0),
             Kind::Decimal(_) => (random.unit() * 80.0, 2.0),
             Kind::Precise => (random.unit() * 0.1, 0.0),
+        };
+        let (level, pace) = match labels.iter().find(|(name, _)| kind == Kind::Bucket && name == "le") {
+            // Of a thousand requests an interval, those that took no longer.
+            Some((_, bound)) => {
+                let seconds: f64 = bound.parse().unwrap_or(f64::INFINITY);
+                let pace = if seconds.is_infinite() { 1000.0 } else { 990.0 * (1.0 - (-seconds / 0.1).exp()) };
+                ((pace * 1e3).floor(), pace)
+            }
+            None => (level, pace),
         };
         Self { labels, offset_ms, kind, level, pace, random }
     }
@@ -284,6 +314,7 @@ impl Series {
         let noise = self.random.unit();
         match self.kind {
             Kind::Counter => self.level += (self.pace * 2.0 * noise).floor(),
+            Kind::Bucket => self.level += (self.pace * (0.99 + 0.02 * noise)).floor(),
             Kind::Seconds(_) => self.level += self.pace * (0.5 + noise),
             Kind::Pages => self.level = (self.level + (self.pace * (noise - 0.5)).trunc()).max(0.0),
             Kind::Count if noise < 0.1 => self.level = (self.level + (noise * 60.0).floor() - 3.0).max(0.0),
@@ -297,7 +328,7 @@ impl Series {
             }
             Kind::Pages => self.level * 4096.0,
             Kind::Precise => self.level * (0.5 + noise),
-            Kind::Counter | Kind::Count | Kind::Constant => self.level,
+            Kind::Bucket | Kind::Counter | Kind::Count | Kind::Constant => self.level,
         }
     }
 

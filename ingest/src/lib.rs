@@ -7,6 +7,9 @@
 //! Not here: keeping rows (`storage`), asking for them (`query`), authentication (the composition root).
 
 mod error;
+pub mod openmetrics;
+pub mod remote_read;
 pub mod remote_write;
+pub mod tsdb;
 
 pub use error::{Error, ErrorKind, Result};

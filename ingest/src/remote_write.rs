@@ -26,7 +26,7 @@ mod labels;
 mod metadata;
 mod metrics;
 mod pool;
-mod proto;
+pub(crate) mod proto;
 mod refused;
 mod reject;
 mod relabel;

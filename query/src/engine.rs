@@ -7,18 +7,10 @@
 //! running ones from before planning until its work has ended; the time limit covers both; a panic in a query is that query's
 //! error. The session has no settings a query could change, no functions that read files, and one store.
 
+mod bounded;
 mod run;
 
-use std::{
-    fmt,
-    num::NonZeroUsize,
-    ops::Range,
-    path::PathBuf,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{fmt, num::NonZeroUsize, ops::Range, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use chrono::DateTime;
@@ -27,7 +19,6 @@ use datafusion::{
         CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
         SchemaProvider,
     },
-    common::DataFusionError,
     execution::{
         SendableRecordBatchStream, SessionState, SessionStateBuilder, SessionStateDefaults,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
@@ -35,10 +26,9 @@ use datafusion::{
         object_store::ObjectStoreUrl,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
-    physical_plan::RecordBatchStream,
     prelude::SessionConfig,
 };
-use futures::{FutureExt, Stream, StreamExt};
+use futures::StreamExt;
 use object_store::ObjectStore;
 use roaring::RoaringBitmap;
 use schemas::Dataset;
@@ -48,13 +38,18 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 
+use bounded::Bounded;
 use run::{Threads, Work, YieldInJoins, defect};
 
 use crate::{
-    Error, ErrorKind, Result, Selector, Series, Wanted, gate,
-    index::{Index, Known, days_of},
-    meter::{Count, Meter},
+    Error, ErrorKind, PromqlConfig, Result, Selector, Series, Wanted,
+    filter::filters,
+    gate,
+    index::{Counts, Index, Known, days_of},
+    metadata::Metadata,
+    meter::Meter,
     metrics::Metrics,
+    running::{Asking, Run, Running},
     series::on_days,
     table::{IN_LIST_MAX, Reader, Table},
 };
@@ -95,15 +90,20 @@ pub struct Config {
     pub rows_max: usize,
     /// Queries that may run at once.
     pub concurrent_max: usize,
-    /// Bytes kept in memory of what is known of files: footers, page indexes, and where the rows of each series are.
+    /// Bytes kept in memory of files: footers, page indexes, where the rows of each series are, and decoded samples.
     pub metadata_cache_bytes: usize,
+    /// How PromQL is evaluated.
+    pub promql: PromqlConfig,
+    /// Queries that take longer are logged, milliseconds.
+    pub slow_ms: u64,
     /// Folder in which sorts and aggregations may put what does not fit in memory; without it they fail.
     pub spill_dir: Option<PathBuf>,
 }
 
 impl Default for Config {
     /// A million rows are some 100 MB of JSON and seconds of reading: more than a person or a panel looks at, less than the
-    /// hundreds of millions an unbounded `SELECT *` would send by mistake. Two minutes is the time limit of Prometheus.
+    /// hundreds of millions an unbounded `SELECT *` would send by mistake. Two minutes is the time limit of Prometheus. Nobody waits
+    /// for ten seconds without asking why.
     fn default() -> Self {
         Self {
             memory_bytes: 1 << 30,
@@ -111,15 +111,23 @@ impl Default for Config {
             rows_max: 1_000_000,
             concurrent_max: 8,
             metadata_cache_bytes: 512 << 20,
+            promql: PromqlConfig::default(),
+            slow_ms: 10_000,
             spill_dir: None,
         }
     }
 }
 
 impl Config {
-    /// The share of ranges: of a file with many rows a series they take less than its footer and page index.
-    fn ranges_cache_bytes(&self) -> usize {
-        self.metadata_cache_bytes / 4
+    /// The shares of ranges, which of a file with many rows a series take less than its footer and page index, and of decoded
+    /// samples, which take most.
+    fn reader_cache_bytes(&self) -> [usize; 2] {
+        [self.metadata_cache_bytes / 8, self.metadata_cache_bytes / 8 * 5]
+    }
+
+    /// The share of footers and page indexes.
+    fn footers_cache_bytes(&self) -> usize {
+        self.metadata_cache_bytes - self.reader_cache_bytes().iter().sum::<usize>()
     }
 }
 
@@ -137,7 +145,9 @@ struct Inner {
     index: Arc<Index>,
     running: Arc<Semaphore>,
     waiting: Semaphore,
+    metadata: Metadata,
     meter: Arc<Meter>,
+    asking: Arc<Running>,
     threads: Threads,
 }
 
@@ -168,7 +178,7 @@ impl Engine {
         let runtime = runtime(&config)?;
         let url = ObjectStoreUrl::parse(STORE_URL)?;
         runtime.register_object_store(url.as_ref(), Arc::clone(&catalog.store));
-        let reader = Arc::new(Reader::new(url, Arc::clone(&catalog.store), &runtime, config.ranges_cache_bytes()));
+        let reader = Arc::new(Reader::new(url, Arc::clone(&catalog.store), &runtime, config.reader_cache_bytes()));
         let meter = Meter::register(registry, clock.clone())
             .map_err(|error| Error::new(ErrorKind::Internal, format!("counters of queries: {error}")))?;
         let (running, waiting) = (config.concurrent_max, config.concurrent_max.saturating_mul(QUEUE_FACTOR));
@@ -178,7 +188,9 @@ impl Engine {
             template,
             running: Arc::new(Semaphore::new(running.min(Semaphore::MAX_PERMITS))),
             waiting: Semaphore::new(waiting.min(Semaphore::MAX_PERMITS)),
+            metadata: Metadata::default(),
             meter: Arc::new(meter),
+            asking: Arc::new(Running::new(config.slow_ms, clock.clone())),
             threads: Threads::new()?,
             config,
             catalog,
@@ -193,7 +205,8 @@ impl Engine {
     /// `Invalid` if the text is no query we answer, `Overloaded` if too many run, `Timeout`, or what planning met.
     pub async fn sql(&self, text: &str) -> Result<Answer> {
         let mut count = self.0.meter.begin();
-        match self.begin(text).await {
+        let run = self.0.asking.begin("sql", text);
+        match run.or_killed(self.begin(text)).await {
             Ok((schema, work, deadline)) => {
                 let Config { rows_max, timeout_ms, .. } = self.0.config;
                 let of_answer = Arc::clone(&schema);
@@ -205,6 +218,8 @@ impl Engine {
                     rows_max,
                     timeout_ms,
                     count,
+                    killed: Box::pin(run.killed().cancelled_owned()),
+                    run: Some(run),
                     _engine: self.clone(),
                 };
                 Ok(Answer { schema, stream: Box::pin(stream) })
@@ -244,26 +259,59 @@ impl Engine {
 
     async fn find(&self, selectors: &[Selector], times_us: Range<i64>, wanted: Wanted) -> Result<Series> {
         let permit = self.admit().await?;
-        let state = self.0.template.clone();
-        let mut series = Series::none(&state, wanted);
+        let (engine, selectors) = (self.clone(), selectors.to_vec());
+        let work = async move { engine.series_of(&selectors, times_us, wanted).await };
+        self.under_limits(work, permit).await
+    }
+
+    /// The same as part of work that has its place among the running.
+    pub(crate) async fn series_of(
+        &self,
+        selectors: &[Selector],
+        times_us: Range<i64>,
+        wanted: Wanted,
+    ) -> Result<Series> {
+        let (table, state) = (self.table(schemas::series()), &self.0.template);
+        let mut series = Series::none(state, wanted);
         if times_us.is_empty() {
             return Ok(series);
         }
-        let (table, index) = (self.table(schemas::series()), Arc::clone(&self.0.index));
         let (least, greatest) = (Some(times_us.start), Some(times_us.end - 1));
-        let selectors = selectors.to_vec();
-        let work = async move {
-            let days = days_of(least, greatest);
-            if let Some(known) = index.load(&state, &table, &days).await? {
-                series.take(&known, known.selected(&selectors, known.on(&days)))?;
-                return Ok(series);
-            }
-            for selector in selectors {
-                series.find(&state, &table, [selector.filters(), on_days(least, greatest)].concat()).await?;
-            }
-            Ok(series)
-        };
-        self.under_limits(work, permit).await
+        let days = days_of(least, greatest);
+        if let Some(known) = self.0.index.load(state, &table, &days).await? {
+            series.take(&known, known.selected(selectors, known.on(&days)))?;
+            return Ok(series);
+        }
+        for selector in selectors {
+            series.find(state, &table, [filters(selector.matchers()), on_days(least, greatest)].concat()).await?;
+        }
+        Ok(series)
+    }
+
+    /// Does work that is a query of its kind: it is counted, shown among the running ones, and can be ended.
+    pub(crate) async fn counted<T>(
+        &self,
+        kind: &'static str,
+        text: &str,
+        work: impl AsyncFnOnce(&Run) -> Result<T>,
+    ) -> Result<T> {
+        let mut count = self.0.meter.begin();
+        let run = self.0.asking.begin(kind, text);
+        let done = run.or_killed(work(&run)).await;
+        count.end(done.as_ref().map(|_| ()).map_err(|error| error.kind));
+        done
+    }
+
+    /// The queries that are running, the oldest first.
+    #[must_use]
+    pub fn asking(&self) -> Vec<Asking> {
+        self.0.asking.list()
+    }
+
+    /// Ends a running query; false if there is none of this id.
+    #[must_use]
+    pub fn kill(&self, id: u64) -> bool {
+        self.0.asking.kill(id)
     }
 
     /// Names of the labels that series of any of `selectors`, or all series, had on the days of `times_us`; sorted.
@@ -283,14 +331,19 @@ impl Engine {
         self.ask_index(selectors, times_us, move |known, series| known.label_values(&label, series)).await
     }
 
-    async fn ask_index(
+    /// What the series of the days of `times_us` are made of; at most `most` of each list.
+    pub(crate) async fn counts(&self, times_us: Range<i64>, most: usize) -> Result<Counts> {
+        self.ask_index(&[], times_us, move |known, series| known.counts(series, most)).await
+    }
+
+    async fn ask_index<T: Default + Send + 'static>(
         &self,
         selectors: &[Selector],
         times_us: Range<i64>,
-        ask: impl FnOnce(&Known, &RoaringBitmap) -> Vec<String> + Send + 'static,
-    ) -> Result<Vec<String>> {
+        ask: impl FnOnce(&Known, &RoaringBitmap) -> T + Send + 'static,
+    ) -> Result<T> {
         if times_us.is_empty() {
-            return Ok(Vec::new());
+            return Ok(T::default());
         }
         let mut count = self.0.meter.begin();
         let answer = async {
@@ -318,18 +371,28 @@ impl Engine {
         work: impl Future<Output = Result<T>> + Send + 'static,
         permit: OwnedSemaphorePermit,
     ) -> Result<T> {
-        let timeout_ms = self.0.config.timeout_ms;
+        self.within(work, permit, None).await
+    }
+
+    /// Work under the limit of time, or under a shorter one.
+    pub(crate) async fn within<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+        permit: OwnedSemaphorePermit,
+        timeout_ms: Option<u64>,
+    ) -> Result<T> {
+        let timeout_ms = timeout_ms.unwrap_or(u64::MAX).min(self.0.config.timeout_ms);
         match timeout(Duration::from_millis(timeout_ms), self.0.threads.spawn(work, permit)?).await {
             Ok(done) => done.unwrap_or_else(|_| Err(defect())),
             Err(_) => Err(timed_out(timeout_ms)),
         }
     }
 
-    fn table(&self, dataset: &'static Dataset) -> Arc<Table> {
+    pub(crate) fn table(&self, dataset: &'static Dataset) -> Arc<Table> {
         Arc::new(Table::new((self.0.catalog.view)(dataset), Arc::clone(&self.0.reader)))
     }
 
-    async fn admit(&self) -> Result<OwnedSemaphorePermit> {
+    pub(crate) async fn admit(&self) -> Result<OwnedSemaphorePermit> {
         let overloaded = || {
             let running = self.0.config.concurrent_max;
             Error::new(ErrorKind::Overloaded, format!("too many queries at once; retry later concurrent_max={running}"))
@@ -342,6 +405,37 @@ impl Engine {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(overloaded()),
         }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Now, milliseconds.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.now_us().div_euclid(1000)
+    }
+
+    /// Now, microseconds.
+    pub(crate) fn now_us(&self) -> i64 {
+        self.0.clock.now_us()
+    }
+
+    pub(crate) fn metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.0.index
+    }
+
+    /// A session that can read tables, but names none.
+    pub(crate) fn session_state(&self) -> SessionState {
+        self.0.template.clone()
+    }
+
+    pub(crate) fn memory_pool(&self) -> &Arc<dyn MemoryPool> {
+        &self.0.template.runtime_env().memory_pool
     }
 
     /// A session over one view per dataset.
@@ -400,67 +494,6 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// A query's rows under its limits.
-struct Bounded {
-    /// `None` once it has ended, so that its memory is free before the client has read the last bytes.
-    work: Option<Work>,
-    schema: SchemaRef,
-    deadline: Pin<Box<Sleep>>,
-    rows: usize,
-    rows_max: usize,
-    timeout_ms: u64,
-    count: Count,
-    /// The threads live as long as someone reads.
-    _engine: Engine,
-}
-
-impl Bounded {
-    fn check(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
-        self.rows += batch.num_rows();
-        if self.rows > self.rows_max {
-            let message = "answer has too many rows; add LIMIT, aggregate, or raise `query.rows_max`";
-            return Err(Error::new(ErrorKind::Execution, format!("{message} rows_max={}", self.rows_max)));
-        }
-        self.count.rows(batch.num_rows());
-        Ok(batch)
-    }
-
-    fn end(&mut self, result: Result<(), ErrorKind>) {
-        self.work = None;
-        self.count.end(result);
-    }
-}
-
-impl RecordBatchStream for Bounded {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-}
-
-impl Stream for Bounded {
-    type Item = Result<RecordBatch, DataFusionError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        let Some(work) = &mut this.work else { return Poll::Ready(None) };
-        let polled = match this.deadline.poll_unpin(cx) {
-            Poll::Ready(()) => Poll::Ready(Some(Err(timed_out(this.timeout_ms)))),
-            // Closed without an end: the work was cut off, and what came is not the answer.
-            Poll::Pending => work.batches.poll_recv(cx).map(|item| item.unwrap_or_else(|| Err(defect())).transpose()),
-        };
-        let item = match polled {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(item) => item.map(|batch| batch.and_then(|batch| this.check(batch))),
-        };
-        match &item {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => this.end(Err(error.kind)),
-            None => this.end(Ok(())),
-        }
-        Poll::Ready(item.map(|batch| batch.map_err(DataFusionError::from)))
-    }
-}
-
 fn timed_out(timeout_ms: u64) -> Error {
     let message = format!("query took too long; narrow it or raise `query.timeout` timeout_ms={timeout_ms}");
     Error::new(ErrorKind::Timeout, message)
@@ -481,7 +514,7 @@ fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(pool)
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
-        .with_metadata_cache_limit(config.metadata_cache_bytes - config.ranges_cache_bytes())
+        .with_metadata_cache_limit(config.footers_cache_bytes())
         .build_arc()?;
     // DataFusion brings the local file system along.
     runtime.deregister_object_store(ObjectStoreUrl::local_filesystem().as_ref())?;

@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Execution,
     /// The query took too long: narrow it, or allow more time.
     Timeout,
+    /// Somebody ended the query.
+    Canceled,
     /// Too many queries at once: retry later.
     Overloaded,
     /// Disk or object store is not answering: retry.
@@ -63,6 +65,18 @@ impl Error {
 impl From<Error> for DataFusionError {
     fn from(error: Error) -> Self {
         Self::External(Box::new(error))
+    }
+}
+
+impl From<promql::Error> for Error {
+    fn from(error: promql::Error) -> Self {
+        let kind = match error.kind {
+            promql::ErrorKind::Invalid => ErrorKind::Invalid,
+            promql::ErrorKind::Execution => ErrorKind::Execution,
+            promql::ErrorKind::Stopped => ErrorKind::Timeout,
+        };
+        let position = error.place.map(|(line, column)| Position { line: line as u64, column: column as u64 });
+        Self { kind, position, message: error.to_string(), source: None }
     }
 }
 

@@ -1,4 +1,5 @@
-//! `POST` and `GET /api/v1/sql`, and, in [`series`], what is asked about series and labels, in [`expression`], about PromQL as text.
+//! `POST` and `GET /api/v1/sql`, and, in [`series`], what is asked about series and labels, in [`expression`], about PromQL as
+//! text, and in [`promql`], in PromQL.
 //!
 //! Called by the binary, which merges [`router`] under its own authentication and limits. Takes SQL as the body of a `POST`
 //! (plain text, a form, or `{"query": …, "format": …}` as `application/json`) or as `?query=` of a `GET`; answers in the format that
@@ -10,9 +11,18 @@
 //!
 //! Invariants: rows are sent as they come and never collected; a client that goes away drops the body, and with it the query.
 
+mod exemplars;
 mod expression;
+mod federate;
+mod metadata;
 mod params;
+mod promql;
+mod queries;
+mod read;
+mod rules;
 mod series;
+mod targets;
+mod tsdb;
 
 use std::io;
 
@@ -31,6 +41,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 
+use promql::write;
+
 use crate::{
     Answer, Engine, Error, ErrorKind, Position, Result,
     format::{Encoder, Format},
@@ -39,6 +51,8 @@ use crate::{
 
 /// Longest body: a text as long as allowed, every character of it escaped by JSON.
 const BODY_BYTES_MAX: usize = 2 * TEXT_BYTES_MAX + 1024;
+/// What Prometheus answers to a query that was ended; it has no name.
+const CANCELED: u16 = 499;
 /// Seconds after which a client that met an overload may try again; a query of a dashboard is done by then.
 const RETRY_AFTER_S: &str = "2";
 
@@ -50,7 +64,16 @@ pub fn router(engine: Engine) -> Router {
         .route("/api/v1/sql", get(by_url).post(by_body))
         .merge(series::router())
         .merge(expression::router())
+        .merge(promql::router())
+        .merge(exemplars::router())
+        .merge(federate::router())
+        .merge(metadata::router())
+        .merge(rules::router())
+        .merge(targets::router())
+        .merge(queries::router())
+        .merge(tsdb::router())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .merge(read::router())
         .with_state(engine)
 }
 
@@ -186,9 +209,11 @@ struct Failure<'a> {
 /// The answer to a query that failed before it had one.
 #[must_use]
 pub fn failure(error: &Error) -> Response {
+    let canceled = StatusCode::from_u16(CANCELED).unwrap_or(StatusCode::BAD_REQUEST);
     let (status, error_type) = match error.kind {
         ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "bad_data"),
         ErrorKind::Execution => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
+        ErrorKind::Canceled => (canceled, "canceled"),
         ErrorKind::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
         ErrorKind::Overloaded | ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),

@@ -10,6 +10,7 @@
 //! says so, and callers read the table instead.
 //! Derived state: nothing here is stored.
 
+mod counts;
 mod pairs;
 mod postings;
 mod select;
@@ -39,13 +40,13 @@ use futures::StreamExt;
 use hashbrown::HashTable;
 use object_store::path::Path;
 use parking_lot::{RwLock, RwLockReadGuard};
+use promql::NAME;
 use roaring::RoaringBitmap;
 use storage::{Clock, Rows, View};
 
-use crate::{
-    selector::NAME,
-    table::{DAY_US, Table},
-};
+use crate::table::{DAY_US, Table};
+
+pub(crate) use counts::Counts;
 
 use pairs::Pairs;
 use postings::Posting;
@@ -248,10 +249,16 @@ impl Index {
     }
 }
 
-async fn scan(state: &SessionState, table: &Arc<Table>, columns: &[&str]) -> Result<SendableRecordBatchStream> {
+/// Rows of some columns of a table.
+pub(crate) async fn scan(
+    state: &SessionState,
+    table: &Arc<Table>,
+    columns: &[&str],
+) -> Result<SendableRecordBatchStream> {
     let source = provider_as_source(Arc::clone(table) as _);
-    let plan =
-        LogicalPlanBuilder::scan("series", source, None)?.project(columns.iter().map(|name| col(*name)))?.build()?;
+    let plan = LogicalPlanBuilder::scan(table.dataset().name, source, None)?
+        .project(columns.iter().map(|name| col(*name)))?
+        .build()?;
     let plan = state.create_physical_plan(&plan).await?;
     execute_stream(plan, state.task_ctx())
 }
@@ -373,8 +380,13 @@ impl Known {
         self.pairs.value(self.pairs_of(series)[0])
     }
 
+    /// Name and value of a pair.
+    pub(crate) fn pair_texts(&self, pair: u32) -> (&str, &str) {
+        (self.pairs.name(pair), self.pairs.value(pair))
+    }
+
     /// The pairs of a series, its name first.
-    fn pairs_of(&self, series: u32) -> &[u32] {
+    pub(crate) fn pairs_of(&self, series: u32) -> &[u32] {
         let at = series as usize;
         &self.carried[self.starts[at] as usize..self.starts[at + 1] as usize]
     }

@@ -12,14 +12,19 @@
 
 mod engine;
 mod error;
+mod evaluate;
+mod exemplars;
+mod filter;
 pub mod format;
 mod gate;
 mod http;
 mod index;
+mod metadata;
 mod meter;
 mod metrics;
-mod promql;
-mod selector;
+mod native;
+mod raw;
+mod running;
 mod series;
 mod table;
 #[cfg(test)]
@@ -27,6 +32,8 @@ mod testing;
 
 pub use engine::{Answer, Catalog, Config, Engine};
 pub use error::{Error, ErrorKind, Position, Result};
+pub use evaluate::{Found, PromqlConfig, When};
 pub use http::{Asked, failure, router};
-pub use selector::Selector;
+pub use promql::{Features, Query, Selector, Syntax};
+pub use running::Asking;
 pub use series::{Series, Wanted};

@@ -27,7 +27,7 @@ pub(crate) struct Count {
 
 impl Meter {
     pub(crate) fn register(registry: &Registry, clock: Clock) -> Result<Self, prometheus::Error> {
-        let help = "SQL queries by result: ok, canceled by the client, or the kind of error.";
+        let help = "SQL queries by result: ok, canceled, or the kind of error.";
         let queries = IntCounterVec::new(Opts::new("streamgauge_query_queries_total", help), &["result"])?;
         let rows = IntCounter::new("streamgauge_query_rows_total", "Rows that SQL queries returned.")?;
         let running = IntGauge::new("streamgauge_query_running", "SQL queries that are running.")?;
@@ -78,7 +78,7 @@ impl Outcome {
     fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
-            Self::Canceled => "canceled",
+            Self::Canceled | Self::Failed(ErrorKind::Canceled) => "canceled",
             Self::Failed(ErrorKind::Invalid) => "invalid",
             Self::Failed(ErrorKind::Execution) => "execution",
             Self::Failed(ErrorKind::Timeout) => "timeout",

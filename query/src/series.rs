@@ -30,11 +30,12 @@ use datafusion::{
 };
 use futures::StreamExt;
 use hashbrown::HashMap;
+use promql::NAME;
 
 use crate::{
     Error, ErrorKind,
+    filter::implied,
     index::{Days, Known},
-    selector::{NAME, implied},
     table::{DAY_US, Table},
 };
 
@@ -115,6 +116,24 @@ impl Series {
             out.push(serde_json::Value::Object(object).to_string());
         }
         Ok((out, self.places.len() > limit))
+    }
+
+    /// Metric, id and other labels of each, in no order.
+    pub(crate) fn each<'s>(&'s self, mut visit: impl FnMut(&str, i64, &[(&str, &str)])) -> Result<()> {
+        let mut names = vec![""; self.metrics.len()];
+        for (name, number) in &self.metrics {
+            names[*number as usize] = name;
+        }
+        let labels: Vec<&'s MapArray> = self.labels.iter().map(|labels| labels.as_map()).collect();
+        let unwanted = || DataFusionError::Internal("labels were not wanted".to_owned());
+        for ((metric, id), (array, row)) in &self.places {
+            let entries = labels.get(*array).ok_or_else(unwanted)?.value(*row);
+            let (keys, values) = (entries.column(0).as_string::<i32>(), entries.column(1).as_string::<i32>());
+            let texts = |(key, value): (Option<_>, Option<_>)| (key.unwrap_or_default(), value.unwrap_or_default());
+            let texts: Vec<(&str, &str)> = keys.iter().zip(values).map(texts).collect();
+            visit(names[*metric as usize], *id, &texts);
+        }
+        Ok(())
     }
 
     /// Forgets all.
@@ -279,3 +298,6 @@ pub(crate) fn on_days(least: Option<i64>, greatest: Option<i64>) -> Vec<Expr> {
     let greatest = greatest.map(|us| col("day").lt_eq(day(us)));
     least.into_iter().chain(greatest).collect()
 }
+
+#[cfg(test)]
+mod tests;

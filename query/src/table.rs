@@ -2,18 +2,20 @@
 //!
 //! Called by the engine, which makes one per dataset and query; hands DataFusion a plan of three kinds of leaves: committed
 //! files in order (`files`), head rows (`head`), and, only for partitions that hold late rows, both merged by key with the
-//! latest kept (`dedup`). `prune` leaves out what cannot match before anything is opened.
+//! latest kept (`dedup`). `prune` leaves out what cannot match before anything is opened. PromQL reads without a plan (`samples`).
 //!
 //! Invariants: every row of the view that a filter can match is in the plan exactly once; a filter on a column outside the
 //! key never acts below `dedup`, since it could hide the row that replaced another; filters are inexact here, so DataFusion
 //! applies them again wherever a leaf did not.
 //! Not here: labels (`metrics`), and what the columns mean (`schemas`).
 
+mod blocks;
 mod dedup;
 mod files;
 mod head;
 mod prune;
 mod ranges;
+mod samples;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,6 +48,7 @@ use storage::{DataFile, Lane, Rows, View};
 
 pub(crate) use files::Reader;
 pub(crate) use prune::{IN_LIST_MAX, pushable, time_range};
+pub(crate) use samples::{Found, Histograms, Read};
 
 use prune::Filter;
 
@@ -151,7 +154,12 @@ impl Table {
         Ok(inputs)
     }
 
-    fn dataset(&self) -> &'static Dataset {
+    /// Is there any row?
+    pub(crate) fn has_rows(&self) -> bool {
+        !self.view.files.is_empty() || !self.view.head.is_empty()
+    }
+
+    pub(crate) fn dataset(&self) -> &'static Dataset {
         self.view.dataset
     }
 

@@ -140,6 +140,11 @@ impl Bench {
         self.views.lock().get_mut(dataset.name).unwrap().head.push(Arc::new(rows));
     }
 
+    /// The newest view of a dataset.
+    pub(crate) fn view(&self, dataset: &'static Dataset) -> Arc<View> {
+        Arc::new(self.views.lock()[dataset.name].clone())
+    }
+
     pub(crate) fn engine(&self) -> Engine {
         self.engine_with(Config::default())
     }

@@ -70,8 +70,10 @@ fn every_path_needs_a_scope_but_the_probes() {
         ("/nobody/thought/of/this", Some(Scope::Read)),
     ];
     for (path, scope) in expected {
-        assert_eq!(Scope::of(path), scope, "{path}");
+        assert_eq!(Scope::of(&Method::GET, path), scope, "{path}");
+        assert_eq!(Scope::of(&Method::POST, path), scope, "{path}");
     }
+    assert_eq!(Scope::of(&Method::DELETE, "/api/v1/status/queries/7"), Some(Scope::Admin));
 }
 
 #[test]

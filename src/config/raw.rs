@@ -41,6 +41,7 @@ pub struct Raw {
     pub storage: Option<Storage>,
     pub remote_write: Option<RemoteWrite>,
     pub sql: Option<Sql>,
+    pub promql: Option<Promql>,
     pub log: Option<Log>,
 }
 
@@ -156,6 +157,16 @@ pub struct Sql {
     pub timeout: Option<Spanned<Span>>,
     pub rows_max: Option<Spanned<u64>>,
     pub concurrent_max: Option<Spanned<u64>>,
+    pub slow: Option<Spanned<Span>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Promql {
+    pub lookback: Option<Spanned<Span>>,
+    pub samples_max: Option<Spanned<u64>>,
+    pub points_max: Option<Spanned<u64>>,
+    pub features: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -220,6 +231,13 @@ impl Raw {
                 timeout: top.timeout.or(below.timeout),
                 rows_max: top.rows_max.or(below.rows_max),
                 concurrent_max: top.concurrent_max.or(below.concurrent_max),
+                slow: top.slow.or(below.slow),
+            }),
+            promql: lay(self.promql, below.promql, |top, below| Promql {
+                lookback: top.lookback.or(below.lookback),
+                samples_max: top.samples_max.or(below.samples_max),
+                points_max: top.points_max.or(below.points_max),
+                features: top.features.or(below.features),
             }),
             log: lay(log, below.log, |top, below| Log {
                 format: top.format.or(below.format),

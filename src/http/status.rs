@@ -21,11 +21,30 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 /// Version of the binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ENDPOINTS: [(&str, &str, &str); 10] = [
+const ENDPOINTS: [(&str, &str, &str); 25] = [
     ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
     ("POST", "/api/v1/sql", "SQL; also GET ?query=&amp;format=json|ndjson|csv|arrow (scope read)"),
+    ("GET, POST", "/api/v1/query", "PromQL at a time: query=&amp;time= (scope read)"),
+    ("GET, POST", "/api/v1/query_range", "PromQL over a range: query=&amp;start=&amp;end=&amp;step= (scope read)"),
+    ("GET, POST", "/api/v1/query_exemplars", "exemplars of a query's series: query=&amp;start=&amp;end= (scope read)"),
+    ("GET, POST", "/api/v1/format_query", "PromQL laid out; parse_query shows it as a tree (scope read)"),
+    ("GET, POST", "/api/v1/series", "series: match[]=&amp;start=&amp;end=&amp;limit= (scope read)"),
+    ("GET, POST", "/api/v1/labels", "names of labels; label/&lt;name&gt;/values has their values (scope read)"),
+    (
+        "GET",
+        "/api/v1/metadata",
+        "type, unit and help of metrics: metric=&amp;limit=&amp;limit_per_metric= (scope read)",
+    ),
+    ("POST", "/api/v1/read", "Prometheus remote read, samples and streamed chunks (scope read)"),
+    ("GET", "/federate", "newest samples as text, for a scrape: match[]= (scope read)"),
+    ("GET", "/api/v1/rules", "rules; alerts has what fires (scope read)"),
+    ("GET", "/api/v1/targets", "nothing, as we do not scrape; also scrape_pools, alertmanagers (scope read)"),
+    ("GET", "/api/v1/features", "what is switched on (scope read)"),
     ("GET", "/metrics", "metrics of this server (scope read)"),
-    ("GET", "/api/v1/status/buildinfo", "version (scope read)"),
+    ("GET", "/api/v1/status/buildinfo", "version; also config, flags, runtimeinfo, walreplay (scope read)"),
+    ("GET", "/api/v1/status/tsdb", "how many series there are, and of what: limit= (scope read)"),
+    ("GET", "/api/v1/status/queries", "queries that are running (scope read)"),
+    ("DELETE", "/api/v1/status/queries/&lt;id&gt;", "end a running query (scope admin)"),
     ("POST", "/api/v1/admin/flush", "write recent rows to files now; ?wait=true waits for it (scope admin)"),
     ("POST", "/api/v1/admin/compact", "merge and clean up the tables now; ?wait=true tells each step (scope admin)"),
     (

@@ -9,7 +9,9 @@ use crate::auth::Token;
 fn shared(tokens: Vec<Token>, open: bool) -> Shared {
     let (registry, clock) = (Registry::new(), Clock::new(|| 0));
     let metrics = Metrics::register(&registry, clock.clone()).unwrap();
-    Shared::new(Auth::new(tokens, open, clock), metrics, registry)
+    let config = crate::config::Config::load(None, crate::config::Overrides::default()).unwrap();
+    let about = About::new(&config, clock.clone()).unwrap();
+    Shared::new(about, Auth::new(tokens, open, clock), metrics, registry)
 }
 
 async fn send(router: Router, method: &str, path: &str) -> (StatusCode, axum::http::HeaderMap, String) {

@@ -181,6 +181,8 @@ async fn work_that_is_cut_off_is_not_taken_for_a_short_answer() {
         rows_max: usize::MAX,
         timeout_ms: 60_000,
         count,
+        run: None,
+        killed: Box::pin(tokio_util::sync::CancellationToken::new().cancelled_owned()),
         _engine: engine,
     };
     let mut last = None;

@@ -7,18 +7,16 @@
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::RawQuery,
+    extract::{RawQuery, State},
     http::HeaderMap,
     response::{IntoResponse, Response},
     routing::get,
 };
+use promql::Query;
 use serde_json::{Value, json};
 
 use super::{failure, params::Asked};
-use crate::{
-    Engine, Error, ErrorKind, Result,
-    promql::{Expr, parse, pretty, to_json},
-};
+use crate::{Engine, Error, ErrorKind, Result};
 
 /// Routes of queries as texts.
 pub(super) fn router() -> Router<Engine> {
@@ -27,23 +25,34 @@ pub(super) fn router() -> Router<Engine> {
         .route("/api/v1/parse_query", get(parse_query).post(parse_query))
 }
 
-async fn format_query(RawQuery(query): RawQuery, headers: HeaderMap, body: Bytes) -> Response {
-    answer(&headers, &body, query.as_deref(), |expr| pretty(expr).into())
+async fn format_query(
+    State(engine): State<Engine>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    answer(read(&engine, &headers, &body, query.as_deref()), |query| query.pretty().into())
 }
 
-async fn parse_query(RawQuery(query): RawQuery, headers: HeaderMap, body: Bytes) -> Response {
-    answer(&headers, &body, query.as_deref(), to_json)
+async fn parse_query(
+    State(engine): State<Engine>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    answer(read(&engine, &headers, &body, query.as_deref()), Query::to_json)
 }
 
-fn answer(headers: &HeaderMap, body: &[u8], query: Option<&str>, show: impl Fn(&Expr) -> Value) -> Response {
-    match read(headers, body, query) {
-        Ok(expr) => Json(json!({ "status": "success", "data": show(&expr) })).into_response(),
-        Err(error) => failure(&error),
+fn answer(read: Result<Query>, show: impl Fn(&Query) -> Value) -> Response {
+    match read {
+        Ok(query) => Json(json!({ "status": "success", "data": show(&query) })).into_response(),
+        Err(error) => failure(&error.at(None)),
     }
 }
 
-fn read(headers: &HeaderMap, body: &[u8], query: Option<&str>) -> Result<Expr> {
+fn read(engine: &Engine, headers: &HeaderMap, body: &[u8], query: Option<&str>) -> Result<Query> {
     let asked = Asked::read(headers, body, query)?;
     let text = asked.rest.iter().find(|(name, _)| name == "query").map(|(_, text)| text.as_str());
-    parse(text.ok_or_else(|| Error::new(ErrorKind::Invalid, "no query; send it as parameter `query`"))?)
+    let text = text.ok_or_else(|| Error::new(ErrorKind::Invalid, "no query; send it as parameter `query`"))?;
+    engine.parse(text)
 }

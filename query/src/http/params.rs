@@ -1,6 +1,6 @@
 //! Parameters as Prometheus' endpoints over series take them: `match[]`, `start` and `end`, in the URL or in a form.
 //!
-//! Called by [`series`](super::series) and by the endpoint that deletes. Invariant: what is there and cannot be read is an error
+//! Called by the endpoints, that which deletes among them. Invariant: what is there and cannot be read is an error
 //! that names the parameter; parameters of other names are handed back, for the endpoint to take or to refuse.
 
 use std::ops::Range;
@@ -8,10 +8,17 @@ use std::ops::Range;
 use axum::http::{HeaderMap, header};
 use chrono::DateTime;
 
-use crate::{Error, ErrorKind, Result, Selector};
+use promql::Query;
+
+use crate::{Engine, Error, ErrorKind, Result, Selector};
 
 /// Selectors of one request.
 const SELECTORS_MAX: usize = 100;
+
+/// Milliseconds of the latest time that is read; of those beyond, tables have no microseconds.
+const TIME_MS_MAX: f64 = 9.2e15;
+/// Milliseconds of the longest duration, as Prometheus counts nanoseconds.
+const DURATION_MS_MAX: f64 = i64::MAX as f64 / 1e6;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -30,10 +37,15 @@ impl Asked {
     /// # Errors
     /// `Invalid`, with the parameter's name; with a position if it is about a selector.
     pub fn read(headers: &HeaderMap, body: &[u8], query: Option<&str>) -> Result<Self> {
-        let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let media = media.split(';').next().unwrap_or_default().trim();
-        let form: &[u8] = if media.eq_ignore_ascii_case("application/x-www-form-urlencoded") { body } else { &[] };
-        Self::parse(form, query.unwrap_or_default().as_bytes())
+        Self::parse(form(headers, body), query.unwrap_or_default().as_bytes())
+    }
+
+    /// All parameters of a request, those of the body first.
+    pub(super) fn pairs(headers: &HeaderMap, body: &[u8], query: Option<&str>) -> Vec<(String, String)> {
+        let form = form(headers, body);
+        let url = query.unwrap_or_default().as_bytes();
+        let pairs = form_urlencoded::parse(form).chain(form_urlencoded::parse(url));
+        pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
     }
 
     /// The same, from the two texts.
@@ -45,9 +57,8 @@ impl Asked {
         for (name, value) in form_urlencoded::parse(form).chain(form_urlencoded::parse(query)) {
             match name.as_ref() {
                 "match[]" if selectors.len() == SELECTORS_MAX => {
-                    return Err(invalid(format!(
-                        "too many selectors; send several requests match_max={SELECTORS_MAX}"
-                    )));
+                    let what = format!("too many selectors; send several requests match_max={SELECTORS_MAX}");
+                    return Err(invalid("match[]", &what));
                 }
                 "match[]" => selectors.push(selector(&value)?),
                 "start" => start = start.or(Some(time_ns("start", &value)?)),
@@ -58,7 +69,7 @@ impl Asked {
         if let (Some(start), Some(end)) = (start, end)
             && start > end
         {
-            return Err(invalid("end is before start".to_owned()));
+            return Err(invalid("end", "end timestamp must not be before start timestamp"));
         }
         // Both ends are included, and a row between two microseconds there is not.
         let us = |ns: i128| i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX });
@@ -74,16 +85,135 @@ impl Asked {
     }
 }
 
+/// The body, if it is a form.
+fn form<'b>(headers: &HeaderMap, body: &'b [u8]) -> &'b [u8] {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim();
+    if media.eq_ignore_ascii_case("application/x-www-form-urlencoded") { body } else { &[] }
+}
+
+/// What a request says, of an endpoint with parameters of its own.
+pub(super) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Reads the parameters; those of the body come before those of the URL.
+    pub(super) fn read(headers: &HeaderMap, body: &[u8], url: Option<&str>) -> Self {
+        Self(Asked::pairs(headers, body, url))
+    }
+
+    /// Those of the URL alone.
+    pub(super) fn of_url(url: Option<&str>) -> Self {
+        Self::read(&HeaderMap::new(), b"", url)
+    }
+
+    /// The first value of a parameter, unless it is empty.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let value = self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// All values of a parameter.
+    pub(super) fn all<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The selectors, of which there may be none.
+    pub(super) fn selectors(&self) -> Result<Vec<Selector>> {
+        if self.all("match[]").nth(SELECTORS_MAX).is_some() {
+            let what = format!("too many selectors; send several requests match_max={SELECTORS_MAX}");
+            return Err(invalid("match[]", &what));
+        }
+        self.all("match[]").map(selector).collect()
+    }
+
+    /// The query, in the syntax the engine is configured with.
+    pub(super) fn query(&self, engine: &Engine) -> Result<Query> {
+        engine.parse(self.get("query").unwrap_or_default()).map_err(|error| invalid("query", &error.to_string()))
+    }
+
+    /// How many entries of a list are wanted at most.
+    pub(super) fn limit(&self) -> Result<usize> {
+        let Some(text) = self.get("limit") else { return Ok(usize::MAX) };
+        match text.parse::<i64>() {
+            Ok(limit) if limit >= 0 => Ok(usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX)),
+            Ok(_) => Err(invalid("limit", "limit must be non-negative")),
+            Err(_) => Err(invalid("limit", &format!("cannot parse {text:?} to a number"))),
+        }
+    }
+
+    /// A number of which the endpoint says itself what is wrong with it.
+    pub(super) fn number(&self, name: &str) -> Result<Option<i64>> {
+        let wrong = |_| Error::new(ErrorKind::Invalid, format!("{name} must be a number"));
+        self.get(name).map(|text| text.parse::<i64>().map_err(wrong)).transpose()
+    }
+
+    /// A range of time, milliseconds, both ends included; all of time if nothing is said.
+    pub(super) fn times_ms(&self) -> Result<(i64, i64)> {
+        let time = |name: &str, or: f64| match self.get(name) {
+            Some(text) => optional_time_ms(name, text),
+            #[expect(clippy::cast_possible_truncation, reason = "it is in range")]
+            None => Ok(or as i64),
+        };
+        let (start_ms, end_ms) = (time("start", -TIME_MS_MAX)?, time("end", TIME_MS_MAX)?);
+        if end_ms < start_ms {
+            let what = "end timestamp must not be before start timestamp";
+            return Err(Error::new(ErrorKind::Invalid, what));
+        }
+        Ok((start_ms, end_ms))
+    }
+}
+
+/// What is wrong with a parameter, as Prometheus says it.
+pub(super) fn invalid(parameter: &str, what: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("invalid parameter {parameter:?}: {what}"))
+}
+
+/// A time that need not be there.
+fn optional_time_ms(name: &str, text: &str) -> Result<i64> {
+    let wrong =
+        |_| invalid(name, &format!("invalid time value for '{name}': cannot parse {text:?} to a valid timestamp"));
+    time_ms(name, text).map_err(wrong)
+}
+
+/// A time in milliseconds: RFC 3339, or seconds with a fraction; as Prometheus reads it and says that it cannot.
+pub(super) fn time_ms(name: &str, text: &str) -> Result<i64> {
+    let wrong = || invalid(name, &format!("cannot parse {text:?} to a valid timestamp"));
+    if let Ok(seconds) = text.parse::<f64>() {
+        let milliseconds = (seconds * 1000.0).round();
+        if !milliseconds.is_finite() || milliseconds.abs() > TIME_MS_MAX {
+            return Err(wrong());
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "it is in range")]
+        return Ok(milliseconds as i64);
+    }
+    let time = DateTime::parse_from_rfc3339(text).map_err(|_| wrong())?;
+    Ok(time.timestamp_millis())
+}
+
+/// A duration in milliseconds: seconds with a fraction, or `1h30m`; as Prometheus reads it and says that it cannot.
+pub(super) fn duration_ms(name: &str, text: &str) -> Result<i64> {
+    let wrong = || invalid(name, &format!("cannot parse {text:?} to a valid duration"));
+    if let Ok(seconds) = text.parse::<f64>() {
+        let milliseconds = seconds * 1000.0;
+        if !milliseconds.is_finite() || milliseconds.abs() > DURATION_MS_MAX {
+            let what = "It overflows int64";
+            return Err(invalid(name, &format!("cannot parse {text:?} to a valid duration. {what}")));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "it is in range")]
+        return Ok(milliseconds as i64);
+    }
+    promql::parse_duration(text).map_err(|_| wrong())
+}
+
 fn selector(text: &str) -> Result<Selector> {
-    Selector::parse(text).map_err(|error| invalid(format!("match[]={text:?}: {error}")).at(error.position))
+    let read = Selector::parse(text).map_err(Error::from);
+    read.map_err(|error| invalid("match[]", &error.to_string()).at(error.position))
 }
 
 /// A time as nanoseconds since the epoch: RFC 3339, or seconds with a fraction.
 fn time_ns(name: &str, text: &str) -> Result<i128> {
-    let wrong = || {
-        let wanted = "a time is seconds since 1970, such as 1795305600.5, or RFC 3339, such as 2026-11-22T00:00:00Z";
-        invalid(format!("{name} cannot be read; {wanted} {name}={text:?}"))
-    };
+    let wrong =
+        || invalid(name, &format!("invalid time value for '{name}': cannot parse {text:?} to a valid timestamp"));
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(i128::from(time.timestamp()) * 1_000_000_000 + i128::from(time.timestamp_subsec_nanos()));
     }
@@ -91,10 +221,6 @@ fn time_ns(name: &str, text: &str) -> Result<i128> {
     // A double has no more of a time of today than fractions of a microsecond. The cast saturates.
     #[allow(clippy::cast_possible_truncation, reason = "times beyond are the ends of time")]
     Ok(i128::from((seconds * 1e6).round() as i64) * 1000)
-}
-
-fn invalid(message: String) -> Error {
-    Error::new(ErrorKind::Invalid, message)
 }
 
 #[cfg(test)]

@@ -15,7 +15,10 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{failure, params::Asked};
+use super::{
+    failure,
+    params::{Asked, invalid},
+};
 use crate::{Engine, Error, ErrorKind, Result, Wanted};
 
 /// Parameters the endpoints take beside those of [`Asked`].
@@ -39,7 +42,7 @@ async fn label_names(
         let (asked, limit) = asked(&headers, &body, query.as_deref())?;
         Ok(texts(engine.label_names(&asked.selectors, asked.times_us).await?, limit))
     };
-    answer.await.unwrap_or_else(|error: Error| failure(&error))
+    answer.await.unwrap_or_else(|error: Error| failure(&error.at(None)))
 }
 
 async fn label_values(
@@ -53,14 +56,14 @@ async fn label_values(
         let name = unescaped(&name).unwrap_or(name);
         Ok(texts(engine.label_values(&name, &asked.selectors, asked.times_us).await?, limit))
     };
-    answer.await.unwrap_or_else(|error: Error| failure(&error))
+    answer.await.unwrap_or_else(|error: Error| failure(&error.at(None)))
 }
 
 async fn series(State(engine): State<Engine>, RawQuery(query): RawQuery, headers: HeaderMap, body: Bytes) -> Response {
     let answer = async {
         let (asked, limit) = asked(&headers, &body, query.as_deref())?;
         if asked.selectors.is_empty() {
-            return Err(Error::new(ErrorKind::Invalid, "no match[] parameter: say which series, such as match[]=up"));
+            return Err(Error::new(ErrorKind::Invalid, "no match[] parameter provided"));
         }
         let found = engine.series(&asked.selectors, asked.times_us, Wanted::Labels).await?;
         let (mut objects, cut) = found.objects(limit)?;
@@ -69,16 +72,18 @@ async fn series(State(engine): State<Engine>, RawQuery(query): RawQuery, headers
         let body = format!(r#"{{"status":"success","data":[{}]{warnings}}}"#, objects.join(","));
         Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
     };
-    answer.await.unwrap_or_else(|error: Error| failure(&error))
+    answer.await.unwrap_or_else(|error: Error| failure(&error.at(None)))
 }
 
 fn asked(headers: &HeaderMap, body: &[u8], query: Option<&str>) -> Result<(Asked, usize)> {
     let asked = Asked::read(headers, body, query)?;
     let limit = match asked.other(LIMIT) {
-        None => 0,
-        Some(text) => text.parse().map_err(|_| {
-            Error::new(ErrorKind::Invalid, format!("limit is no number of entries; 0 is all limit={text:?}"))
-        })?,
+        None | Some("") => 0,
+        Some(text) => match text.parse::<i64>() {
+            Ok(limit) if limit < 0 => return Err(invalid(LIMIT, "limit must be non-negative")),
+            Ok(limit) => usize::try_from(limit).unwrap_or(usize::MAX),
+            Err(_) => return Err(invalid(LIMIT, &format!("cannot parse {text:?} to a number"))),
+        },
     };
     Ok((asked, if limit == 0 { usize::MAX } else { limit }))
 }

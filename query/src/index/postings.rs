@@ -40,6 +40,15 @@ impl Posting {
         }
     }
 
+    /// How many of them are in a set.
+    pub(super) fn count_in(&self, set: &RoaringBitmap) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::One(only) => u64::from(set.contains(*only)),
+            Self::Many(all) => all.intersection_len(set),
+        }
+    }
+
     /// Keeps those of `set` that are here.
     pub(super) fn narrow(&self, set: &mut RoaringBitmap) {
         match self {

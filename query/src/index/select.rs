@@ -5,8 +5,9 @@
 
 use roaring::RoaringBitmap;
 
+use promql::{Matcher, Selector};
+
 use super::{Days, Known, postings::union};
-use crate::selector::{Matcher, Selector};
 
 /// Series among which a matcher is asked of each one's label, because that is less than asking it of every value of the label.
 const BY_SERIES: u64 = 4;

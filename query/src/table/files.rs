@@ -27,11 +27,13 @@ use datafusion::{
     physical_plan::{ExecutionPlan, metrics::ExecutionPlanMetricsSet},
 };
 use object_store::{ObjectMeta, ObjectStore};
-use parquet::arrow::arrow_reader::RowSelection;
+use parquet::arrow::{arrow_reader::RowSelection, async_reader::AsyncFileReader};
 use storage::DataFile;
 
 use super::{
-    Table, WRITTEN, ordering, prune,
+    Table, WRITTEN,
+    blocks::Blocks,
+    ordering, prune,
     ranges::{Known, Ranges},
     view_types,
 };
@@ -50,20 +52,22 @@ pub(crate) struct Reader {
     url: ObjectStoreUrl,
     factory: Arc<dyn ParquetFileReaderFactory>,
     ranges: Known,
+    pub(super) blocks: Blocks,
 }
 
 impl Reader {
     /// A reader of the files in `store`, which `runtime` knows as `url`.
-    /// `ranges_bytes`: memory for what is known of the places of series in files.
+    /// `ranges_bytes`: memory for what is known of the places of series in files; `blocks_bytes`: for decoded samples.
     pub(crate) fn new(
         url: ObjectStoreUrl,
         store: Arc<dyn ObjectStore>,
         runtime: &RuntimeEnv,
-        ranges_bytes: usize,
+        [ranges_bytes, blocks_bytes]: [usize; 2],
     ) -> Self {
         let cache = runtime.cache_manager.get_file_metadata_cache();
         Self {
             ranges: Known::new(ranges_bytes),
+            blocks: Blocks::new(blocks_bytes),
             url,
             factory: Arc::new(CachedParquetFileReaderFactory::new(store, cache)),
         }
@@ -71,16 +75,24 @@ impl Reader {
 
     /// Where the rows of each series stand in a file that was written sorted.
     pub(super) async fn ranges(&self, file: &DataFile) -> Result<Arc<Ranges>> {
-        if let Some(known) = self.ranges.get(&file.path) {
+        if let Some(known) = self.known_ranges(file) {
             return Ok(known);
         }
         // Two that ask at once both read: that is seldom, and to wait for each other would take more.
-        let opened = PartitionedFile::new_from_meta(meta(file));
-        let reader =
-            self.factory.create_reader(0, opened, Some(footer_bytes(file)), &ExecutionPlanMetricsSet::new())?;
-        let ranges = Arc::new(Ranges::read(reader, file).await?);
+        let ranges = Arc::new(Ranges::read(self.open(file)?, file).await?);
         self.ranges.put(file.path.clone(), Arc::clone(&ranges));
         Ok(ranges)
+    }
+
+    /// The same, if it is in memory.
+    pub(super) fn known_ranges(&self, file: &DataFile) -> Option<Arc<Ranges>> {
+        self.ranges.get(&file.path)
+    }
+
+    /// Opens a file, whose footer comes from the cache and goes there.
+    pub(super) fn open(&self, file: &DataFile) -> Result<Box<dyn AsyncFileReader + Send>> {
+        let opened = PartitionedFile::new_from_meta(meta(file));
+        self.factory.create_reader(0, opened, Some(footer_bytes(file)), &ExecutionPlanMetricsSet::new())
     }
 }
 

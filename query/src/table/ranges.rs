@@ -42,7 +42,7 @@ pub(crate) struct Ranges {
 }
 
 /// A file's reader, sized, as Parquet wants it.
-struct Opened(Box<dyn AsyncFileReader + Send>);
+pub(super) struct Opened(pub Box<dyn AsyncFileReader + Send>);
 
 impl AsyncFileReader for Opened {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
@@ -104,13 +104,19 @@ impl Ranges {
         self.starts.push(row);
     }
 
-    /// Rows of a series.
-    fn of(&self, metric: &str, id: i64) -> Option<Range<u64>> {
+    /// Ids of the series of a metric, in order, and the first row of each; one more than there are ids.
+    pub(super) fn of_metric(&self, metric: &str) -> Option<(&[i64], &[u64])> {
         let at = self.metrics.binary_search_by(|(known, _)| (**known).cmp(metric)).ok()?;
         let first = self.metrics[at].1;
         let end = self.metrics.get(at + 1).map_or(self.ids.len(), |(_, next)| *next);
-        let at = first + self.ids[first..end].binary_search(&id).ok()?;
-        Some(self.starts[at]..self.starts[at + 1])
+        Some((&self.ids[first..end], &self.starts[first..=end]))
+    }
+
+    /// Rows of a series.
+    fn of(&self, metric: &str, id: i64) -> Option<Range<u64>> {
+        let (ids, starts) = self.of_metric(metric)?;
+        let at = ids.binary_search(&id).ok()?;
+        Some(starts[at]..starts[at + 1])
     }
 
     /// The rows of some series as Parquet's reader takes them; none if there are none.

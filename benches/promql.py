@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""Asks the same ten dashboard queries of streamgauge, VictoriaMetrics and Prometheus over the same data, and prints a table.
+
+    benches/promql.py                      one hour at 15 s, as it lies after the load; step 15 s
+    benches/promql.py --hours 24 --interval 60 --step 60 --stored
+
+All three servers run at once on this machine and are asked one after another, query by query, round by round; the order turns by one
+each round. Wall time is that of the whole answer on a connection that is kept open; CPU is user and system time of the server's
+process by the kernel's accounting. The median of each query is shown, and its ratio to the faster peer. Before that, answers are
+compared: Prometheus' is the truth, differences are counted for streamgauge. VictoriaMetrics differs by design (no extrapolation) and
+gets `nocache=1`. Programs: STREAMGAUGE and LOAD by environment, or target/release. Everything started is stopped by its process id.
+"""
+
+import argparse, http.client, json, math, os, shutil, signal, statistics, subprocess, sys, tempfile, time, urllib.parse
+
+TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.expanduser("~/.cache/streamgauge/target"))
+STREAMGAUGE = os.environ.get("STREAMGAUGE", f"{TARGET}/release/streamgauge")
+LOAD = os.environ.get("LOAD", f"{TARGET}/release/examples/load")
+TICK = os.sysconf("SC_CLK_TCK")
+PORTS = {"streamgauge": 14190, "victoria-metrics": 14191, "prometheus": 14192}
+
+QUERIES = [
+    ("sum by (job) (rate)", "sum by (job) (rate(node_cpu_seconds_total[5m]))"),
+    ("histogram_quantile", "histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[5m])))"),
+    ("ratio of two gauges", "node_memory_MemFree_bytes / node_memory_MemTotal_bytes"),
+    ("topk of sum by instance", "topk(5, sum by (instance) (rate(node_network_receive_bytes_total[5m])))"),
+    ("one series", 'node_load1{instance="10.16.0.7:9100"}'),
+    ("sum by (team) of a gauge", "sum by (team) (node_filesystem_avail_bytes)"),
+    ("quantile_over_time", "quantile_over_time(0.9, node_load5[10m])"),
+    ("max_over_time, regex", 'max_over_time(node_filesystem_files_free{mountpoint=~"/run.*|/var/.*"}[10m])'),
+    ("count of node_.*", 'count({__name__=~"node_.*"})'),
+    ("raw series of a metric", "node_network_transmit_bytes_total"),
+]
+
+
+def cpu(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def memory(pid, key):
+    with open(f"/proc/{pid}/status") as status:
+        for line in status:
+            if line.startswith(key):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+class Server:
+    def __init__(self, name, work):
+        self.name, self.port = name, PORTS[name]
+        data = os.path.join(work, name)
+        address = f"127.0.0.1:{self.port}"
+        empty = os.path.join(work, "empty.yml")
+        open(empty, "w").close()
+        command = {
+            "streamgauge": [STREAMGAUGE, "serve", "--data-dir", data, "--listen", address],
+            "victoria-metrics": ["victoria-metrics", f"-storageDataPath={data}", f"-httpListenAddr={address}",
+                                 "-loggerLevel=WARN", "-search.latencyOffset=0s", "-retentionPeriod=10y"],
+            "prometheus": ["prometheus", f"--config.file={empty}", f"--storage.tsdb.path={data}",
+                           f"--web.listen-address={address}", "--web.enable-remote-write-receiver", "--log.level=warn"],
+        }[name]
+        self.log = open(os.path.join(work, f"{name}.log"), "w")
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        ready = "/health" if name == "victoria-metrics" else "/-/ready"
+        for _ in range(300):
+            try:
+                if self.get(ready)[0] == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        sys.exit(f"{name} is not ready")
+
+    def connect(self):
+        self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+
+    def get(self, path, method="GET"):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+    def ask(self, path):
+        self.connection.request("GET", path)
+        response = self.connection.getresponse()
+        body = response.read()
+        if response.status != 200:
+            sys.exit(f"{self.name}: {response.status} {body[:300]}")
+        return body
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+
+def path(server, query, start, end, step):
+    params = {"query": query, "start": start, "end": end, "step": step}
+    if server.name == "victoria-metrics":
+        params["nocache"] = "1"
+    return "/api/v1/query_range?" + urllib.parse.urlencode(params)
+
+
+def series(body):
+    result = json.loads(body)["data"]["result"]
+    return {json.dumps(s["metric"], sort_keys=True): {float(t): float(v) for t, v in s["values"]} for s in result}
+
+
+def differences(ours, truth):
+    """Samples that are not in both, or differ by more than a millionth."""
+    count = 0
+    for key in set(ours) | set(truth):
+        left, right = ours.get(key, {}), truth.get(key, {})
+        for at in set(left) | set(right):
+            a, b = left.get(at), right.get(at)
+            same = a is not None and b is not None and (
+                (math.isnan(a) and math.isnan(b)) or a == b or abs(a - b) <= 1e-9 * max(abs(a), abs(b)))
+            count += not same
+    return count
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--series", type=int, default=20_000)
+    parser.add_argument("--hours", type=float, default=1)
+    parser.add_argument("--interval", type=int, default=15)
+    parser.add_argument("--step", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--stored", action="store_true", help="have all data in its lasting form before asking")
+    parser.add_argument("--peers", default="streamgauge victoria-metrics prometheus")
+    parser.add_argument("--only", type=int, nargs="*", help="numbers of queries, from 1")
+    parser.add_argument("--keep", action="store_true", help="leave servers running at the end")
+    parser.add_argument("--crowd", type=int, default=0, help="then ask so many at once, and show peak memory")
+    args = parser.parse_args()
+    work = tempfile.mkdtemp()
+    scrapes = int(args.hours * 3600 / args.interval)
+    end = int(time.time()) // 60 * 60
+    begin = end - int(args.hours * 3600)
+    servers = [Server(name, work) for name in args.peers.split()]
+    try:
+        for server in servers:
+            url = f"http://127.0.0.1:{server.port}/api/v1/write"
+            subprocess.run([LOAD, "--url", url, "--series", str(args.series), "--scrapes", str(scrapes), "--interval-ms",
+                            str(args.interval * 1000), "--requests", "--start-time", str(begin)],
+                           check=True, stdout=subprocess.DEVNULL)
+        for server in servers:
+            if server.name == "streamgauge" and args.stored:
+                server.get("/api/v1/admin/flush?wait=true", "POST")
+                server.get("/api/v1/admin/compact?wait=true", "POST")
+            if server.name == "victoria-metrics":
+                server.get("/internal/force_flush")
+                if args.stored:
+                    server.get("/internal/force_merge")
+        time.sleep(5)
+        for server in servers:
+            server.connect()
+        # Times 7 s off the samples' grid do not matter here: samples are at random offsets of milliseconds.
+        span = (begin + 600 if args.hours >= 1 else begin, end, args.step)
+        queries = [q for at, q in enumerate(QUERIES, 1) if not args.only or at in args.only]
+        wrong = {}
+        for label, query in queries:
+            answers = {server.name: series(server.ask(path(server, query, *span))) for server in servers}
+            if "streamgauge" in answers and "prometheus" in answers:
+                wrong[label] = differences(answers["streamgauge"], answers["prometheus"])
+        walls = {label: {server.name: [] for server in servers} for label, _ in queries}
+        cpus = {label: {server.name: 0.0 for server in servers} for label, _ in queries}
+        for round in range(args.rounds):
+            turned = servers[round % len(servers):] + servers[:round % len(servers)]
+            for label, query in queries:
+                for server in turned:
+                    ask = path(server, query, *span)
+                    used, began = cpu(server.process.pid), time.perf_counter()
+                    server.ask(ask)
+                    walls[label][server.name].append((time.perf_counter() - began) * 1000)
+                    cpus[label][server.name] += cpu(server.process.pid) - used
+        names = [server.name for server in servers]
+        print(f"{args.series} series, {args.hours:g} h at {args.interval} s, step {args.step} s, "
+              f"{'stored' if args.stored else 'as loaded'}; median of {args.rounds}, ms (CPU ms a query)")
+        print("| query | " + " | ".join(names) + " | ratio to the faster peer | differs from Prometheus |")
+        print("|---|" + "---|" * (len(names) + 2))
+        totals = dict.fromkeys(names, 0.0)
+        for label, _ in queries:
+            medians = {name: statistics.median(walls[label][name]) for name in names}
+            for name in names:
+                totals[name] += medians[name]
+            cells = [f"{medians[name]:.2f} ({cpus[label][name] * 1000 / args.rounds:.1f})" for name in names]
+            peers = [medians[name] for name in names if name != "streamgauge"]
+            ratio = f"{medians['streamgauge'] / min(peers):.2f}" if peers and "streamgauge" in medians else ""
+            print(f"| {label} | " + " | ".join(cells) + f" | {ratio} | {wrong.get(label, '')} |")
+        peers = [totals[name] for name in names if name != "streamgauge"]
+        ratio = f"{totals['streamgauge'] / min(peers):.2f}" if peers and "streamgauge" in totals else ""
+        print("| **sum** | " + " | ".join(f"{totals[name]:.1f}" for name in names) + f" | {ratio} | |")
+        for server in servers:
+            print(f"{server.name}: resident {memory(server.process.pid, 'VmRSS'):.0f} MiB, "
+                  f"peak {memory(server.process.pid, 'VmHWM'):.0f} MiB")
+        if args.keep:
+            print("servers stay:", {server.name: server.process.pid for server in servers}, work, "span", span)
+            os._exit(0)
+    finally:
+        if not args.keep:
+            for server in servers:
+                server.stop()
+            shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+module generator
+
+go 1.26.0
+
+require github.com/prometheus/prometheus v0.316.0

@@ -1,0 +1,222 @@
+//! Answers PromQL over the views.
+//!
+//! Called by the endpoints and the command line. A query is read and planned by crate `promql`, which says which samples it needs;
+//! here series are found in the index, once for each need, their samples are read by place (`table::samples`), and the evaluator is
+//! given both. One view per dataset is fixed for the query, samples before series, so that no sample lacks its labels.
+//!
+//! Invariants: labels, samples and what the evaluator holds take their memory from the queries' pool; a client that leaves, or a
+//! deadline, stops evaluation at its next look.
+
+mod load;
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::available_parallelism,
+};
+
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use parking_lot::Mutex;
+use promql::{Control, Features, Options, Outcome, Planned, Query, Symbols, Syntax};
+
+use crate::{Engine, Error, ErrorKind, Result};
+
+/// When a query is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct When {
+    /// Milliseconds since 1970.
+    pub start_ms: i64,
+    /// Included; as `start_ms` for one moment.
+    pub end_ms: i64,
+    /// Milliseconds; of one moment without a meaning.
+    pub step_ms: i64,
+    /// How old a sample may be, milliseconds, if it is not what the engine is configured with.
+    pub lookback_ms: Option<i64>,
+    /// How long it may take, milliseconds, if that is less than what the engine is configured with.
+    pub timeout_ms: Option<u64>,
+}
+
+/// How PromQL is evaluated.
+#[derive(Debug, Clone)]
+pub struct PromqlConfig {
+    /// How old a sample may be to be its series' value, milliseconds.
+    pub lookback_ms: i64,
+    /// Samples a query may hold at once.
+    pub samples_max: usize,
+    /// Steps a query over a range may have.
+    pub points_max: usize,
+    /// What is switched on.
+    pub features: Features,
+    /// How queries may be written.
+    pub syntax: Syntax,
+}
+
+impl Default for PromqlConfig {
+    /// The limits of Prometheus.
+    fn default() -> Self {
+        Self {
+            lookback_ms: 300_000,
+            samples_max: 50_000_000,
+            points_max: 11_000,
+            features: Features::default(),
+            syntax: Syntax::default(),
+        }
+    }
+}
+
+/// An answer with the texts its labels are made of. Holds its memory of the pool until it is dropped.
+#[derive(Debug)]
+pub struct Found {
+    /// The result.
+    pub result: Outcome,
+    /// Texts of the labels.
+    pub symbols: Symbols,
+    /// Warnings, with places.
+    pub warnings: Vec<String>,
+    /// Infos, with places.
+    pub infos: Vec<String>,
+    /// Samples that were read.
+    pub samples: usize,
+    /// Samples and cells that were held at once, at most.
+    pub peak: usize,
+    /// Microseconds of finding series and reading samples.
+    pub load_us: i64,
+    /// Microseconds of evaluation.
+    pub eval_us: i64,
+    _memory: Vec<MemoryReservation>,
+}
+
+/// Stops evaluation when nobody waits for it any more.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Step of subqueries that name none: the interval of evaluation of Prometheus.
+const SUBQUERY_STEP_MS: i64 = 60_000;
+
+impl Engine {
+    /// Reads a query in PromQL, in the syntax the engine is configured with.
+    ///
+    /// # Errors
+    /// `Invalid`, with the place.
+    pub fn parse(&self, text: &str) -> Result<Query> {
+        Ok(Query::parse_with(text, self.config().promql.syntax)?)
+    }
+
+    /// Answers a query in PromQL.
+    ///
+    /// # Errors
+    /// `Invalid` if it cannot be planned, `Execution` if it has no result or needs more than it may, `Overloaded` if too many queries
+    /// run, `Timeout`, or what reading met.
+    pub async fn promql(&self, query: &Query, when: When) -> Result<Found> {
+        self.counted("promql", query.text(), async |run| {
+            let found = self.answer(query, when).await;
+            found.iter().for_each(|found| run.add_samples(found.samples));
+            found
+        })
+        .await
+    }
+
+    async fn answer(&self, query: &Query, when: When) -> Result<Found> {
+        let planned = query.plan(self.options(when))?;
+        let permit = self.admit().await?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let guard = StopOnDrop(Arc::clone(&stop));
+        let engine = self.clone();
+        let work = async move {
+            let began_us = engine.now_us();
+            let loaded = engine.load(&planned).await?;
+            let loaded_us = engine.now_us();
+            let mut found = engine.evaluate(&planned, loaded, &stop)?;
+            found.load_us = loaded_us - began_us;
+            found.eval_us = engine.now_us() - loaded_us;
+            Ok(found)
+        };
+        let found = self.within(work, permit, when.timeout_ms).await;
+        drop(guard);
+        found
+    }
+
+    fn options(&self, when: When) -> Options {
+        let config = &self.config().promql;
+        Options {
+            start_ms: when.start_ms,
+            end_ms: when.end_ms,
+            step_ms: when.step_ms.max(1),
+            lookback_ms: when.lookback_ms.unwrap_or(config.lookback_ms),
+            subquery_step_ms: SUBQUERY_STEP_MS,
+            samples_max: config.samples_max,
+            threads: available_parallelism().map_or(1, NonZeroUsize::get),
+            features: config.features,
+        }
+    }
+
+    fn evaluate(&self, planned: &Planned, loaded: load::Loaded, stop: &AtomicBool) -> Result<Found> {
+        let load::Loaded { samples, mut symbols, memory: mut held, read } = loaded;
+        let memory = MemoryConsumer::new("evaluation of PromQL").register(self.memory_pool());
+        let memory = Mutex::new(memory);
+        // What was read is accounted for; the evaluator counts it too.
+        let of_read: usize = read * size_of::<f64>();
+        let peak = AtomicUsize::new(0);
+        let reserve = |bytes: usize| {
+            peak.fetch_max(bytes / size_of::<f64>(), Ordering::Relaxed);
+            memory.lock().try_resize(bytes.saturating_sub(of_read)).is_ok()
+        };
+        let control = Control { stop, reserve: &reserve };
+        let answer = planned.evaluate(&samples, &mut symbols, control)?;
+        held.push(memory.into_inner());
+        Ok(Found {
+            result: answer.result,
+            symbols,
+            warnings: answer.warnings,
+            infos: answer.infos,
+            samples: read,
+            peak: peak.into_inner(),
+            load_us: 0,
+            eval_us: 0,
+            _memory: held,
+        })
+    }
+}
+
+impl When {
+    /// One moment.
+    #[must_use]
+    pub fn at(time_ms: i64) -> Self {
+        Self { start_ms: time_ms, end_ms: time_ms, step_ms: 1, lookback_ms: None, timeout_ms: None }
+    }
+
+    /// Refuses more steps than a query may have.
+    pub(crate) fn check(&self, points_max: usize) -> Result<()> {
+        let steps = self.end_ms.abs_diff(self.start_ms) / self.step_ms.unsigned_abs().max(1);
+        // As Prometheus counts: 11,000 and one point are allowed.
+        if usize::try_from(steps).is_ok_and(|steps| steps <= points_max) {
+            return Ok(());
+        }
+        let message = format!(
+            "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+            grouped(points_max)
+        );
+        Err(Error::new(ErrorKind::Invalid, message))
+    }
+}
+
+/// A number with its thousands apart.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
