@@ -7,11 +7,12 @@
 All three servers run at once on this machine and are asked one after another, query by query, round by round; the order turns by one
 each round. Wall time is that of the whole answer on a connection that is kept open; CPU is user and system time of the server's
 process by the kernel's accounting. The median of each query is shown, and its ratio to the faster peer. Before that, answers are
-compared: Prometheus' is the truth, differences are counted for streamgauge. VictoriaMetrics differs by design (no extrapolation) and
-gets `nocache=1`. Programs: STREAMGAUGE and LOAD by environment, or target/release. Everything started is stopped by its process id.
+compared: Prometheus' is the truth, differences are counted for streamgauge. VictoriaMetrics differs by design (no extrapolation);
+both it and streamgauge get `nocache=1`. Programs: STREAMGAUGE and LOAD by environment, or target/release. Everything started is stopped by its process id.
 """
 
-import argparse, http.client, json, math, os, shutil, signal, statistics, subprocess, sys, tempfile, time, urllib.parse
+import argparse, http.client, json, math, os, shutil, signal, statistics, subprocess, sys, tempfile, threading, time
+import urllib.parse
 
 TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.expanduser("~/.cache/streamgauge/target"))
 STREAMGAUGE = os.environ.get("STREAMGAUGE", f"{TARGET}/release/streamgauge")
@@ -30,6 +31,16 @@ QUERIES = [
     ("max_over_time, regex", 'max_over_time(node_filesystem_files_free{mountpoint=~"/run.*|/var/.*"}[10m])'),
     ("count of node_.*", 'count({__name__=~"node_.*"})'),
     ("raw series of a metric", "node_network_transmit_bytes_total"),
+]
+
+
+# Of what Grafana asks beside queries: label, path, parameters.
+CALLS = [
+    ("names of metrics", "/api/v1/label/__name__/values", {}),
+    ("values of a label", "/api/v1/label/instance/values", {}),
+    ("values of a label of a metric", "/api/v1/label/instance/values", {"match[]": "node_cpu_seconds_total"}),
+    ("names of labels", "/api/v1/labels", {}),
+    ("series of a metric", "/api/v1/series", {"match[]": "node_cpu_seconds_total"}),
 ]
 
 
@@ -97,9 +108,13 @@ class Server:
 
 def path(server, query, start, end, step):
     params = {"query": query, "start": start, "end": end, "step": step}
-    if server.name == "victoria-metrics":
+    if server.name != "prometheus":
         params["nocache"] = "1"
     return "/api/v1/query_range?" + urllib.parse.urlencode(params)
+
+
+def call_path(where, params, start, end):
+    return where + "?" + urllib.parse.urlencode({**params, "start": start, "end": end})
 
 
 def series(body):
@@ -118,6 +133,46 @@ def differences(ours, truth):
                 (math.isnan(a) and math.isnan(b)) or a == b or abs(a - b) <= 1e-9 * max(abs(a), abs(b)))
             count += not same
     return count
+
+
+def calls(servers, rounds, span):
+    print("| call | " + " | ".join(server.name for server in servers) + " | items |")
+    print("|---|" + "---|" * (len(servers) + 1))
+    for label, where, params in CALLS:
+        walls = {server.name: [] for server in servers}
+        counts = {}
+        for round in range(rounds):
+            for server in servers[round % len(servers):] + servers[:round % len(servers)]:
+                began = time.perf_counter()
+                body = server.ask(call_path(where, params, *span[:2]))
+                walls[server.name].append((time.perf_counter() - began) * 1000)
+                counts[server.name] = len(json.loads(body)["data"])
+        cells = [f"{statistics.median(walls[server.name]):.2f}" for server in servers]
+        print(f"| {label} | " + " | ".join(cells) + f" | {' '.join(map(str, counts.values()))} |")
+
+
+def crowd(servers, count, span):
+    """So many connections at once, each asking the ten queries in an order of its own; peak memory against that before."""
+    for server in servers:
+        pid = server.process.pid
+        before = memory(pid, "VmRSS")
+        with open(f"/proc/{pid}/clear_refs", "w") as clear:
+            clear.write("5")
+
+        def ask(nth):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
+            for _, query in QUERIES[nth % len(QUERIES):] + QUERIES[:nth % len(QUERIES)]:
+                connection.request("GET", path(server, query, *span))
+                connection.getresponse().read()
+
+        threads = [threading.Thread(target=ask, args=(nth,)) for nth in range(count)]
+        began = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print(f"{server.name}: {count} at once: {time.perf_counter() - began:.1f} s, resident {before:.0f} MiB before, "
+              f"peak {memory(pid, 'VmHWM'):.0f} MiB")
 
 
 def main():
@@ -191,6 +246,9 @@ def main():
         peers = [totals[name] for name in names if name != "streamgauge"]
         ratio = f"{totals['streamgauge'] / min(peers):.2f}" if peers and "streamgauge" in totals else ""
         print("| **sum** | " + " | ".join(f"{totals[name]:.1f}" for name in names) + f" | {ratio} | |")
+        calls(servers, args.rounds, span)
+        if args.crowd:
+            crowd(servers, args.crowd, span)
         for server in servers:
             print(f"{server.name}: resident {memory(server.process.pid, 'VmRSS'):.0f} MiB, "
                   f"peak {memory(server.process.pid, 'VmHWM'):.0f} MiB")

@@ -1,6 +1,6 @@
 //! The command line: what can be asked of the program, and how `--help` teaches it.
 //!
-//! Called by `main`; hands on to `app` and `sql`. Not here: exit codes, which are `main`'s.
+//! Called by `main`; hands on to `app` and the commands' modules. Not here: exit codes, which are `main`'s.
 
 use std::{
     io::{self, Write},
@@ -16,10 +16,10 @@ use crate::{
     app,
     auth::{self, Scope},
     config::{self, Config, Overrides},
-    import, sql, telemetry, upkeep,
+    import, promql, sql, telemetry, upkeep,
 };
 
-/// Metrics, costs and audit events in Delta Lake tables, asked with SQL.
+/// Metrics, costs and audit events in Delta Lake tables, asked with PromQL and SQL.
 #[derive(Debug, Parser)]
 #[command(name = "streamgauge", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
@@ -30,7 +30,8 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   streamgauge serve                                     listen on 127.0.0.1:4090, keep data here
-  streamgauge sql 'SELECT count(*) FROM samples'        ask the server that runs here
+  streamgauge promql 'sum by (job) (up)' --range 6h     ask the server that runs here
+  streamgauge sql 'SELECT count(*) FROM samples'        the same in SQL
   streamgauge import prometheus /var/lib/prometheus     bring in what a Prometheus has
   streamgauge check --config streamgauge.yaml           is this file right, and what would run?
 
@@ -69,6 +70,18 @@ Examples:
 With --data-dir the folder is only read, whether or not a server runs on it. If its tables are in a bucket, --config names
 the server's settings.";
 
+const PROMQL_EXAMPLES: &str = "\
+Examples:
+  streamgauge promql 'topk(5, rate(http_requests_total[5m]))'
+  streamgauge promql 'sum by (job) (rate(http_requests_total[5m]))' --range 6h
+  streamgauge promql up --start 2026-01-31T00:00:00Z --end 2026-01-31T12:00:00Z --step 1m --format csv > up.csv
+  streamgauge promql --url https://gauge:4090 --ca ca.pem --token-env SG_TOKEN up
+  streamgauge promql --data-dir ./streamgauge-data 'up[5m]'
+  streamgauge promql - < question.promql
+
+At one moment, a line is a series and its value; over a range, a series with its last, lowest and highest value, and how it
+went. With --data-dir the folder is only read, whether or not a server runs on it.";
+
 const UPKEEP_EXAMPLES: &str = "\
 Examples:
   streamgauge upkeep --once                                   ask the server of this machine
@@ -98,6 +111,9 @@ enum Command {
     /// Ask a question in SQL: a running server, or a data folder.
     #[command(after_help = SQL_EXAMPLES)]
     Sql(sql::Sql),
+    /// Ask a question in PromQL: a running server, or a data folder.
+    #[command(after_help = PROMQL_EXAMPLES)]
+    Promql(promql::Promql),
     /// Bring in a history from elsewhere.
     Import(import::Import),
     /// Merge and clean up the tables now.
@@ -160,6 +176,7 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Check(check) => check.run(),
             Command::Sql(sql) => sql.run(),
+            Command::Promql(promql) => promql.run(),
             Command::Import(import) => import.run(),
             Command::Upkeep(upkeep) => upkeep.run(),
             Command::Token(token) => token.run(),

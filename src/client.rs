@@ -93,7 +93,7 @@ impl Access {
     /// If certificates cannot be read.
     pub fn agent(&self, url: &str) -> Result<ureq::Agent> {
         let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(tls::provider());
-        if url.starts_with("https:") {
+        if url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:")) {
             tls = tls.root_certs(RootCerts::new_with_certs(&self.trusted()?));
             if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
                 let chain = certificates(cert)?;
@@ -106,6 +106,8 @@ impl Access {
             .tls_config(tls.build())
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .http_status_as_error(false)
+            // A message that is followed to another address arrives there as a question without one.
+            .max_redirects(0)
             .user_agent(concat!("streamgauge/", env!("CARGO_PKG_VERSION")));
         Ok(config.build().into())
     }
@@ -145,7 +147,11 @@ pub fn refused(code: u16, mut body: impl Read) -> anyhow::Error {
     let envelope: Option<serde_json::Value> = serde_json::from_str(&text).ok();
     let reason = envelope.as_ref().and_then(|envelope| envelope.get("error")).and_then(|error| error.as_str());
     let reason = reason.unwrap_or_else(|| text.lines().next().unwrap_or_default());
-    let hint = if code == 401 { " (--token-file or --token-env names it)" } else { "" };
+    let hint = match code {
+        300..=399 => "the server is elsewhere: give the address that this one leads to",
+        401 => " (--token-file or --token-env names it)",
+        _ => "",
+    };
     anyhow!("{reason}{hint} status={code}")
 }
 

@@ -9,6 +9,7 @@
 
 pub mod about;
 mod admin;
+mod compress;
 pub mod listen;
 pub mod metrics;
 pub mod process;
@@ -105,6 +106,7 @@ pub fn router(shared: Shared) -> Router {
     routed(own)
         .fallback(opened)
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE_MAX))
+        .layer(middleware::from_fn(compress::compress))
         .layer(middleware::from_fn_with_state(shared.clone(), authorize))
         .layer(middleware::from_fn_with_state(shared.clone(), observe))
         .with_state(shared)

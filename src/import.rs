@@ -5,37 +5,41 @@
 //! is (`progress`). Invariants: a source is only read; whatever breaks off can be done again, since the server stores equal samples
 //! once. Not here: the formats (`ingest`).
 
+mod address;
 mod blocks;
 mod deliver;
 mod encode;
 mod head;
+mod labels;
 mod progress;
 mod read;
 mod sink;
 mod state;
 mod text;
-mod times;
 
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
     ops::Range,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use ingest::remote_read::Matcher;
 use query::Selector;
+use sha2::{Digest, Sha256};
 
 use self::{
+    address::Address,
     blocks::Blocks,
-    deliver::Target,
+    deliver::{Deliver, Target},
+    labels::Relabel,
     read::Remote,
     sink::{Outcome, Sink},
     state::State,
     text::Text,
 };
-use crate::{app, client::Access, config};
+use crate::{app, client::Access, config, times};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,15 +56,22 @@ What is given tells how it is read:
   an address  a server that speaks remote read; user:password@ goes before the host
 
 The samples of the last hours are in no block yet; they are read from the log (`wal`). While
-Prometheus runs, blocks may be merged away under the import: what is left out for that is
-told, and the same command fetches it. A snapshot stands still; to take one, start Prometheus
-with --web.enable-admin-api, and
+Prometheus runs, blocks may be merged away under the import, which then fetches what they were
+merged into as well. A snapshot stands still; to take one, start Prometheus with
+--web.enable-admin-api, and
   curl -X POST http://127.0.0.1:9090/api/v1/admin/tsdb/snapshot
+
+Blocks lack the labels that Prometheus adds when it sends (`external_labels`): give them with
+--label, or what is imported and what is sent become different series. The label that tells
+the replicas of an HA pair apart is dropped: with it, an import would have to be elected.
 
 The server takes samples within its retention only: set `storage.retention` as long as
 the history before. What it refuses is counted, the first reasons are shown, and the exit
 code is 1. Nothing is stored twice: give the same command again, and an import that broke
-off goes on where it was.";
+off goes on where it was; what was refused or could not be read is tried again.";
+
+/// So much of a text on stdin tells it from others.
+const BEGIN_BYTES: u64 = 64 << 10;
 
 /// Options of `streamgauge import`.
 #[derive(Debug, Args)]
@@ -81,7 +92,7 @@ struct Prometheus {
     /// Folder, file, `-` for stdin, or address of a Prometheus.
     #[arg(value_name = "PATH|URL")]
     source: String,
-    /// Server that the history goes to.
+    /// Server that the history goes to; user:password@ goes before the host.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4090")]
     to: String,
     /// Samples from this time on: RFC 3339 or seconds since 1970 [default: the oldest].
@@ -93,6 +104,12 @@ struct Prometheus {
     /// Series to import; may be given several times [default: {__name__!=""}].
     #[arg(long = "match", value_name = "SELECTOR")]
     matches: Vec<String>,
+    /// Label to take off all series; may be given several times, '' keeps all.
+    #[arg(long, value_name = "NAME", default_value = "__replica__")]
+    drop_label: Vec<String>,
+    /// Label to add to the series that lack it; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
     /// Count series and samples, send nothing.
     #[arg(long)]
     dry_run: bool,
@@ -112,9 +129,17 @@ struct Prometheus {
     source_token_env: Option<String>,
 }
 
-enum Source {
+/// Where the history is.
+enum Place {
+    Address(Address),
+    Stdin,
+    Path(PathBuf),
+}
+
+/// What reads it.
+enum Source<'a> {
     Blocks(Blocks),
-    Text(Text),
+    Text(Text<'a>),
     Remote(Remote),
 }
 
@@ -165,27 +190,35 @@ impl Import {
 
 impl Prometheus {
     fn run(&self) -> Result<()> {
-        self.tell(&self.import()?)
+        self.tell(&self.import(io::stdin().lock())?)
     }
 
-    fn import(&self) -> Result<Outcome> {
+    fn import(&self, mut stdin: impl Read) -> Result<Outcome> {
         let choice = self.choice()?;
-        let source = self.source()?;
+        let relabel = Relabel::parse(&self.drop_label, &self.label)?;
+        let (place, to) = (self.place()?, Address::parse(&self.to, "--to")?);
+        let mut begin = Vec::new();
+        if matches!(place, Place::Stdin) && self.state.is_some() && !self.dry_run {
+            stdin.by_ref().take(BEGIN_BYTES).read_to_end(&mut begin).context("stdin cannot be read")?;
+        }
+        let digest = format!("sha256:{:x}", Sha256::digest(&begin));
+        let source = self.source(&place, io::Cursor::new(begin).chain(stdin))?;
         let clock = app::env().clock;
         let mut sink = if self.dry_run {
-            Sink::counting(&clock)
+            Sink::counting(relabel, &clock)
         } else {
-            let target =
-                Target { agent: self.access.agent(&self.to)?, url: self.to.clone(), token: self.access.token()? };
-            let state = self.state()?;
+            let state = self.state(&place, &to, digest)?;
+            let token = self.access.token()?.map(|token| format!("Bearer {token}"));
+            let Address { base, basic } = to;
+            let target = Target { agent: self.access.agent(&base)?, base, authorization: token.or(basic) };
             if let Some(path) = state.path() {
                 let again = state.progress != state::Progress::default();
                 let what = if again { "goes on where it was, by" } else { "keeps how far it is in" };
                 eprintln!("this import {what} {}", path.display());
             }
-            Sink::sending(&target, self.concurrency.into(), state, &clock)?
+            Sink::sending(Deliver::start(&target, self.concurrency.into(), &clock)?, relabel, state, &clock)
         };
-        let ended = match &source {
+        let ended = match source {
             Source::Blocks(blocks) => blocks.run(&choice, &mut sink),
             Source::Text(text) => text.run(&choice, &mut sink),
             Source::Remote(remote) => remote.run(&choice, clock.now_us().div_euclid(1000), &mut sink),
@@ -205,20 +238,25 @@ impl Prometheus {
         Ok(Choice { times_ms, selectors })
     }
 
-    fn source(&self) -> Result<Source> {
-        read::check_scheme(&self.source)?;
-        if read::is_url(&self.source) {
-            return Ok(Source::Remote(Remote::new(
-                self.access.agent(&self.source)?,
-                &self.source,
-                self.source_token()?,
-            )));
+    fn place(&self) -> Result<Place> {
+        if address::is_meant(&self.source) {
+            return Ok(Place::Address(Address::parse(&self.source, "the source")?));
         }
-        if self.source == "-" {
-            return Ok(Source::Text(Text::Stdin));
-        }
-        let path = Path::new(&self.source);
-        let kind = path.metadata().with_context(|| format!("{} cannot be read", path.display()))?;
+        Ok(if self.source == "-" { Place::Stdin } else { Place::Path(PathBuf::from(&self.source)) })
+    }
+
+    fn source<'a>(&self, place: &Place, stdin: impl Read + 'a) -> Result<Source<'a>> {
+        let path = match place {
+            Place::Address(address) => {
+                let agent = self.access.agent(&address.base)?;
+                return Ok(Source::Remote(Remote::new(agent, address, self.source_token()?)));
+            }
+            Place::Stdin => return Ok(Source::Text(Text::Stdin(Box::new(stdin)))),
+            Place::Path(path) => path,
+        };
+        // Who forgot to write the scheme of an address may have written a password.
+        let shown = if self.source.contains('@') { "the source".into() } else { path.display().to_string() };
+        let kind = path.metadata().with_context(|| format!("{shown} cannot be read"))?;
         if kind.is_dir() {
             return Ok(Source::Blocks(Blocks::find(path)?));
         }
@@ -236,32 +274,32 @@ impl Prometheus {
         Ok(Some(token.trim().to_owned()))
     }
 
-    /// The state of this import, told from others by where from, where to and what.
-    fn state(&self) -> Result<State> {
-        let mut of = if read::is_url(&self.source) {
-            read::split_user(&self.source).0
-        } else if self.source == "-" {
+    /// The state of this import, told from others by where from, where to and what. Stdin is known by how it begins.
+    fn state(&self, place: &Place, to: &Address, begin: String) -> Result<State> {
+        let mut of = match place {
+            Place::Address(address) => address.base.clone(),
             // Whoever pipes something else next time must not have its beginning passed over.
-            if self.state.is_none() {
-                return Ok(State::none());
+            Place::Stdin if self.state.is_none() => return Ok(State::none()),
+            Place::Stdin => "-".to_owned(),
+            Place::Path(path) => {
+                let path = path.canonicalize()?;
+                let kind = path.metadata()?;
+                let modified = kind.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                let version =
+                    if kind.is_file() { format!(" {} {}", kind.len(), modified.as_millis()) } else { String::new() };
+                format!("{}{version}", path.display())
             }
-            "-".to_owned()
-        } else {
-            let path = Path::new(&self.source).canonicalize()?;
-            let kind = path.metadata()?;
-            let modified = kind.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            let version =
-                if kind.is_file() { format!(" {} {}", kind.len(), modified.as_millis()) } else { String::new() };
-            format!("{}{version}", path.display())
         };
-        of.push_str(&format!(" > {}", self.to));
+        of.push_str(&format!(" > {}", to.base));
         for (name, time) in [("start", self.start), ("end", self.end)] {
             if let Some(time) = time {
                 of.push_str(&format!(" {name}={time}"));
             }
         }
-        self.matches.iter().for_each(|text| of.push_str(&format!(" match={text}")));
-        State::open(of, self.state.as_deref())
+        for (name, texts) in [("match", &self.matches), ("drop", &self.drop_label), ("label", &self.label)] {
+            texts.iter().for_each(|text| of.push_str(&format!(" {name}={text}")));
+        }
+        State::open(of, matches!(place, Place::Stdin).then_some(begin), self.state.as_deref())
     }
 
     fn tell(&self, outcome: &Outcome) -> Result<()> {
@@ -270,13 +308,17 @@ impl Prometheus {
         let what = format!("{} samples, {} histograms, {} exemplars", taken.samples, taken.histograms, taken.exemplars);
         let time = times::show_seconds(outcome.seconds);
         match outcome.series {
+            _ if outcome.nothing_selected => writeln!(
+                out,
+                "nothing is selected: the source has no samples from --start to --end of series that --match selects"
+            )?,
             Some(series) => writeln!(out, "{series} series: {what} ({time}); nothing was sent")?,
             None if outcome.nothing_new => writeln!(out, "nothing is left to do: all of it was imported before")?,
             None => writeln!(out, "imported {what} in {time}")?,
         }
         if outcome.refused > 0 || outcome.damaged > 0 {
             bail!(
-                "not everything was taken, see above: refused={} left_out={}; to try all of it again, remove the state file",
+                "not everything was taken, see above; the same command tries again what is missing: refused={} left_out={}",
                 outcome.refused,
                 outcome.damaged
             );

@@ -2,31 +2,23 @@
 //!
 //! Called by `cli`. Both ways print the same: a server writes with the code that is used here for a folder; tables are laid
 //! out here always.
-//! Invariant: a data folder is only read. Not here: SQL (`query`).
+//! Not here: SQL (`query`), opening a data folder (`folder`).
 
-use std::{
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::io::{self, Read, Write};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use arrow::ipc::reader::StreamReader;
 use clap::Args;
 use futures::TryStreamExt;
-use prometheus::Registry;
 use query::{
-    Answer, Catalog, Engine,
+    Answer,
     format::{Encoder, table},
 };
-use schemas::Dataset;
-use storage::View;
 
 use crate::{
-    app,
     cli::{self, Format},
     client::Client,
-    config::{Config, Overrides},
+    folder::{Folder, told},
 };
 
 /// Longest statement that is read from stdin.
@@ -39,12 +31,8 @@ const ANSWER_BYTES_MAX: u64 = 64 << 30;
 pub struct Sql {
     /// The statement, or `-` to read it from stdin.
     statement: String,
-    /// Read this data folder instead of asking a server.
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// Settings for reading a data folder: those of its server, if its tables are in a bucket (tenant, memory, limits).
-    #[arg(long, value_name = "FILE", requires = "data_dir")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    folder: Folder,
     /// How rows are printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -59,10 +47,7 @@ impl Sql {
     /// Why there is no answer; what the server said, in its words.
     pub fn run(self) -> Result<()> {
         let statement = self.statement()?;
-        match &self.data_dir {
-            Some(data_dir) => cli::runtime()?.block_on(self.read(data_dir, &statement)),
-            None => self.ask(&statement),
-        }
+        if self.folder.is_given() { cli::runtime()?.block_on(self.read(&statement)) } else { self.ask(&statement) }
     }
 
     fn statement(&self) -> Result<String> {
@@ -78,22 +63,8 @@ impl Sql {
         Ok(text)
     }
 
-    async fn read(&self, data_dir: &Path, statement: &str) -> Result<()> {
-        let overrides = Overrides { data_dir: Some(data_dir.to_owned()), ..Overrides::default() };
-        let config = Config::load(self.config.as_deref(), overrides)?;
-        let datasets = schemas::all();
-        let (store, views) = storage::open_read_only(&config.storage, datasets.clone(), &app::env())
-            .await
-            .with_context(|| format!("the data folder cannot be read data_dir={}", data_dir.display()))?;
-        let view = move |dataset: &'static Dataset| {
-            let found = views.iter().find(|view| view.dataset.name == dataset.name);
-            found.map_or_else(|| Arc::new(View::empty(dataset)), Arc::clone)
-        };
-        let catalog = Catalog { store, datasets, view: Arc::new(view) };
-        // Without a folder to spill to, because this one is only read.
-        let limits = query::Config { spill_dir: None, ..config.query };
-        let engine = Engine::new(limits, catalog, app::env().clock, &Registry::new())?;
-        let answer = engine.sql(statement).await.map_err(told)?;
+    async fn read(&self, statement: &str) -> Result<()> {
+        let answer = self.folder.engine().await?.sql(statement).await.map_err(told)?;
         print(answer, self.format).await
     }
 
@@ -144,12 +115,4 @@ async fn print(answer: Answer, format: Format) -> Result<()> {
     }
     out.write_all(&encoder.finish().map_err(told)?)?;
     Ok(out.flush()?)
-}
-
-/// An error of a query with its place. Its causes are in its message already.
-fn told(error: query::Error) -> anyhow::Error {
-    match error.position {
-        Some(at) => anyhow!("{error} line={} column={}", at.line, at.column),
-        None => anyhow!("{error}"),
-    }
 }

@@ -12,15 +12,21 @@ use crate::support::server::{Server, binary, body, eventually, now_ms, run};
 
 #[test]
 fn help_teaches_with_examples_for_every_command() {
-    for command in
-        [&["--help"][..], &["serve", "--help"], &["check", "--help"], &["sql", "--help"], &["token", "--help"]]
-    {
+    for command in [
+        &["--help"][..],
+        &["serve", "--help"],
+        &["check", "--help"],
+        &["sql", "--help"],
+        &["promql", "--help"],
+        &["token", "--help"],
+    ] {
         let (code, out, _) = run(binary().args(command));
         assert_eq!(code, 0, "{command:?}");
         assert!(out.contains("Examples:\n  streamgauge "), "{command:?}\n{out}");
     }
     let (_, out, _) = run(binary().arg("--help"));
-    for taught in ["serve", "check", "sql", "token", "remote_write:", "Exit codes: 0 done; 1 failed", "127.0.0.1:4090"]
+    for taught in
+        ["serve", "check", "sql", "promql", "token", "remote_write:", "Exit codes: 0 done; 1 failed", "127.0.0.1:4090"]
     {
         assert!(out.contains(taught), "{taught} in\n{out}");
     }
@@ -176,6 +182,43 @@ fn the_sql_command_prints_the_same_from_a_server_and_from_its_folder() {
     assert!(code == 1 && err.contains("status=400"), "{code} {err}");
     let (code, _, err) = run(binary().args(["sql", "--url", &server.url(""), "DROP TABLE samples"]));
     assert!(code == 1 && err.contains("status="), "{code} {err}");
+}
+
+#[test]
+fn the_promql_command_prints_the_same_from_a_server_and_from_its_folder() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let at = now_ms() / 60_000 * 60_000;
+    assert!(server.write("load", &[(at - 120_000, 1.5), (at - 60_000, 40.0), (at, 7.0)], None).status < 300);
+    let (url, data) = (server.url(""), folder.path().join("data"));
+    let seconds = |ms: i64| (ms / 1000).to_string();
+    let (begin, end) = (seconds(at - 120_000), seconds(at));
+    let over_time = ["load", "--start", &begin, "--end", &end, "--step", "1m"];
+    for question in [&over_time[..], &["load[5m]", "--time", &end], &["load * 2", "--time", &end], &["1 + 1"]] {
+        for format in ["table", "csv", "json", "ndjson"] {
+            let asked = run(binary().arg("promql").args(question).args(["--url", &url, "--format", format]));
+            let read =
+                run(binary().arg("promql").args(question).arg("--data-dir").arg(&data).args(["--format", format]));
+            assert_eq!(asked.0, 0, "{question:?} {format}: {}", asked.2);
+            if question.len() > 1 || format == "table" {
+                assert_eq!(asked, read, "{question:?} {format}");
+            }
+        }
+    }
+    let table = run(binary().arg("promql").args(over_time).args(["--url", &url])).1;
+    assert!(table.contains("| 7    | 1.5 | 40  | ▁█▂ "), "{table}");
+    let now = run(binary().args(["promql", "load * 2", "--time", &end, "--url", &url])).1;
+    assert!(now.contains(r#"| {job="test"} | 14    |"#), "{now}");
+
+    let (code, _, err) = run(binary().args(["promql", "sum(", "--url", &url]));
+    assert!(code == 1 && err.contains("1:5: parse error") && err.contains("status=400"), "{code} {err}");
+    let (code, _, err) = run(binary().args(["promql", "sum(", "--data-dir"]).arg(&data));
+    assert!(code == 1 && err.contains("1:5: parse error"), "{code} {err}");
+    let (code, _, err) = run(binary().args(["promql", "load[5m]", "--range", "1h", "--data-dir"]).arg(&data));
+    assert!(code == 1 && err.contains("range vector"), "{code} {err}");
+    let (code, _, err) = run(binary().args(["promql", "load", "--step", "1m", "--url", &url]));
+    assert!(code == 1 && err.contains("--range"), "{code} {err}");
+    assert_eq!(run(binary().args(["promql", "load", "--range", "soon"])).0, 2);
 }
 
 #[test]

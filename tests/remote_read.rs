@@ -6,10 +6,11 @@
 use std::{fs, process::Command, time::Duration};
 
 use ingest::{
+    protobuf::DecodeError,
     remote_read::{self, Matcher, STREAMED},
-    remote_write::DecodeError,
-    tsdb::{Count, Histogram, ResetHint, STALE_BITS, Samples},
+    samples::{Count, Histogram, ResetHint, Samples},
 };
+use promql::STALE;
 use serde_json::Value;
 
 use crate::support::{
@@ -93,7 +94,7 @@ fn floats(random: &mut Random, start_ms: i64, length: i64) -> Vec<(i64, f64)> {
             _ => 15_000,
         };
         let value = match random.below(6) {
-            0 => f64::from_bits(STALE_BITS),
+            0 => f64::from_bits(STALE),
             1 => f64::from_bits(random.next()),
             2 => 0.0,
             // Not -0: `prost` leaves it out, as if it were 0.
@@ -126,7 +127,7 @@ fn histograms(random: &mut Random, start_ms: i64, length: i64) -> Vec<wire::Hist
         let all = u64::try_from(absolute.iter().sum::<i64>()).unwrap() + zero;
         let is_gauge = (40..60).contains(&at);
         let mut histogram = wire::Histogram {
-            sum: f64::from_bits(if random.below(20) == 0 { STALE_BITS } else { (at as f64 * 1.5).to_bits() }),
+            sum: f64::from_bits(if random.below(20) == 0 { STALE } else { (at as f64 * 1.5).to_bits() }),
             schema,
             zero_threshold: if custom {
                 0.0
@@ -171,7 +172,7 @@ fn expected(sent: &wire::Histogram) -> Histogram {
     };
     let mut histogram = Histogram::stale(sent.timestamp, if is_int { Count::Int(0) } else { Count::Float(0.0) });
     histogram.sum_bits = sent.sum.to_bits();
-    if histogram.sum_bits == STALE_BITS {
+    if histogram.sum_bits == STALE {
         return histogram;
     }
     (histogram.count, histogram.zero_count) = (count, zero_count);
@@ -193,7 +194,7 @@ fn unhinted(histogram: &Histogram) -> Histogram {
 /// A marker has nothing else that counts.
 fn bare(histogram: Histogram) -> Histogram {
     match histogram.count {
-        _ if histogram.sum_bits != STALE_BITS => histogram,
+        _ if histogram.sum_bits != STALE => histogram,
         Count::Int(_) => Histogram::stale(histogram.ts_ms, Count::Int(0)),
         Count::Float(_) => Histogram::stale(histogram.ts_ms, Count::Float(0.0)),
     }

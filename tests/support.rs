@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod form;
 pub mod openapi;
 pub mod process;
 pub mod proxy;

@@ -8,8 +8,10 @@
 
 mod error;
 pub mod openmetrics;
+pub mod protobuf;
 pub mod remote_read;
 pub mod remote_write;
+pub mod samples;
 pub mod tsdb;
 
 pub use error::{Error, ErrorKind, Result};

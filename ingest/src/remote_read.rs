@@ -7,11 +7,10 @@
 //! <https://github.com/prometheus/prometheus/blob/main/prompb/remote.proto>
 
 use crate::{
-    remote_write::{
-        DecodeError,
-        proto::{Reader, Span, Tag, zigzag},
-    },
-    tsdb::{Broken, Buckets, Count, Histogram, ResetHint, Sample, Samples, chunk},
+    protobuf::{DecodeError, Reader, Span, Tag, put_bytes, put_number},
+    remote_write::histogram,
+    samples::{Sample, Samples},
+    tsdb::{Broken, chunk},
 };
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -67,25 +66,6 @@ pub fn request(matchers: &[Matcher<'_>], first_ms: i64, last_ms: i64) -> Vec<u8>
     put_bytes(&mut request, 1, &query);
     put_bytes(&mut request, 2, &[1, 0]);
     request
-}
-
-fn put_number(out: &mut Vec<u8>, field: u8, number: u64) {
-    out.push(field << 3);
-    put_varint(out, number);
-}
-
-fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
-    out.push(field << 3 | 2);
-    put_varint(out, u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-    out.extend_from_slice(bytes);
-}
-
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
 }
 
 /// Hands on the series of an answer in samples.
@@ -166,7 +146,7 @@ fn sampled<'a>(_body: &'a [u8], reader: &mut Reader<'a>, tag: Tag, series: &mut 
             }
             series.samples.floats.push(sample);
         }
-        4 => series.samples.histograms.push(histogram(reader.message(tag)?)?),
+        4 => series.samples.histograms.push(histogram::whole(reader.message(tag)?)?),
         _ => reader.skip(tag)?,
     }
     Ok(())
@@ -203,64 +183,6 @@ fn chunked<'a>(body: &'a [u8], mut reader: Reader<'a>, series: &mut Series<'a>) 
         series.broken.push(broken);
     }
     Ok(())
-}
-
-fn histogram(mut reader: Reader<'_>) -> Result<Histogram> {
-    let mut h = Histogram::stale(0, Count::Int(0));
-    h.sum_bits = 0;
-    let mut zero_seen = false;
-    while let Some(tag) = reader.tag()? {
-        match tag.field {
-            1 => h.count = Count::Int(reader.uint64(tag)?),
-            2 => h.count = Count::Float(reader.double(tag)?),
-            3 => h.sum_bits = reader.double_bits(tag)?,
-            4 => h.schema = reader.sint32(tag)?,
-            5 => h.zero_threshold = reader.double(tag)?,
-            6 => (h.zero_count, zero_seen) = (Count::Int(reader.uint64(tag)?), true),
-            7 => (h.zero_count, zero_seen) = (Count::Float(reader.double(tag)?), true),
-            8..=10 => buckets(&mut reader, tag, tag.field - 8, &mut h.negative)?,
-            11..=13 => buckets(&mut reader, tag, tag.field - 11, &mut h.positive)?,
-            14 => h.reset_hint = ResetHint::from_number(reader.uint64(tag)?),
-            15 => h.ts_ms = reader.int64(tag)?,
-            16 => reader.doubles(tag, |value| {
-                h.custom_values.push(value);
-                Ok(())
-            })?,
-            17 => h.start_ms = reader.int64(tag)?,
-            _ => reader.skip(tag)?,
-        }
-    }
-    if !zero_seen && matches!(h.count, Count::Float(_)) {
-        h.zero_count = Count::Float(0.0);
-    }
-    Ok(h)
-}
-
-/// A field of the buckets of one sign: 0 for spans, 1 for deltas, 2 for counts.
-fn buckets(reader: &mut Reader<'_>, tag: Tag, part: u32, buckets: &mut Buckets) -> Result<()> {
-    match part {
-        0 => {
-            let mut reader = reader.message(tag)?;
-            let mut span = (0, 0);
-            while let Some(tag) = reader.tag()? {
-                match tag.field {
-                    1 => span.0 = reader.sint32(tag)?,
-                    2 => span.1 = reader.uint32(tag)?,
-                    _ => reader.skip(tag)?,
-                }
-            }
-            buckets.spans.push(span);
-            Ok(())
-        }
-        1 => reader.varints(tag, |delta| {
-            buckets.deltas.push(zigzag(delta));
-            Ok(())
-        }),
-        _ => reader.doubles(tag, |count| {
-            buckets.counts.push(count);
-            Ok(())
-        }),
-    }
 }
 
 /// The body of a frame that begins at the front of `bytes`, and how many bytes it takes with its head; `None` if more are needed.

@@ -21,12 +21,11 @@ mod delete;
 mod exemplar;
 mod ha;
 mod headers;
-mod histogram;
+pub(crate) mod histogram;
 mod labels;
 mod metadata;
 mod metrics;
 mod pool;
-pub(crate) mod proto;
 mod refused;
 mod reject;
 mod relabel;
@@ -65,7 +64,6 @@ pub use self::{
     decoded::{BODY_BYTES_MAX, Decoded, Version},
     ha::ReplicaLabels,
     labels::LabelLimits,
-    proto::DecodeError,
     refused::Refused,
     reject::{Reason, Reject, Rejects},
     relabel::{Action, Relabel, RelabelRule, RuleFault},

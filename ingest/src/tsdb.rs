@@ -14,21 +14,19 @@ mod file;
 mod floats;
 mod histograms;
 mod index;
-mod samples;
 mod segments;
 mod starts;
 mod tombstones;
 mod wal;
 
-use std::{fmt, ops::Range, path::Path};
+use std::{error::Error as _, fmt, io, ops::Range, path::Path};
 
 pub use self::{
     index::{ChunkPlace, Entry, Index},
-    samples::{Buckets, Count, Histogram, ResetHint, STALE_BITS, Sample, Samples},
     wal::{Logged, Wal},
 };
 use self::{segments::Segments, tombstones::Tombstones};
-use crate::{Error, Result};
+use crate::{Error, Result, samples::Samples};
 
 /// What is wrong with bytes that were to be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +96,13 @@ impl Block {
         out.sort();
         faults
     }
+}
+
+/// Did a file or folder that an error is about not exist any more? A server that runs deletes what it has merged into a new block.
+#[must_use]
+pub fn has_vanished(error: &Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::NotFound)
 }
 
 fn low_u32(word: u64) -> u32 {

@@ -43,6 +43,7 @@ use run::{Threads, Work, YieldInJoins, defect};
 
 use crate::{
     Error, ErrorKind, PromqlConfig, Result, Selector, Series, Wanted,
+    evaluate::kept::Answers,
     filter::filters,
     gate,
     index::{Counts, Index, Known, days_of},
@@ -125,9 +126,14 @@ impl Config {
         [self.metadata_cache_bytes / 8, self.metadata_cache_bytes / 8 * 5]
     }
 
+    /// The share of answers that are kept: what a few dozen panels show.
+    fn answers_bytes(&self) -> usize {
+        self.metadata_cache_bytes / 16
+    }
+
     /// The share of footers and page indexes.
     fn footers_cache_bytes(&self) -> usize {
-        self.metadata_cache_bytes - self.reader_cache_bytes().iter().sum::<usize>()
+        self.metadata_cache_bytes - self.reader_cache_bytes().iter().sum::<usize>() - self.answers_bytes()
     }
 }
 
@@ -149,6 +155,7 @@ struct Inner {
     meter: Arc<Meter>,
     asking: Arc<Running>,
     threads: Threads,
+    answers: Answers,
 }
 
 /// The answer to a query. Dropping it cancels the query.
@@ -192,6 +199,7 @@ impl Engine {
             meter: Arc::new(meter),
             asking: Arc::new(Running::new(config.slow_ms, clock.clone())),
             threads: Threads::new()?,
+            answers: Answers::new(config.answers_bytes()),
             config,
             catalog,
             clock,
@@ -425,6 +433,10 @@ impl Engine {
         &self.0.metadata
     }
 
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.0.answers
+    }
+
     pub(crate) fn index(&self) -> &Index {
         &self.0.index
     }
@@ -495,7 +507,7 @@ impl fmt::Debug for Answer {
 }
 
 fn timed_out(timeout_ms: u64) -> Error {
-    let message = format!("query took too long; narrow it or raise `query.timeout` timeout_ms={timeout_ms}");
+    let message = format!("query took too long; narrow it or raise `sql.timeout` timeout_ms={timeout_ms}");
     Error::new(ErrorKind::Timeout, message)
 }
 

@@ -49,6 +49,11 @@ pub struct Error {
 }
 
 impl Error {
+    /// What a table has is not what it should have.
+    pub(crate) fn wrong_columns(what: &str) -> Self {
+        Self::new(ErrorKind::Internal, format!("rows lack a column column={what}"))
+    }
+
     /// An error without a cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, position: None, message: message.into(), source: None }
@@ -90,10 +95,10 @@ impl From<DataFusionError> for Error {
         }
         let kind = kind(root);
         let message = match root {
-            DataFusionError::ResourcesExhausted(why) => format!(
-                "query needs more memory than all queries may take together; narrow it or raise the limit: {}",
-                first_line(why)
-            ),
+            // DataFusion's own text goes on with a list of its parts, which nobody can act on.
+            DataFusionError::ResourcesExhausted(_) => {
+                "query needs more memory than all queries may take together; narrow it or raise `memory`".to_owned()
+            }
             DataFusionError::SQL(parser, _) => format!("not valid SQL: {parser}"),
             // What happened, not which optimizer rule was at work when it did.
             _ => first_line(&root.strip_backtrace()).to_owned(),

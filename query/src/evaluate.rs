@@ -1,12 +1,13 @@
 //! Answers PromQL over the views.
 //!
 //! Called by the endpoints and the command line. A query is read and planned by crate `promql`, which says which samples it needs;
-//! here series are found in the index, once for each need, their samples are read by place (`table::samples`), and the evaluator is
-//! given both. One view per dataset is fixed for the query, samples before series, so that no sample lacks its labels.
+//! here they are read of one [`Cut`](crate::cut::Cut) of the tables, once for each need, and the evaluator is given them. Of an answer
+//! that is asked for again, only what may have changed is evaluated ([`kept`]).
 //!
 //! Invariants: labels, samples and what the evaluator holds take their memory from the queries' pool; a client that leaves, or a
 //! deadline, stops evaluation at its next look.
 
+pub(crate) mod kept;
 mod load;
 
 use std::{
@@ -20,9 +21,10 @@ use std::{
 
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use parking_lot::Mutex;
-use promql::{Control, Features, Options, Outcome, Planned, Query, Symbols, Syntax};
+use promql::{Columns, Control, Features, Kept, Options, Outcome, Planned, Query, Symbols, Syntax};
 
-use crate::{Engine, Error, ErrorKind, Result};
+use self::kept::Part;
+use crate::{Engine, Error, ErrorKind, Result, cut::Cut};
 
 /// When a query is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +33,14 @@ pub struct When {
     pub start_ms: i64,
     /// Included; as `start_ms` for one moment.
     pub end_ms: i64,
-    /// Milliseconds; of one moment without a meaning.
+    /// Milliseconds; 0 for one moment.
     pub step_ms: i64,
     /// How old a sample may be, milliseconds, if it is not what the engine is configured with.
     pub lookback_ms: Option<i64>,
     /// How long it may take, milliseconds, if that is less than what the engine is configured with.
     pub timeout_ms: Option<u64>,
+    /// Is all of it evaluated, even what was answered before?
+    pub anew: bool,
 }
 
 /// How PromQL is evaluated.
@@ -86,7 +90,7 @@ pub struct Found {
     pub load_us: i64,
     /// Microseconds of evaluation.
     pub eval_us: i64,
-    _memory: Vec<MemoryReservation>,
+    held: Vec<MemoryReservation>,
 }
 
 /// Stops evaluation when nobody waits for it any more.
@@ -96,6 +100,14 @@ impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+/// A question, the tables it is asked of, and whether it is to end.
+struct Asked<'a> {
+    query: &'a Query,
+    when: When,
+    cut: &'a Cut,
+    stop: &'a AtomicBool,
 }
 
 /// Step of subqueries that name none: the interval of evaluation of Prometheus.
@@ -126,22 +138,78 @@ impl Engine {
 
     async fn answer(&self, query: &Query, when: When) -> Result<Found> {
         let planned = query.plan(self.options(when))?;
+        let key = self.answers().key(query.text(), &planned, when);
         let permit = self.admit().await?;
         let stop = Arc::new(AtomicBool::new(false));
         let guard = StopOnDrop(Arc::clone(&stop));
         let engine = self.clone();
+        let query = query.clone();
         let work = async move {
-            let began_us = engine.now_us();
-            let loaded = engine.load(&planned).await?;
-            let loaded_us = engine.now_us();
-            let mut found = engine.evaluate(&planned, loaded, &stop)?;
-            found.load_us = loaded_us - began_us;
-            found.eval_us = engine.now_us() - loaded_us;
+            let cut = engine.cut().stopped_by(&stop);
+            let Some((key, lag_ms)) = key.zip(planned.lag_ms()) else {
+                return engine.at_all_steps(&planned, &cut, &stop).await;
+            };
+            if let Some(part) = engine.answers().part(&key, &cut, when, lag_ms) {
+                let is_whole = part.is_whole(when);
+                let asked = Asked { query: &query, when, cut: &cut, stop: &stop };
+                if let Some(found) = engine.after(part, asked).await? {
+                    // One that was kept for a longer range stays.
+                    if !is_whole {
+                        engine.answers().keep(key, &cut, &found);
+                    }
+                    return Ok(found);
+                }
+            }
+            let found = engine.at_all_steps(&planned, &cut, &stop).await?;
+            engine.answers().keep(key, &cut, &found);
             Ok(found)
         };
         let found = self.within(work, permit, when.timeout_ms).await;
         drop(guard);
         found
+    }
+
+    async fn at_all_steps(&self, planned: &Planned, cut: &Cut, stop: &AtomicBool) -> Result<Found> {
+        let began_us = self.now_us();
+        let loaded = self.load(planned, cut).await?;
+        let loaded_us = self.now_us();
+        let mut found = self.evaluate(planned, loaded, stop)?;
+        found.load_us = loaded_us - began_us;
+        found.eval_us = self.now_us() - loaded_us;
+        Ok(found)
+    }
+
+    /// An answer of steps that were kept, and of the later ones; `None` if these have something that is not kept.
+    async fn after(&self, part: Part, asked: Asked<'_>) -> Result<Option<Found>> {
+        let is_whole = part.is_whole(asked.when);
+        let Part { kept, until_ms } = part;
+        let Asked { query, when, cut, stop } = asked;
+        if is_whole {
+            let mut symbols = Symbols::default();
+            let memory = self.room_for_kept(&kept)?;
+            let whole = kept.followed_by(when.start_ms, until_ms, None, &mut symbols);
+            return Ok(whole.map(|columns| Found::of_kept(columns, symbols, memory)));
+        }
+        let later = When { start_ms: until_ms + when.step_ms, ..when };
+        let planned = query.plan(self.options(later))?;
+        let mut found = self.at_all_steps(&planned, cut, stop).await?;
+        let Outcome::Matrix(later) = &found.result else { return Ok(None) };
+        if !found.warnings.is_empty() || !found.infos.is_empty() {
+            return Ok(None);
+        }
+        found.held.push(self.room_for_kept(&kept)?);
+        let Some(columns) = kept.followed_by(when.start_ms, until_ms, Some(later), &mut found.symbols) else {
+            return Ok(None);
+        };
+        found.result = Outcome::Matrix(columns);
+        Ok(Some(found))
+    }
+
+    /// Memory for a copy of what was kept.
+    fn room_for_kept(&self, kept: &Kept) -> Result<MemoryReservation> {
+        let memory = MemoryConsumer::new("answer that was kept").register(self.memory_pool());
+        memory.try_grow(kept.bytes())?;
+        Ok(memory)
     }
 
     fn options(&self, when: When) -> Options {
@@ -150,6 +218,7 @@ impl Engine {
             start_ms: when.start_ms,
             end_ms: when.end_ms,
             step_ms: when.step_ms.max(1),
+            is_instant: when.step_ms == 0,
             lookback_ms: when.lookback_ms.unwrap_or(config.lookback_ms),
             subquery_step_ms: SUBQUERY_STEP_MS,
             samples_max: config.samples_max,
@@ -170,7 +239,8 @@ impl Engine {
             memory.lock().try_resize(bytes.saturating_sub(of_read)).is_ok()
         };
         let control = Control { stop, reserve: &reserve };
-        let answer = planned.evaluate(&samples, &mut symbols, control)?;
+        // Others go on meanwhile.
+        let answer = tokio::task::block_in_place(|| planned.evaluate(&samples, &mut symbols, control))?;
         held.push(memory.into_inner());
         Ok(Found {
             result: answer.result,
@@ -181,16 +251,39 @@ impl Engine {
             peak: peak.into_inner(),
             load_us: 0,
             eval_us: 0,
-            _memory: held,
+            held,
         })
     }
 }
 
+impl Found {
+    /// Of an answer nothing of which was evaluated.
+    fn of_kept(columns: Columns, symbols: Symbols, memory: MemoryReservation) -> Self {
+        Self {
+            result: Outcome::Matrix(columns),
+            symbols,
+            warnings: Vec::new(),
+            infos: Vec::new(),
+            samples: 0,
+            peak: 0,
+            load_us: 0,
+            eval_us: 0,
+            held: vec![memory],
+        }
+    }
+}
+
 impl When {
+    /// The last step that is not after a time; `None` if the first one is.
+    fn last_step_before(&self, time_ms: i64) -> Option<i64> {
+        let after_ms = time_ms.checked_sub(self.start_ms).filter(|after| *after >= 0)?;
+        Some(time_ms - after_ms % self.step_ms.max(1))
+    }
+
     /// One moment.
     #[must_use]
     pub fn at(time_ms: i64) -> Self {
-        Self { start_ms: time_ms, end_ms: time_ms, step_ms: 1, lookback_ms: None, timeout_ms: None }
+        Self { start_ms: time_ms, end_ms: time_ms, step_ms: 0, lookback_ms: None, timeout_ms: None, anew: false }
     }
 
     /// Refuses more steps than a query may have.
@@ -201,7 +294,8 @@ impl When {
             return Ok(());
         }
         let message = format!(
-            "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+            "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX), \
+             or raise `promql.points_max`",
             grouped(points_max)
         );
         Err(Error::new(ErrorKind::Invalid, message))

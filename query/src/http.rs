@@ -34,6 +34,7 @@ use axum::{
         rejection::{BytesRejection, QueryRejection},
     },
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -56,7 +57,8 @@ const CANCELED: u16 = 499;
 /// Seconds after which a client that met an overload may try again; a query of a dashboard is done by then.
 const RETRY_AFTER_S: &str = "2";
 
-pub use params::Asked;
+pub use params::{Asked, duration_ms};
+pub use promql::{check_range, json};
 
 /// Routes of SQL, series and labels.
 pub fn router(engine: Engine) -> Router {
@@ -73,8 +75,19 @@ pub fn router(engine: Engine) -> Router {
         .merge(queries::router())
         .merge(tsdb::router())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(map_response(too_large))
         .merge(read::router())
         .with_state(engine)
+}
+
+/// A body that is too large is refused before anybody looks at it, and not in the words of this API.
+async fn too_large(response: Response) -> Response {
+    if response.status() != StatusCode::PAYLOAD_TOO_LARGE {
+        return response;
+    }
+    let error = format!("body is too large; ask for less at once bytes_max={BODY_BYTES_MAX}");
+    let body = Failure { status: "error", error_type: "bad_data", error, position: None };
+    (StatusCode::PAYLOAD_TOO_LARGE, axum::Json(body)).into_response()
 }
 
 /// What may be said in the URL.

@@ -10,6 +10,7 @@
 //! never lacks its labels.
 //! Not here: what a view is (`storage`), what datasets there are (`schemas`), authentication (the binary).
 
+mod cut;
 mod engine;
 mod error;
 mod evaluate;
@@ -33,7 +34,7 @@ mod testing;
 pub use engine::{Answer, Catalog, Config, Engine};
 pub use error::{Error, ErrorKind, Position, Result};
 pub use evaluate::{Found, PromqlConfig, When};
-pub use http::{Asked, failure, router};
-pub use promql::{Features, Query, Selector, Syntax};
+pub use http::{Asked, check_range, duration_ms, failure, json, router};
+pub use promql::{Features, Query, Selector, Syntax, quoted};
 pub use running::Asking;
 pub use series::{Series, Wanted};

@@ -1,26 +1,19 @@
 //! Samples of series as they were sent: what federation and remote read hand on.
 //!
-//! Called by their endpoints. Series are found in the index, their rows are read by place, and staleness markers stay.
-//!
-//! Invariants: samples are read of views that were taken before that of the series, so that no sample lacks its labels; labels and
-//! samples take their memory from the queries' pool until the answer is dropped.
+//! Called by their endpoints. Staleness markers stay. Invariants: labels and samples keep their memory of the queries' pool until the
+//! answer is dropped.
 
 use std::ops::Range;
 
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use futures::FutureExt;
-use promql::{Labels, NAME, Symbol, Symbols};
+use datafusion::execution::memory_pool::MemoryReservation;
+use promql::{Labels, Matcher, NAME, Symbols};
 
 use crate::{
-    Engine, Result, Selector, Wanted,
+    Engine, Result, Selector,
+    cut::{Extent, Located},
     native::{Columns, Kept},
-    table::{Found, Histograms, Read},
+    table::{Found, Histograms},
 };
-
-/// Bits of the NaN by which Prometheus says that a series has ended.
-pub(crate) const STALE: u64 = 0x7ff0_0000_0000_0002;
-/// Bytes of labels and the places of them, about, for a series with ten labels.
-const BYTES_OF_SERIES: usize = 128;
 
 /// Samples of series.
 pub(crate) struct Raw {
@@ -59,33 +52,17 @@ impl Engine {
     /// # Errors
     /// `Execution` if they are more than a query may read, or than there is memory for; what reading met.
     pub(crate) async fn raw(&self, selectors: &[Selector], times_ms: Range<i64>) -> Result<Raw> {
-        let (samples, histograms) = (self.table(schemas::samples()), self.table(schemas::histograms()));
-        let us = |ms: i64| ms.saturating_mul(1000);
-        let found = self.series_of(selectors, us(times_ms.start)..us(times_ms.end), Wanted::Labels).await?;
-        let mut symbols = Symbols::default();
-        let mut series: Vec<(Symbol, i64, Labels)> = Vec::with_capacity(found.len());
-        found.each(|metric, id, labels| {
-            let labels = Labels::of([(NAME, metric)].into_iter().chain(labels.iter().copied()), &mut symbols);
-            series.push((symbols.number(metric), id, labels));
-        })?;
-        drop(found);
-        let memory = MemoryConsumer::new("series of raw samples").register(self.memory_pool());
-        memory.try_grow(series.len() * BYTES_OF_SERIES + symbols.bytes())?;
-        // Files are sorted by the text of the metric and the id.
-        series.sort_unstable_by(|left, right| (symbols.text(left.0), left.1).cmp(&(symbols.text(right.0), right.1)));
-        let keys: Vec<(&str, i64)> = series.iter().map(|(metric, id, _)| (symbols.text(*metric), *id)).collect();
+        let (cut, mut symbols) = (self.cut(), Symbols::default());
+        let matchers: Vec<&[Matcher]> = selectors.iter().map(Selector::matchers).collect();
+        let located = cut.find(&matchers, times_ms.clone(), &mut symbols).await?;
+        let histograms_from_ms = times_ms.start;
         let samples_max = self.config().promql.samples_max;
-        let read = Read { series: &keys, times_ms, with_starts: false, samples_max };
-        let pool = self.memory_pool();
-        let floats = samples.read_floats(&read, pool).boxed().await?;
-        let native = if histograms.has_rows() {
-            let read = Read { samples_max: samples_max.saturating_sub(floats.count()), ..read };
-            Some(Native::new(histograms.read_histogram_rows(&read, pool).boxed().await?)?)
-        } else {
-            None
-        };
-        let labels: Vec<Labels> = series.into_iter().map(|(_, _, labels)| labels).collect();
-        let mut raw = Raw { symbols, order: (0..labels.len()).collect(), labels, floats, native, _memory: memory };
+        let extent = Extent { times_ms, histograms_from_ms, with_starts: false, samples_max };
+        let (floats, rows) = cut.read(&located, &symbols, extent).await?;
+        let native = rows.map(Native::new).transpose()?;
+        let Located { labels, memory, .. } = located;
+        let order = (0..labels.len()).collect();
+        let mut raw = Raw { symbols, labels, order, floats, native, _memory: memory };
         raw.arrange();
         Ok(raw)
     }

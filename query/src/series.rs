@@ -35,7 +35,7 @@ use promql::NAME;
 use crate::{
     Error, ErrorKind,
     filter::implied,
-    index::{Days, Known},
+    index::{Days, Known, NEVER},
     table::{DAY_US, Table},
 };
 
@@ -194,7 +194,7 @@ impl Series {
 
     /// Adds the series of some days that the index knows and for which all `filters`, over metric and labels, are true.
     pub(crate) fn choose(&mut self, state: &SessionState, known: &Known, days: &Days, filters: &[Expr]) -> Result<()> {
-        let mut among = known.matching(&implied(filters), known.on(days)).into_iter();
+        let mut among = known.matching(&implied(filters), known.on(days), &NEVER).into_iter();
         let (metric, labels) = (DataType::Utf8View, schemas::string_map());
         let schema = [Field::new("metric", metric, false), Field::new("labels", labels, false)];
         let schema = Arc::new(Schema::new(schema.to_vec()));

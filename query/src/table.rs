@@ -48,7 +48,7 @@ use storage::{DataFile, Lane, Rows, View};
 
 pub(crate) use files::Reader;
 pub(crate) use prune::{IN_LIST_MAX, pushable, time_range};
-pub(crate) use samples::{Found, Histograms, Read};
+pub(crate) use samples::{Found, Histograms, Present, Read};
 
 use prune::Filter;
 

@@ -45,12 +45,30 @@ pub(crate) const HOUR_MS: i64 = 3_600_000;
 /// A catalog under construction.
 pub(crate) struct Bench {
     pub store: Arc<Counting>,
-    views: Arc<Mutex<BTreeMap<&'static str, View>>>,
+    pub(crate) views: Arc<Mutex<BTreeMap<&'static str, View>>>,
     next: AtomicI64,
 }
 
 /// A sample: metric, series id, milliseconds, value.
 pub(crate) type Sample = (&'static str, i64, i64, f64);
+
+/// A file of which nothing else is known yet.
+pub(crate) fn data_file(lane: Lane, seq: i64, sorted: bool) -> DataFile {
+    DataFile {
+        path: Path::from("unset"),
+        size: 0,
+        rows: 0,
+        partition: None,
+        bounds: BTreeMap::new(),
+        lane,
+        seq,
+        sorted,
+        level: 0,
+        trimmed: None,
+        written_ms: 0,
+        known_at: 0,
+    }
+}
 
 impl Bench {
     pub(crate) fn new() -> Self {
@@ -65,26 +83,7 @@ impl Bench {
 
     /// A committed file of rows of one partition.
     pub(crate) async fn file(&self, dataset: &'static Dataset, batch: &RecordBatch, lane: Lane) -> Path {
-        let seq = self.seq();
-        self.file_as(
-            dataset,
-            batch,
-            DataFile {
-                path: Path::from("unset"),
-                size: 0,
-                rows: 0,
-                partition: None,
-                bounds: BTreeMap::new(),
-                lane,
-                seq,
-                sorted: true,
-                level: 0,
-                trimmed: None,
-                written_ms: 0,
-                known_at: 0,
-            },
-        )
-        .await
+        self.file_as(dataset, batch, data_file(lane, self.seq(), true)).await
     }
 
     /// A committed file with some properties given; those the rows tell are filled in.

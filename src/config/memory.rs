@@ -17,7 +17,7 @@ const BUDGET_MIN: u64 = 128 << 20;
 const HEAD: u64 = 30;
 /// Hundredths for running queries (sorts, joins, aggregates), the part that peaks.
 const QUERIES: u64 = 35;
-/// Hundredths for what makes queries fast and can be dropped: footers and page indexes.
+/// Hundredths for what makes queries fast and can be dropped: footers and page indexes, decoded samples, answers.
 const CACHES: u64 = 15;
 /// Hundredths for the index of known series, which grows with the fleet and not with its samples.
 const SERIES: u64 = 10;

@@ -107,6 +107,11 @@ async fn clean_tombstones(State(tsdb): State<Tsdb>) -> Response {
 /// Everything that is asked for, or the refusal.
 fn asked(headers: &HeaderMap, body: &[u8], query: Option<&str>) -> Result<Asked, Box<Response>> {
     let asked = Asked::read(headers, body, query).map_err(|error| Box::new(query::failure(&error)))?;
+    if asked.has_empty_time {
+        // A variable that a script did not set would delete all of time.
+        let what = "start or end is empty; leave it out to mean all of time";
+        return Err(Box::new(refusal(StatusCode::BAD_REQUEST, "bad_data", what)));
+    }
     if let Some((name, _)) = asked.rest.first() {
         let reason = format!("no such parameter; there are match[], start and end name={name:?}");
         return Err(Box::new(bad_data(reason)));

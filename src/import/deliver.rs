@@ -2,7 +2,9 @@
 //!
 //! Called by [`Sink`](super::sink::Sink). Two requests that have a series in common are never under way together, so the samples of a
 //! series arrive in their order. Invariants: as many requests wait as are under way, no more; a request is answered, or the import
-//! ends with the reason. What was refused is an answer: a request that is sent again unchanged is refused again.
+//! ends with the reason. What was refused is an answer: a request that is sent again unchanged is refused again. Nothing counts as
+//! written unless the answer says how much was, as every server of remote write 2.0 does: whatever else answers with success (an older
+//! server, a proxy, a page for people) has stored nothing.
 
 use std::{
     sync::{
@@ -14,8 +16,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use storage::Clock;
+use ureq::http::HeaderMap;
 
 use super::encode::Counts;
 use crate::client;
@@ -30,6 +33,10 @@ const PAUSE_MS_MAX: u64 = 30_000;
 const TRY_US_MAX: i64 = 15 * 60 * 1_000_000;
 /// Longest text of an answer that is read.
 const TEXT_BYTES_MAX: u64 = 64 << 10;
+/// What is to be done about a server that leaves a request to another replica.
+const REPLICA: &str = "the server takes these samples from another replica of an HA pair: what is imported carries the label of \
+                       its replica and takes part in their election; take that label off with --drop-label NAME, the name that \
+                       the server's setting remote_write.ha.replica_label has";
 /// How often the sender of a wait is told that time goes by.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -37,8 +44,10 @@ const TICK: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) agent: ureq::Agent,
-    pub(super) url: String,
-    pub(super) token: Option<String>,
+    /// Address without who asks.
+    pub(super) base: String,
+    /// Who asks, as a header has it.
+    pub(super) authorization: Option<String>,
 }
 
 /// What became of a request.
@@ -205,52 +214,62 @@ impl Worker {
     }
 
     fn attempt(&self, job: &Job, body: &[u8]) -> Attempt {
-        let url = format!("{}/api/v1/write", self.target.url.trim_end_matches('/'));
+        let base = &self.target.base;
         let mut request = self
             .target
             .agent
-            .post(&url)
+            .post(format!("{base}/api/v1/write"))
             .header("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request")
             .header("Content-Encoding", "snappy")
             .header("X-Prometheus-Remote-Write-Version", "2.0.0");
-        if let Some(token) = &self.target.token {
-            request = request.header("Authorization", format!("Bearer {token}"));
+        if let Some(authorization) = &self.target.authorization {
+            request = request.header("Authorization", authorization);
         }
         let sent = request.config().timeout_global(Some(ANSWER_TIME_MAX)).build().send(body);
         let response = match sent {
             Ok(response) => response,
             Err(error) => {
-                let reason = format!("no answer from {}: {error}", self.target.url);
-                return Attempt::Again { reason, after_ms: None };
+                return Attempt::Again { reason: format!("no answer from {base}: {error}"), after_ms: None };
             }
         };
         let (head, body) = response.into_parts();
-        let number = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let status = head.status.as_u16();
         let refused = client::refused(status, std::io::Read::take(body.into_reader(), TEXT_BYTES_MAX));
         match status {
-            200..=299 if status != 202 => {
-                Attempt::Done(Event::Answered { number: job.number, sent: job.counts, written: job.counts, said: None })
-            }
             429 | 500..=599 => Attempt::Again {
                 reason: format!("{refused:#}"),
-                after_ms: number("Retry-After").map(|seconds: u64| seconds.saturating_mul(1000)),
+                after_ms: number(&head.headers, "Retry-After").map(|seconds| seconds.saturating_mul(1000)),
             },
-            202 | 400 => {
-                let written = |kind: &str| number(&format!("X-Prometheus-Remote-Write-{kind}-Written")).unwrap_or(0);
-                let written = if status == 202 {
-                    Counts::default()
-                } else {
-                    Counts {
-                        samples: written("Samples"),
-                        histograms: written("Histograms"),
-                        exemplars: written("Exemplars"),
-                    }
-                };
-                let said = Some(format!("{refused:#}"));
-                Attempt::Done(Event::Answered { number: job.number, sent: job.counts, written, said })
-            }
-            _ => Attempt::Done(Event::Failed(refused)),
+            202 => Attempt::Done(Event::Failed(refused.context(REPLICA))),
+            200 | 204 | 400 => Attempt::Done(match answered(job, status, &head.headers, &refused) {
+                Ok(event) => event,
+                Err(error) => Event::Failed(error.context(format!("{base} did not take a request"))),
+            }),
+            _ => Attempt::Done(Event::Failed(refused.context(format!("{base} takes no requests")))),
         }
     }
+}
+
+/// What an answer says, if it is one of remote write 2.0.
+fn answered(job: &Job, status: u16, headers: &HeaderMap, refused: &anyhow::Error) -> Result<Event> {
+    let header = |kind: &str| number(headers, &format!("X-Prometheus-Remote-Write-{kind}-Written"));
+    let written = match (header("Samples"), header("Histograms"), header("Exemplars")) {
+        (Some(samples), Some(histograms), Some(exemplars)) => Counts { samples, histograms, exemplars },
+        _ => bail!("no remote write 2.0 there: the answer does not say how much was written; it says: {refused:#}"),
+    };
+    let sent = job.counts;
+    let pairs =
+        [(written.samples, sent.samples), (written.histograms, sent.histograms), (written.exemplars, sent.exemplars)];
+    let believed = if status == 400 { pairs.iter().all(|(a, b)| a <= b) } else { written == sent };
+    ensure!(
+        believed,
+        "the answer does not fit what was sent: is something between us and the server? status={status} sent={sent:?} \
+         written={written:?}"
+    );
+    let said = (status == 400).then(|| format!("{refused:#}"));
+    Ok(Event::Answered { number: job.number, sent, written, said })
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }

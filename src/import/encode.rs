@@ -1,8 +1,9 @@
 //! Writes requests of remote write 2.0: series with samples, histograms, exemplars and what is known of their metric.
 //!
 //! Called by [`Sink`](super::sink::Sink). Version 2.0, because it carries start timestamps and bounds of histograms, and its answers
-//! say how much was written. Invariants: a request is not larger than its limit by more than one sample; a series that does not fit
-//! goes on in the next request. Not here: compression, sending.
+//! say how much was written. Invariants: a request is not larger than its limit by more than a series with one sample; a series that does
+//! not fit goes on in the next request; an empty request takes one value whatever its size, so each request goes on. Not here:
+//! compression, sending.
 //! Spec: <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/>
 
 use std::{
@@ -11,7 +12,13 @@ use std::{
     mem,
 };
 
-use ingest::tsdb::{Buckets, Count, Histogram, Sample, Samples};
+use ingest::{
+    protobuf::{put_bytes, put_double, put_nonzero, put_number, put_varint, zigzag},
+    samples::{Buckets, Count, Histogram, Sample, Samples},
+};
+
+/// Longest text about a metric: what the server takes. A longer one is cut, since the samples are what is wanted.
+const ABOUT_BYTES_MAX: usize = 16 << 10;
 
 /// A series to be sent.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +110,9 @@ impl Request {
 
     /// Adds what there is room for. Says whether that was all.
     pub(super) fn add(&mut self, series: &Series<'_>, sent: &mut Sent, bytes_max: usize) -> bool {
-        let has_room = |request: &Self| request.message.len() + request.scratch.len() < bytes_max;
+        let has_room = |request: &Self| {
+            request.counts == Counts::default() || request.message.len() + request.scratch.len() < bytes_max
+        };
         let before = self.counts;
         // One series has samples or histograms: two kinds are two series of the same labels.
         self.begin(series);
@@ -159,7 +168,9 @@ impl Request {
         let refs = self.refs(series.labels.iter().copied());
         put_bytes(&mut self.scratch, 1, &refs);
         if let Some(about) = series.about {
-            let (help, unit) = (self.symbol(&about.help), self.symbol(&about.unit));
+            let cut = |text: &'_ str| text.floor_char_boundary(ABOUT_BYTES_MAX);
+            let help = self.symbol(about.help.split_at(cut(&about.help)).0);
+            let unit = self.symbol(about.unit.split_at(cut(&about.unit)).0);
             let mut metadata = Vec::new();
             put_number(&mut metadata, 1, u64::from(about.kind));
             put_number(&mut metadata, 3, u64::from(help));
@@ -241,44 +252,6 @@ fn doubles(out: &mut Vec<u8>, field: u32, values: &[f64]) {
         let packed: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         put_bytes(out, field, &packed);
     }
-}
-
-fn zigzag(value: i64) -> u64 {
-    (value << 1 ^ value >> 63).cast_unsigned()
-}
-
-fn put_tag(out: &mut Vec<u8>, field: u32, wire: u32) {
-    put_varint(out, u64::from(field << 3 | wire));
-}
-
-fn put_number(out: &mut Vec<u8>, field: u32, number: u64) {
-    put_tag(out, field, 0);
-    put_varint(out, number);
-}
-
-fn put_nonzero(out: &mut Vec<u8>, field: u32, number: u64) {
-    if number != 0 {
-        put_number(out, field, number);
-    }
-}
-
-fn put_double(out: &mut Vec<u8>, field: u32, bits: u64) {
-    put_tag(out, field, 1);
-    out.extend_from_slice(&bits.to_le_bytes());
-}
-
-fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
-    put_tag(out, field, 2);
-    put_varint(out, u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-    out.extend_from_slice(bytes);
-}
-
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 
 use storage::Clock;
 
-use super::times::show_seconds;
+use crate::times::show_seconds;
 
 /// How often a line is drawn on a terminal.
 const DRAW_US: i64 = 200_000;

@@ -1,28 +1,29 @@
 //! A running Prometheus, or whatever else speaks remote read, as a source.
 //!
 //! Called by the command. Asks for slices of two hours, oldest first; a part is a slice. A slice that breaks off is asked for again as a
-//! whole: sending something twice is harmless. Not here: the messages (`ingest::remote_read`).
+//! whole: sending something twice is harmless. What ends within the last hour is no part, since more of it may come. Not here: the
+//! messages (`ingest::remote_read`).
 
 use std::{io::Read, ops::Range, thread, time::Duration};
 
-use anyhow::{Context, Result, anyhow, bail};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use anyhow::{Context, Result, anyhow};
 use ingest::{
+    protobuf::DecodeError,
     remote_read::{self, STREAMED, unframe},
-    remote_write::DecodeError,
 };
 use ureq::{Body, http::Response};
 
-use super::{
-    Choice,
-    encode::Series,
-    sink::Sink,
+use super::{Choice, address::Address, encode::Series, sink::Sink};
+use crate::{
+    client,
     times::{common, length, show, slices},
 };
-use crate::client;
 
 /// Samples of so long are asked for at once: what a Prometheus has in one block.
 const SLICE_MS: i64 = 7_200_000;
+/// So long after its time a sample may still come: what a server takes in out of order, or late from where it asks. What ends later is
+/// read each time.
+const LATE_MS: i64 = 3_600_000;
 /// Longest time for the answer to a slice.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(600);
 /// Largest answer in one message; servers limit it to some 50 million samples of their own accord.
@@ -38,7 +39,7 @@ const OLDEST: &str = "prometheus_tsdb_lowest_timestamp_seconds";
 #[derive(Clone, Debug)]
 pub(super) struct Remote {
     agent: ureq::Agent,
-    url: String,
+    base: String,
     authorization: Option<String>,
 }
 
@@ -56,25 +57,11 @@ impl From<DecodeError> for Failure {
     }
 }
 
-/// The address without who asks, and who asks.
-pub(super) fn split_user(url: &str) -> (String, Option<String>) {
-    let Some((scheme, rest)) = url.split_once("://") else { return (url.to_owned(), None) };
-    let host = rest.split(['/', '?']).next().unwrap_or_default();
-    match host.rsplit_once('@') {
-        Some((user, _)) => {
-            (format!("{scheme}://{}", rest.get(user.len() + 1..).unwrap_or_default()), Some(user.to_owned()))
-        }
-        None => (url.to_owned(), None),
-    }
-}
-
 impl Remote {
-    pub(super) fn new(agent: ureq::Agent, url: &str, token: Option<String>) -> Self {
-        let (url, user) = split_user(url);
-        let basic = user.map(|user| format!("Basic {}", STANDARD.encode(percent_decoded(&user))));
-        let authorization = token.map(|token| format!("Bearer {token}")).or(basic);
-        let url = url.trim_end_matches('/').trim_end_matches("/api/v1/read").to_owned();
-        Self { agent, url, authorization }
+    pub(super) fn new(agent: ureq::Agent, address: &Address, token: Option<String>) -> Self {
+        let authorization = token.map(|token| format!("Bearer {token}")).or_else(|| address.basic.clone());
+        let base = address.base.trim_end_matches("/api/v1/read").to_owned();
+        Self { agent, base, authorization }
     }
 
     /// Hands everything that was chosen to the sink.
@@ -90,7 +77,9 @@ impl Remote {
         for slice in slices(times_ms.clone(), SLICE_MS) {
             sink.progress.of(format!("{} to {}", show(slice.start), show(slice.end)));
             let done = length(&(times_ms.start..slice.end)) / total;
-            if sink.begin(&format!("{}/{}", slice.start, slice.end)).is_none() {
+            if slice.end > now_ms.saturating_sub(LATE_MS) {
+                sink.begin_again();
+            } else if sink.begin(&format!("{}/{}", slice.start, slice.end)).is_none() {
                 sink.progress.at(done, true);
                 continue;
             }
@@ -106,8 +95,8 @@ impl Remote {
 
     /// Of when the oldest sample is.
     fn oldest_ms(&self) -> Result<i64> {
-        let hint = || format!("{} does not say of when its oldest samples are: say --start", self.url);
-        let mut request = self.agent.get(format!("{}/metrics", self.url));
+        let hint = || format!("{} does not say of when its oldest samples are: say --start", self.base);
+        let mut request = self.agent.get(format!("{}/metrics", self.base));
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
         }
@@ -139,7 +128,7 @@ impl Remote {
         let body = snap::raw::Encoder::new().compress_vec(request).map_err(|error| Failure::End(anyhow!(error)))?;
         let mut post = self
             .agent
-            .post(format!("{}/api/v1/read", self.url))
+            .post(format!("{}/api/v1/read", self.base))
             .header("Content-Type", "application/x-protobuf")
             .header("Content-Encoding", "snappy")
             .header("X-Prometheus-Remote-Read-Version", "0.1.0");
@@ -147,12 +136,12 @@ impl Remote {
             post = post.header("Authorization", authorization);
         }
         let sent = post.config().timeout_global(Some(ANSWER_TIME_MAX)).build().send(&body[..]);
-        let lost = |error: ureq::Error| Failure::Again(anyhow!("no answer from {}: {error}", self.url));
+        let lost = |error: ureq::Error| Failure::Again(anyhow!("no answer from {}: {error}", self.base));
         let response = sent.map_err(lost)?;
         let status = response.status().as_u16();
         if !response.status().is_success() {
             let refused = client::refused(status, response.into_body().into_reader());
-            let refused = refused.context(format!("{} does not answer remote read", self.url));
+            let refused = refused.context(format!("{} does not answer remote read", self.base));
             return Err(if status == 429 || status >= 500 { Failure::Again(refused) } else { Failure::End(refused) });
         }
         let is_streamed =
@@ -207,31 +196,4 @@ fn hand_over(mut series: remote_read::Series<'_>, times_ms: &Range<i64>, sink: &
     series.samples.retain(|ts_ms| times_ms.contains(&ts_ms));
     let series = Series { labels: &series.labels, samples: &series.samples, exemplars: &[], about: None };
     sink.series(&series).map_err(Failure::End)
-}
-
-/// `%41` is `A`.
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let (bytes, mut plain, mut at) = (text.as_bytes(), Vec::new(), 0);
-    while let Some(&byte) = bytes.get(at) {
-        let code = text.get(at + 1..at + 3).filter(|_| byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        plain.push(code.unwrap_or(byte));
-        at += if code.is_some() { 3 } else { 1 };
-    }
-    plain
-}
-
-/// Is this an address?
-pub(super) fn is_url(source: &str) -> bool {
-    source.starts_with("http://") || source.starts_with("https://")
-}
-
-/// Refuses what is an address of another kind.
-///
-/// # Errors
-/// If it is.
-pub(super) fn check_scheme(source: &str) -> Result<()> {
-    if source.contains("://") && !is_url(source) {
-        bail!("{source} is no address of a Prometheus: it begins with http:// or https://");
-    }
-    Ok(())
 }

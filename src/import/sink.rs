@@ -1,20 +1,24 @@
 //! Takes the series of a source: counts them, or makes requests of them and has them sent, and notes what was acknowledged.
 //!
 //! Called by the sources. A source goes through its parts, oldest first, in the same order each time, and says where it is in a part;
-//! when all requests up to a place are answered, the place is noted. Invariants: what is noted was answered; memory holds one request
-//! more than are under way. What is damaged or refused is told, up to a number of lines, counted, and costs nothing else.
+//! when all requests up to a place are answered, the place is noted. Invariants: what is noted was answered; a part of which something
+//! was refused or left out is not noted as done, nor any place of it behind that, so the same import tries it again; memory holds one
+//! request more than are under way. What is damaged or refused is told, up to a number of lines, counted, and costs nothing else.
 
 use std::{
     collections::{HashSet, VecDeque},
     fmt::Display,
+    mem,
+    sync::Arc,
 };
 
 use anyhow::Result;
 use storage::Clock;
 
 use super::{
-    deliver::{Deliver, Event, Target},
+    deliver::{Deliver, Event},
     encode::{self, Counts, Request, Sent, Series},
+    labels::Relabel,
     progress::Progress,
     state::{self, State},
 };
@@ -23,6 +27,8 @@ use super::{
 const REQUEST_BYTES: usize = 2 << 20;
 /// How many lines are printed of damage, and of refusals.
 const LINES_MAX: u64 = 20;
+/// Names and values of a series' labels that are believed to be ones. The server takes less; requests have to hold them.
+const LABEL_BYTES_MAX: usize = 64 << 10;
 /// How often the state is written.
 const SAVE_US: i64 = 1_000_000;
 
@@ -38,8 +44,10 @@ pub(super) struct Outcome {
     /// Parts of the source that could not be read.
     pub(super) damaged: u64,
     pub(super) seconds: f64,
-    /// All parts were done before.
+    /// All of it was imported before.
     pub(super) nothing_new: bool,
+    /// The source has nothing of what was chosen.
+    pub(super) nothing_selected: bool,
 }
 
 enum Mode {
@@ -50,6 +58,8 @@ enum Mode {
 /// Where the source was when a request was complete.
 struct Mark {
     request: u64,
+    /// Parts that it has something of.
+    parts: Vec<String>,
     finished: usize,
     current: Option<(String, u64)>,
 }
@@ -57,61 +67,65 @@ struct Mark {
 /// Where series go.
 pub(super) struct Sink {
     mode: Mode,
+    relabel: Arc<Relabel>,
     request: Request,
+    /// Parts that the request has something of.
+    parts: Vec<String>,
     marks: VecDeque<Mark>,
     answered: HashSet<u64>,
     /// Parts that were gone through since the last acknowledged one.
     finished: Vec<String>,
     current: Option<(String, u64)>,
+    /// Parts of which something was refused or left out.
+    faulty: HashSet<String>,
     state: State,
     pub(super) progress: Progress,
     clock: Clock,
     saved_us: i64,
     outcome: Outcome,
     refusals: u64,
-    /// There was a part to go through.
-    begun: bool,
+    /// The source had something of what was chosen.
+    selected: bool,
 }
 
 impl Sink {
     /// Counts what it is given.
-    pub(super) fn counting(clock: &Clock) -> Self {
-        Self::new(Mode::Count(HashSet::new()), State::none(), clock)
+    pub(super) fn counting(relabel: Relabel, clock: &Clock) -> Self {
+        Self::new(Mode::Count(HashSet::new()), relabel, State::none(), clock)
     }
 
-    /// Sends what it is given, so many requests at once.
-    ///
-    /// # Errors
-    /// If the system gives no threads.
-    pub(super) fn sending(target: &Target, at_once: usize, state: State, clock: &Clock) -> Result<Self> {
-        Ok(Self::new(Mode::Send(Deliver::start(target, at_once, clock)?), state, clock))
+    /// Sends what it is given, with other labels, by those who deliver.
+    pub(super) fn sending(deliver: Deliver, relabel: Relabel, state: State, clock: &Clock) -> Self {
+        Self::new(Mode::Send(deliver), relabel, state, clock)
     }
 
-    fn new(mode: Mode, state: State, clock: &Clock) -> Self {
+    fn new(mode: Mode, relabel: Relabel, state: State, clock: &Clock) -> Self {
         Self {
             mode,
+            relabel: Arc::new(relabel),
             request: Request::default(),
+            parts: Vec::new(),
             marks: VecDeque::new(),
             answered: HashSet::new(),
             finished: Vec::new(),
             current: None,
+            faulty: HashSet::new(),
             state,
             progress: Progress::new(clock.clone()),
             clock: clock.clone(),
             saved_us: clock.now_us(),
             outcome: Outcome::default(),
             refusals: 0,
-            begun: false,
+            selected: false,
         }
     }
 
     /// Begins a part of the source. Says from which place on it is to be gone through; `None` if it is done.
     pub(super) fn begin(&mut self, part: &str) -> Option<u64> {
-        let state::Progress { done, current } = &self.state.progress;
+        let state::Progress { done, current, .. } = &self.state.progress;
         if done.contains(part) {
             return None;
         }
-        self.begun = true;
         let from = current.as_ref().filter(|(current, _)| current == part).map_or(0, |(_, place)| *place);
         self.current = Some((part.to_owned(), from));
         Some(from)
@@ -119,7 +133,6 @@ impl Sink {
 
     /// Begins what is gone through each time, and is no part.
     pub(super) fn begin_again(&mut self) {
-        self.begun = true;
         self.current = None;
     }
 
@@ -145,6 +158,20 @@ impl Sink {
         if series.samples.is_empty() && series.exemplars.is_empty() {
             return Ok(());
         }
+        self.selected = true;
+        let relabel = Arc::clone(&self.relabel);
+        let mut labels = series.labels.to_vec();
+        relabel.apply(&mut labels);
+        let bytes = labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if bytes > LABEL_BYTES_MAX {
+            let name = labels.iter().find(|(name, _)| *name == "__name__").map_or("", |(_, name)| *name);
+            let begin = name.split_at(name.floor_char_boundary(100)).0;
+            self.damaged(format_args!(
+                "a series has more labels than can be sent: metric={begin:?} label_bytes={bytes} limit={LABEL_BYTES_MAX}"
+            ));
+            return Ok(());
+        }
+        let series = &Series { labels: &labels, ..*series };
         if let Mode::Count(seen) = &mut self.mode {
             seen.insert(encode::identity(series.labels));
             let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
@@ -157,14 +184,27 @@ impl Sink {
             return Ok(());
         }
         let mut sent = Sent::default();
-        while !self.request.add(series, &mut sent, REQUEST_BYTES) {
+        loop {
+            if let Some((part, _)) = self.current.as_ref().filter(|(part, _)| self.parts.last() != Some(part)) {
+                self.parts.push(part.clone());
+            }
+            if self.request.add(series, &mut sent, REQUEST_BYTES) {
+                return Ok(());
+            }
             self.flush()?;
         }
-        Ok(())
+    }
+
+    /// Says that the part is not whole, for a reason that was told.
+    pub(super) fn incomplete(&mut self) {
+        if let Some((part, _)) = &self.current {
+            self.faulty.insert(part.clone());
+        }
     }
 
     /// Says that something of the source cannot be read.
     pub(super) fn damaged(&mut self, what: impl Display) {
+        self.incomplete();
         self.outcome.damaged += 1;
         match self.outcome.damaged {
             n if n <= LINES_MAX => self.progress.note(format_args!("left out: {what}")),
@@ -185,7 +225,9 @@ impl Sink {
         if let Mode::Count(seen) = &self.mode {
             self.outcome.series = Some(seen.len());
         }
-        self.outcome.nothing_new = !self.begun && self.outcome.damaged == 0;
+        let taken_before = self.state.progress.taken > 0;
+        self.outcome.nothing_new = !self.selected && taken_before && self.outcome.damaged == 0;
+        self.outcome.nothing_selected = !self.selected && !taken_before;
         self.outcome.seconds = self.progress.seconds();
         Ok(self.outcome)
     }
@@ -195,9 +237,15 @@ impl Sink {
         while matches!(&self.mode, Mode::Send(deliver) if !deliver.is_idle()) {
             self.wait()?;
         }
-        self.state.progress.done.extend(self.finished.drain(..));
+        self.done(self.finished.len());
         self.state.progress.current = None;
         Ok(())
+    }
+
+    /// Notes the first so many parts that were gone through.
+    fn done(&mut self, finished: usize) {
+        let whole = self.finished.drain(..finished).filter(|part| !self.faulty.contains(part));
+        self.state.progress.done.extend(whole);
     }
 
     /// Hands the request over to be sent, as soon as it may be.
@@ -214,7 +262,8 @@ impl Sink {
             } else if deliver.may_send(&series) {
                 let request = deliver.send(message, series, counts)?;
                 let (finished, current) = (self.finished.len(), self.current.clone());
-                self.marks.push_back(Mark { request, finished, current });
+                let parts = mem::take(&mut self.parts);
+                self.marks.push_back(Mark { request, parts, finished, current });
                 break;
             } else {
                 self.wait()?;
@@ -244,8 +293,14 @@ impl Sink {
             }
             Event::Answered { number, written, said, sent } => {
                 self.outcome.taken.add(written);
+                self.state.progress.taken += written.total();
+                let refused = sent.total().saturating_sub(written.total());
+                if refused > 0 {
+                    let of = self.marks.iter_mut().find(|mark| mark.request == number);
+                    self.faulty.extend(of.into_iter().flat_map(|mark| mem::take(&mut mark.parts)));
+                    self.outcome.refused += refused;
+                }
                 if let Some(said) = said {
-                    self.outcome.refused += sent.total().saturating_sub(written.total());
                     self.refusals += 1;
                     match self.refusals {
                         n if n <= LINES_MAX => self.progress.note(format_args!("refused: {said}")),
@@ -267,11 +322,18 @@ impl Sink {
             reached = Some(mark);
         }
         if let Some(mark) = reached {
-            self.state.progress.done.extend(self.finished.drain(..mark.finished));
+            self.done(mark.finished);
             for later in &mut self.marks {
                 later.finished -= mark.finished;
             }
-            self.state.progress.current = mark.current;
+            // Of a part that is not whole, the place stays that was noted before the fault.
+            let current = &mut self.state.progress.current;
+            match mark.current {
+                Some((part, _)) if self.faulty.contains(&part) => {
+                    *current = current.take().filter(|(noted, _)| *noted == part);
+                }
+                reached => *current = reached,
+            }
         }
         let now_us = self.clock.now_us();
         if now_us - self.saved_us >= SAVE_US {

@@ -16,15 +16,15 @@ use std::{
 use anyhow::{Context, Result};
 use ingest::{
     openmetrics::{self, Line},
-    tsdb::{Sample, Samples},
+    samples::{Sample, Samples},
 };
 
 use super::{
     Choice,
     encode::{About, Exemplar, Series},
     sink::Sink,
-    times::{DAY_MS, common, show},
 };
+use crate::times::{DAY_MS, common, show};
 
 /// Longest line that is read; names and values of labels are a few kilobytes.
 const LINE_BYTES_MAX: u64 = 4 << 20;
@@ -34,12 +34,11 @@ const GATHERED_MAX: usize = 50_000;
 const READS_MAX: u64 = 8;
 
 /// Text as a source.
-#[derive(Debug)]
-pub(super) enum Text {
+pub(super) enum Text<'a> {
     /// A file.
     File(PathBuf),
     /// What comes on stdin.
-    Stdin,
+    Stdin(Box<dyn Read + 'a>),
 }
 
 /// Where the lines of a day are in a file.
@@ -50,15 +49,15 @@ struct Day {
     samples: u64,
 }
 
-impl Text {
+impl Text<'_> {
     /// Hands everything that was chosen to the sink.
     ///
     /// # Errors
     /// If the text cannot be read; those of the sink.
-    pub(super) fn run(&self, choice: &Choice, sink: &mut Sink) -> Result<()> {
+    pub(super) fn run(self, choice: &Choice, sink: &mut Sink) -> Result<()> {
         match self {
-            Self::File(path) => run_file(path, choice, sink),
-            Self::Stdin => run_stdin(choice, sink),
+            Self::File(path) => run_file(&path, choice, sink),
+            Self::Stdin(text) => run_stdin(text, choice, sink),
         }
     }
 }
@@ -164,10 +163,10 @@ fn run_days(
     Ok(())
 }
 
-fn run_stdin(choice: &Choice, sink: &mut Sink) -> Result<()> {
+fn run_stdin(text: impl Read, choice: &Choice, sink: &mut Sink) -> Result<()> {
     sink.progress.of("stdin".to_owned());
     let Some(from) = sink.begin("stdin") else { return Ok(()) };
-    let mut lines = Lines::new(io::stdin().lock(), 0);
+    let mut lines = Lines::new(text, 0);
     let mut gathered = Gathered::default();
     let mut ended = false;
     while let Some((at, line)) = lines.next().context("stdin cannot be read")? {

@@ -85,6 +85,11 @@ impl Server {
         whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The log as it is.
     pub fn log_text(&self) -> String {
         fs::read_to_string(&self.log).expect("a log")

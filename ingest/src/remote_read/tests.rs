@@ -1,8 +1,10 @@
 //! Messages of remote read, written and read by `prost` from the public definitions, so that no decoder of ours checks itself.
 
+use promql::STALE;
 use prost::Message;
 
 use super::*;
+use crate::samples::{Count, ResetHint};
 
 #[derive(Clone, PartialEq, Message)]
 struct ReadRequest {
@@ -153,7 +155,7 @@ fn an_answer_in_samples_is_read() {
     let span = |offset, length| SpanMessage { offset, length };
     let histogram = HistogramMessage {
         count: 7.5,
-        sum: f64::from_bits(crate::tsdb::STALE_BITS),
+        sum: f64::from_bits(STALE),
         schema: -53,
         negative_spans: vec![span(-3, 1)],
         negative_counts: vec![0.5],
@@ -177,7 +179,7 @@ fn an_answer_in_samples_is_read() {
         assert_eq!(times, [10, 20]);
         let [h] = &series.samples.histograms[..] else { panic!("{series:?}") };
         assert_eq!((h.ts_ms, h.count, h.zero_count), (-9, Count::Float(7.5), Count::Float(0.0)));
-        assert_eq!((h.sum_bits, h.schema, h.reset_hint), (crate::tsdb::STALE_BITS, -53, ResetHint::No));
+        assert_eq!((h.sum_bits, h.schema, h.reset_hint), (STALE, -53, ResetHint::No));
         assert_eq!((&h.negative.spans[..], &h.negative.counts[..]), (&[(-3, 1)][..], &[0.5][..]));
         assert_eq!((&h.positive.spans[..], &h.positive.deltas[..]), (&[(2, 2), (0, 1)][..], &[1, -1, i64::MIN][..]));
         assert_eq!(h.custom_values, [0.1, 0.2]);

@@ -17,9 +17,10 @@ use arrow::{
 use schemas::Dataset;
 
 use super::{
-    decoded::{Buckets, Count, Histogram, Side},
+    decoded::{Buckets, Histogram, Side},
     relabel::Pair,
 };
+use crate::samples::Count;
 
 type Result<T> = std::result::Result<T, ArrowError>;
 
@@ -250,7 +251,7 @@ pub(crate) fn histograms(rows: &[HistogramRow<'_>], buckets: &Buckets, metrics: 
         positive_deltas,
         positive_counts,
         floats(dataset, "custom_values", each().map(|h| &buckets.floats[h.custom_values.range()]))?,
-        Arc::new(Int32Array::from_iter_values(each().map(|h| h.reset_hint))),
+        Arc::new(Int32Array::from_iter_values(each().map(|h| h.reset_hint as i32))),
         start_timestamps(each().map(|h| h.start_ms)),
     ];
     RecordBatch::try_new(Arc::clone(&dataset.schema), columns)

@@ -12,9 +12,12 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
     histogram,
-    proto::{DecodeError, Reader, Result, Span},
     reject::{Reason, Reject},
     v1, v2,
+};
+use crate::{
+    protobuf::{DecodeError, Reader, Result, Span},
+    samples::{Count, ResetHint},
 };
 
 /// Largest decompressed body the decoders take; keeps offsets within 32 bits. The configured limit lies below.
@@ -97,13 +100,6 @@ pub(crate) struct Exemplar {
     pub(crate) value: f64,
 }
 
-/// A count of observations, in a histogram of integers or of floats.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Count {
-    Int(u64),
-    Float(f64),
-}
-
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Histogram {
     pub(crate) ts_ms: i64,
@@ -113,7 +109,7 @@ pub(crate) struct Histogram {
     pub(crate) sum_bits: u64,
     pub(crate) schema: i32,
     pub(crate) zero_threshold: f64,
-    pub(crate) reset_hint: i32,
+    pub(crate) reset_hint: ResetHint,
     pub(crate) negative: Side,
     pub(crate) positive: Side,
     pub(crate) custom_values: Span,

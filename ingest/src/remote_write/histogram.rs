@@ -8,9 +8,12 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    decoded::{Buckets, Count, Decoded, Histogram, Side},
-    proto::{Reader, Result, Span},
+    decoded::{self, Decoded, Histogram, Side},
     reject::{Reason, Reject},
+};
+use crate::{
+    protobuf::{Reader, Result, Span, unzigzag},
+    samples::{self, Buckets, Count, ResetHint},
 };
 
 /// Custom bounds instead of exponential ones.
@@ -24,32 +27,28 @@ const SCHEMA_RESERVED_MAX: i32 = 52;
 /// Repeated fields of the histogram being read, which may come interleaved.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    negative: Fields,
-    positive: Fields,
+    negative: Buckets,
+    positive: Buckets,
     custom_values: Vec<f64>,
     bytes: Vec<u8>,
 }
 
-#[derive(Debug, Default)]
-struct Fields {
-    spans: Vec<(i32, u32)>,
-    deltas: Vec<i64>,
-    counts: Vec<f64>,
+impl Scratch {
+    fn clear(&mut self) {
+        for side in [&mut self.negative, &mut self.positive] {
+            side.spans.clear();
+            side.deltas.clear();
+            side.counts.clear();
+        }
+        self.custom_values.clear();
+    }
 }
 
-impl Fields {
-    fn clear(&mut self) {
-        self.spans.clear();
-        self.deltas.clear();
-        self.counts.clear();
-    }
-
-    fn store(&self, buckets: &mut Buckets) -> Side {
-        Side {
-            spans: store(&mut buckets.spans, &self.spans),
-            deltas: store(&mut buckets.deltas, &self.deltas),
-            counts: store(&mut buckets.floats, &self.counts),
-        }
+fn store_side(side: &Buckets, all: &mut decoded::Buckets) -> Side {
+    Side {
+        spans: store(&mut all.spans, &side.spans),
+        deltas: store(&mut all.deltas, &side.deltas),
+        counts: store(&mut all.floats, &side.counts),
     }
 }
 
@@ -62,18 +61,35 @@ fn store<T: Copy>(all: &mut Vec<T>, items: &[T]) -> Span {
 pub(super) fn read(out: &mut Decoded, mut reader: Reader<'_>) -> Result<()> {
     let at = reader.pos();
     let mut scratch = std::mem::take(&mut out.scratch);
-    scratch.negative.clear();
-    scratch.positive.clear();
-    scratch.custom_values.clear();
+    scratch.clear();
     let histogram = fields(&mut reader, &mut scratch);
     let stored = histogram.and_then(|mut histogram| {
-        histogram.negative = scratch.negative.store(&mut out.buckets);
-        histogram.positive = scratch.positive.store(&mut out.buckets);
+        histogram.negative = store_side(&scratch.negative, &mut out.buckets);
+        histogram.positive = store_side(&scratch.positive, &mut out.buckets);
         histogram.custom_values = store(&mut out.buckets.floats, &scratch.custom_values);
         out.push_histogram(at, histogram)
     });
     out.scratch = scratch;
     stored
+}
+
+/// One that stands alone, as an answer of remote read holds it: neither checked nor scaled.
+pub(crate) fn whole(mut reader: Reader<'_>) -> Result<samples::Histogram> {
+    let mut scratch = Scratch::default();
+    let h = fields(&mut reader, &mut scratch)?;
+    Ok(samples::Histogram {
+        ts_ms: h.ts_ms,
+        start_ms: h.start_ms,
+        count: h.count,
+        zero_count: h.zero_count,
+        sum_bits: h.sum_bits,
+        schema: h.schema,
+        zero_threshold: h.zero_threshold,
+        reset_hint: h.reset_hint,
+        positive: scratch.positive,
+        negative: scratch.negative,
+        custom_values: scratch.custom_values,
+    })
 }
 
 fn fields(reader: &mut Reader<'_>, scratch: &mut Scratch) -> Result<Histogram> {
@@ -85,7 +101,7 @@ fn fields(reader: &mut Reader<'_>, scratch: &mut Scratch) -> Result<Histogram> {
         sum_bits: 0,
         schema: 0,
         zero_threshold: 0.0,
-        reset_hint: 0,
+        reset_hint: ResetHint::Unknown,
         negative: Side::default(),
         positive: Side::default(),
         custom_values: Span::default(),
@@ -103,13 +119,13 @@ fn fields(reader: &mut Reader<'_>, scratch: &mut Scratch) -> Result<Histogram> {
             6 => (h.zero_count, zero_seen) = (Count::Int(reader.uint64(tag)?), true),
             7 => (h.zero_count, zero_seen) = (Count::Float(reader.double(tag)?), true),
             8 => scratch.negative.spans.push(span(reader.message(tag)?)?),
-            9 => reader.varints(tag, |v| push(&mut scratch.negative.deltas, super::proto::zigzag(v)))?,
+            9 => reader.varints(tag, |v| push(&mut scratch.negative.deltas, unzigzag(v)))?,
             10 => reader.doubles(tag, |v| push(&mut scratch.negative.counts, v))?,
             11 => scratch.positive.spans.push(span(reader.message(tag)?)?),
-            12 => reader.varints(tag, |v| push(&mut scratch.positive.deltas, super::proto::zigzag(v)))?,
+            12 => reader.varints(tag, |v| push(&mut scratch.positive.deltas, unzigzag(v)))?,
             13 => reader.doubles(tag, |v| push(&mut scratch.positive.counts, v))?,
             // An open enumeration: a hint unknown here is no hint.
-            14 => h.reset_hint = i32::try_from(reader.uint64(tag)?).ok().filter(|hint| *hint <= 3).unwrap_or(0),
+            14 => h.reset_hint = ResetHint::from_number(reader.uint64(tag)?),
             15 => h.ts_ms = reader.int64(tag)?,
             16 => reader.doubles(tag, |v| push(&mut scratch.custom_values, v))?,
             17 => h.start_ms = reader.int64(tag)?,
@@ -160,7 +176,7 @@ pub(super) fn settle(out: &mut Decoded) {
 
 type Check = std::result::Result<(), &'static str>;
 
-fn check(h: &Histogram, buckets: &Buckets) -> Check {
+fn check(h: &Histogram, buckets: &decoded::Buckets) -> Check {
     match h.schema {
         CUSTOM => check_custom(h, buckets)?,
         SCHEMA_MIN..=SCHEMA_RESERVED_MAX => {
@@ -182,7 +198,7 @@ fn check(h: &Histogram, buckets: &Buckets) -> Check {
     }
 }
 
-fn check_custom(h: &Histogram, buckets: &Buckets) -> Check {
+fn check_custom(h: &Histogram, buckets: &decoded::Buckets) -> Check {
     let bounds = &buckets.floats[h.custom_values.range()];
     let rising = bounds.windows(2).all(|pair| pair[0] < pair[1]);
     if !rising || bounds.iter().any(|b| b.is_nan()) || bounds.last() == Some(&f64::INFINITY) {
@@ -209,7 +225,7 @@ fn indices_end(spans: &[(i32, u32)]) -> i64 {
     spans.iter().map(|(offset, length)| i64::from(*offset) + i64::from(*length)).sum()
 }
 
-fn check_side(side: &Side, count: Count, buckets: &Buckets) -> Check {
+fn check_side(side: &Side, count: Count, buckets: &decoded::Buckets) -> Check {
     let spans = &buckets.spans[side.spans.range()];
     if spans.iter().skip(1).any(|(offset, _)| *offset < 0) {
         return Err("histogram has overlapping spans");
@@ -249,7 +265,7 @@ fn int_sum(deltas: &[i64]) -> std::result::Result<u64, &'static str> {
     Ok(sum)
 }
 
-fn check_sum(h: &Histogram, count: u64, zero: u64, buckets: &Buckets) -> Check {
+fn check_sum(h: &Histogram, count: u64, zero: u64, buckets: &decoded::Buckets) -> Check {
     if i64::try_from(count).is_err() || i64::try_from(zero).is_err() {
         return Err("histogram has a count beyond 63 bits");
     }
@@ -271,7 +287,7 @@ fn check_sum(h: &Histogram, count: u64, zero: u64, buckets: &Buckets) -> Check {
 
 /// Merges buckets until the schema is the finest that is kept: bucket `i` of schema `s` lies in bucket
 /// `((i - 1) >> (s - t)) + 1` of schema `t`.
-fn scale_down(h: &mut Histogram, buckets: &mut Buckets) {
+fn scale_down(h: &mut Histogram, buckets: &mut decoded::Buckets) {
     let by = h.schema - SCHEMA_MAX;
     for side in [&mut h.negative, &mut h.positive] {
         let spans: Vec<(i32, u32)> = buckets.spans[side.spans.range()].to_vec();
@@ -342,7 +358,7 @@ fn run_on(runs: &mut Vec<(i32, u32)>, last: Option<i64>, target: i64) {
     }
 }
 
-fn content_hash(h: &Histogram, buckets: &Buckets, bytes: &mut Vec<u8>) -> u64 {
+fn content_hash(h: &Histogram, buckets: &decoded::Buckets, bytes: &mut Vec<u8>) -> u64 {
     bytes.clear();
     let mut word = |value: u64| bytes.extend_from_slice(&value.to_le_bytes());
     for count in [h.count, h.zero_count] {
@@ -354,7 +370,7 @@ fn content_hash(h: &Histogram, buckets: &Buckets, bytes: &mut Vec<u8>) -> u64 {
     word(h.sum_bits);
     word(h.zero_threshold.to_bits());
     word(i64::from(h.schema).cast_unsigned());
-    word(i64::from(h.reset_hint).cast_unsigned());
+    word(h.reset_hint as u64);
     for side in [h.negative, h.positive] {
         let spans = &buckets.spans[side.spans.range()];
         word(u64::try_from(spans.len()).unwrap_or(u64::MAX));

@@ -7,17 +7,17 @@
 //! Invariants: what a rule does depends on the labels alone, so one raw form always gives one series; no label is made
 //! longer than the limits allow, however often rules double it. As with `write_relabel_configs`, labels that begin with `__`
 //! are kept unless a rule removes them.
-//! Not here: the regular expressions' dialect and references to groups, which are `pattern`'s.
+//! Not here: the regular expressions' dialect and references to groups, which are those of [`promql::pattern`].
 //! Spec: <https://prometheus.io/docs/prometheus/latest/configuration/configuration/#relabel_config>
 
-mod pattern;
+mod case;
 
 use std::{borrow::Cow, num::NonZeroU64};
 
 use md5::{Digest as _, Md5};
+use promql::pattern::{self, Template};
 use regex::Regex;
 
-use self::pattern::Template;
 use super::{
     labels::LabelLimits,
     reject::{Reason, Reject},
@@ -177,7 +177,7 @@ impl RelabelRule {
     fn compile(&self) -> Result<Step, RuleFault> {
         self.check()?;
         let pattern = || {
-            let compiled = pattern::compile(&self.regex);
+            let compiled = pattern::compile(&self.regex, 1);
             compiled.or_else(|reason| fault("regex", format!("`{}` is no regular expression: {reason}", self.regex)))
         };
         let source = Source { labels: self.source_labels.clone(), separator: self.separator.clone() };
@@ -195,8 +195,8 @@ impl RelabelRule {
                     (Template::new(&target, &pattern), Template::new(&self.replacement, &pattern));
                 Step::Replace { source, pattern, target, replacement }
             }
-            Action::Lowercase => Step::Case { source, target, map: pattern::lowercase },
-            Action::Uppercase => Step::Case { source, target, map: pattern::uppercase },
+            Action::Lowercase => Step::Case { source, target, map: case::lowercase },
+            Action::Uppercase => Step::Case { source, target, map: case::uppercase },
             Action::HashMod => match NonZeroU64::new(self.modulus) {
                 Some(modulus) => Step::HashMod { source, target, modulus },
                 None => return fault("modulus", "action hashmod needs a `modulus` of at least 1"),

@@ -19,8 +19,9 @@ use std::fmt::Write as _;
 
 use super::{
     Config, Decoded, Limits, Version, Window,
-    decoded::{Count, Histogram, Labels, Text},
+    decoded::{Histogram, Labels, Text},
 };
+use crate::samples::Count;
 
 /// Noon of 2026-11-22.
 const NOW_MS: i64 = 1_795_348_800_000;
@@ -97,7 +98,7 @@ fn readable_histogram(h: &Histogram, decoded: &Decoded) -> String {
         h.schema,
         h.zero_threshold,
         count(h.zero_count),
-        h.reset_hint,
+        h.reset_hint as i32,
         h.start_ms,
         side(&h.negative),
         side(&h.positive),
@@ -106,7 +107,7 @@ fn readable_histogram(h: &Histogram, decoded: &Decoded) -> String {
     )
 }
 
-fn decode(version: Version, body: &[u8]) -> Result<Decoded, super::DecodeError> {
+fn decode(version: Version, body: &[u8]) -> Result<Decoded, crate::protobuf::DecodeError> {
     let mut decoded = Decoded::default();
     decoded.read(version, body).map(|()| decoded)
 }

@@ -8,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::{
     decoded::{Decoded, Exemplar, Labels, Metadata, Sample, Series, Text},
     histogram,
-    proto::{DecodeError, Reader, Result, Span},
 };
+use crate::protobuf::{DecodeError, Reader, Result, Span};
 
 /// Tag byte of field 1 as a message: a label, in a series and in an exemplar.
 const LABEL: u8 = 0x0a;

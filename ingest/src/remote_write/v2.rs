@@ -8,9 +8,9 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::{
     decoded::{Decoded, Exemplar, Labels, Metadata, Sample, Series, Symbol, Text},
     histogram,
-    proto::{DecodeError, Reader, Result, Span, low_word},
     reject::{Reason, Reject},
 };
+use crate::protobuf::{DecodeError, Reader, Result, Span, low_word};
 
 pub(super) fn read(out: &mut Decoded, body: &[u8]) -> Result<()> {
     let mut reader = Reader::new(body);
@@ -87,7 +87,7 @@ impl Refs {
     }
 
     #[inline]
-    fn read(&mut self, out: &mut Decoded, reader: &mut Reader<'_>, tag: super::proto::Tag) -> Result<()> {
+    fn read(&mut self, out: &mut Decoded, reader: &mut Reader<'_>, tag: crate::protobuf::Tag) -> Result<()> {
         if self.end == self.start {
             (self.start, self.end) = (out.refs.len(), out.refs.len());
         } else if self.end != out.refs.len() {

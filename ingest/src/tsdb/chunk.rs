@@ -2,7 +2,8 @@
 //!
 //! Called for chunks in files of a block (`segments`), and for those that remote read streams.
 
-use super::{Broken, Samples, floats, histograms};
+use super::{Broken, floats, histograms};
+use crate::samples::Samples;
 
 /// Appends the samples of a chunk to `out`.
 ///

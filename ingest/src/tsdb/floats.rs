@@ -4,12 +4,14 @@
 //! the format's description. Invariants: memory grows with the bytes given; a chunk that ends early is an error.
 //! Spec: <https://github.com/prometheus/prometheus/blob/main/tsdb/docs/format/chunks.md>
 
+use promql::STALE;
+
 use super::{
     Broken,
     bits::{Bits, Xor},
-    samples::{STALE_BITS, Sample},
     starts::Starts,
 };
+use crate::samples::Sample;
 
 type Result<T> = std::result::Result<T, Broken>;
 
@@ -66,10 +68,10 @@ pub(super) fn xor2(data: &[u8], out: &mut Vec<Sample>) -> Result<()> {
             0 => {
                 ts_ms = bits.varint()?;
                 let first = bits.double_bits()?;
-                if first != STALE_BITS {
+                if first != STALE {
                     value = Xor::new(first);
                 }
-                first == STALE_BITS
+                first == STALE
             }
             1 => {
                 delta = bits.uvarint()?.cast_signed();
@@ -84,7 +86,7 @@ pub(super) fn xor2(data: &[u8], out: &mut Vec<Sample>) -> Result<()> {
             }
         };
         let start_ms = starts.read(&mut bits, i, ts_ms, before_ms)?;
-        out.push(Sample { ts_ms, bits: if stale { STALE_BITS } else { value.bits }, start_ms });
+        out.push(Sample { ts_ms, bits: if stale { STALE } else { value.bits }, start_ms });
     }
     Ok(())
 }

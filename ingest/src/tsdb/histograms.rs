@@ -1,16 +1,19 @@
 //! Decodes chunks of native histograms, integer and float, with and without start timestamps.
 //!
 //! Called by [`chunk`](super::chunk). A chunk has one layout (schema, spans, bounds) for all its histograms. Invariants: a span that
-//! claims more buckets than there are bits is refused before memory is taken; what the chunk's header says about counter resets is
-//! true of the histograms after the first only, since the chunk before may be gone.
+//! claims more buckets than there are bits is refused before memory is taken, and so is a layout that all histograms together would make
+//! too large; what the chunk's header says about counter resets is true of the histograms after the first only, since the chunk before
+//! may be gone.
 //! Spec: <https://github.com/prometheus/prometheus/blob/main/tsdb/docs/format/chunks.md>
+
+use promql::STALE;
 
 use super::{
     Broken,
     bits::{Bits, Xor},
-    samples::{Buckets, Count, Histogram, ResetHint, STALE_BITS},
     starts::Starts,
 };
+use crate::samples::{Buckets, Count, Histogram, ResetHint};
 
 type Result<T> = std::result::Result<T, Broken>;
 
@@ -18,6 +21,13 @@ type Result<T> = std::result::Result<T, Broken>;
 const CUSTOM: i32 = -53;
 /// Exponential schemas that the format reserves.
 const SCHEMAS: std::ops::RangeInclusive<i32> = -9..=52;
+
+/// Spans of a sign, or bounds, that are believed. A span is a few bits, also one without buckets, which Prometheus writes as well; real
+/// histograms have some hundred buckets in all.
+const PARTS_MAX: u64 = 10_000;
+/// Spans, buckets and bounds of all histograms of a chunk, some 128 MiB. Each histogram gets the spans and bounds of its chunk, which
+/// has them once: without a limit a megabyte of chunk would fill the memory. Real chunks have some hundred histograms.
+const ELEMENTS_MAX: usize = 16 << 20;
 
 /// What all histograms of a chunk share.
 struct Layout {
@@ -63,95 +73,125 @@ impl Head {
     }
 }
 
+/// A number that changes from histogram to histogram: counts of observations as integers, or as doubles.
+trait Changing: Copy + Default {
+    /// Bits of the shortest bucket of a chunk's first histogram.
+    const FIRST_BITS_MIN: usize;
+
+    /// A count in a chunk's first histogram.
+    fn first_count(bits: &mut Bits<'_>) -> Result<Self>;
+
+    /// A bucket there.
+    fn first_bucket(bits: &mut Bits<'_>) -> Result<Self>;
+
+    /// Goes on to the next histogram's.
+    fn next(&mut self, bits: &mut Bits<'_>) -> Result<()>;
+
+    fn count(self) -> Count;
+
+    fn put_buckets(values: &[Self], buckets: &mut Buckets);
+}
+
+impl Changing for Dod {
+    const FIRST_BITS_MIN: usize = 1;
+
+    fn first_count(bits: &mut Bits<'_>) -> Result<Self> {
+        Ok(Self { value: bits.varbit_unsigned()?.cast_signed(), delta: 0 })
+    }
+
+    fn first_bucket(bits: &mut Bits<'_>) -> Result<Self> {
+        Ok(Self { value: bits.varbit()?, delta: 0 })
+    }
+
+    fn next(&mut self, bits: &mut Bits<'_>) -> Result<()> {
+        self.read(bits)
+    }
+
+    fn count(self) -> Count {
+        Count::Int(self.value.cast_unsigned())
+    }
+
+    fn put_buckets(values: &[Self], buckets: &mut Buckets) {
+        buckets.deltas = values.iter().map(|bucket| bucket.value).collect();
+    }
+}
+
+impl Changing for Xor {
+    const FIRST_BITS_MIN: usize = 64;
+
+    fn first_count(bits: &mut Bits<'_>) -> Result<Self> {
+        Ok(Self::new(bits.double_bits()?))
+    }
+
+    fn first_bucket(bits: &mut Bits<'_>) -> Result<Self> {
+        Self::first_count(bits)
+    }
+
+    fn next(&mut self, bits: &mut Bits<'_>) -> Result<()> {
+        self.read(bits)
+    }
+
+    fn count(self) -> Count {
+        Count::Float(f64::from_bits(self.bits))
+    }
+
+    fn put_buckets(values: &[Self], buckets: &mut Buckets) {
+        buckets.counts = values.iter().map(|bucket| f64::from_bits(bucket.bits)).collect();
+    }
+}
+
 /// Histograms that count observations.
 pub(super) fn int(data: &[u8], started: bool, out: &mut Vec<Histogram>) -> Result<()> {
-    let (mut head, mut bits) = Head::read(data, started)?;
-    if head.count == 0 {
-        return Ok(());
-    }
-    let layout = Layout::read(&mut bits, 1)?;
-    let mut time = Dod::default();
-    let (mut count, mut zero_count, mut sum) = (Dod::default(), Dod::default(), Xor::default());
-    let mut positive = vec![Dod::default(); layout.positive.buckets];
-    let mut negative = vec![Dod::default(); layout.negative.buckets];
-    for i in 0..head.count {
-        let before_ms = time.value;
-        if i == 0 {
-            time.value = bits.varbit()?;
-            count.value = bits.varbit_unsigned()?.cast_signed();
-            zero_count.value = bits.varbit_unsigned()?.cast_signed();
-            sum = Xor::new(bits.double_bits()?);
-        } else {
-            time.read(&mut bits)?;
-            count.read(&mut bits)?;
-            zero_count.read(&mut bits)?;
-            sum.read(&mut bits)?;
-        }
-        // A marker of staleness has no buckets; only the first of a chunk is written like any other.
-        if i == 0 || sum.bits != STALE_BITS {
-            for bucket in positive.iter_mut().chain(&mut negative) {
-                if i == 0 { bucket.value = bits.varbit()? } else { bucket.read(&mut bits)? }
-            }
-        }
-        let start_ms = head.starts.read(&mut bits, i, time.value, before_ms)?;
-        let of = |count: Dod| Count::Int(count.value.cast_unsigned());
-        let deltas = |buckets: &[Dod]| buckets.iter().map(|bucket| bucket.value).collect();
-        out.push(if sum.bits == STALE_BITS {
-            Histogram { start_ms, ..Histogram::stale(time.value, Count::Int(0)) }
-        } else {
-            Histogram {
-                positive: Buckets { deltas: deltas(&positive), ..layout.positive.buckets() },
-                negative: Buckets { deltas: deltas(&negative), ..layout.negative.buckets() },
-                start_ms,
-                ..layout.histogram(time.value, of(count), of(zero_count), (sum.bits, head.hint(i)))
-            }
-        });
-    }
-    Ok(())
+    decode::<Dod>(data, started, out)
 }
 
 /// Histograms that were calculated.
 pub(super) fn float(data: &[u8], started: bool, out: &mut Vec<Histogram>) -> Result<()> {
+    decode::<Xor>(data, started, out)
+}
+
+fn decode<C: Changing>(data: &[u8], started: bool, out: &mut Vec<Histogram>) -> Result<()> {
     let (mut head, mut bits) = Head::read(data, started)?;
     if head.count == 0 {
         return Ok(());
     }
-    let layout = Layout::read(&mut bits, 64)?;
+    let layout = Layout::read(&mut bits, C::FIRST_BITS_MIN)?;
+    if layout.elements().saturating_mul(usize::from(head.count)) > ELEMENTS_MAX {
+        return Err(Broken("histograms of the chunk are too large together"));
+    }
     let mut time = Dod::default();
-    let (mut count, mut zero_count, mut sum) = (Xor::default(), Xor::default(), Xor::default());
-    let mut positive = vec![Xor::default(); layout.positive.buckets];
-    let mut negative = vec![Xor::default(); layout.negative.buckets];
+    let (mut count, mut zero_count, mut sum) = (C::default(), C::default(), Xor::default());
+    let mut positive = vec![C::default(); layout.positive.buckets];
+    let mut negative = vec![C::default(); layout.negative.buckets];
     for i in 0..head.count {
         let before_ms = time.value;
         if i == 0 {
             time.value = bits.varbit()?;
-            for value in [&mut count, &mut zero_count, &mut sum] {
-                *value = Xor::new(bits.double_bits()?);
-            }
+            count = C::first_count(&mut bits)?;
+            zero_count = C::first_count(&mut bits)?;
+            sum = Xor::new(bits.double_bits()?);
         } else {
             time.read(&mut bits)?;
-            count.read(&mut bits)?;
-            zero_count.read(&mut bits)?;
+            count.next(&mut bits)?;
+            zero_count.next(&mut bits)?;
             sum.read(&mut bits)?;
         }
-        if i == 0 || sum.bits != STALE_BITS {
+        // A marker of staleness has no buckets; only the first of a chunk is written like any other.
+        if i == 0 || sum.bits != STALE {
             for bucket in positive.iter_mut().chain(&mut negative) {
-                if i == 0 { *bucket = Xor::new(bits.double_bits()?) } else { bucket.read(&mut bits)? }
+                if i == 0 { *bucket = C::first_bucket(&mut bits)? } else { bucket.next(&mut bits)? }
             }
         }
         let start_ms = head.starts.read(&mut bits, i, time.value, before_ms)?;
-        let of = |count: Xor| Count::Float(f64::from_bits(count.bits));
-        let counts = |buckets: &[Xor]| buckets.iter().map(|bucket| f64::from_bits(bucket.bits)).collect();
-        out.push(if sum.bits == STALE_BITS {
-            Histogram { start_ms, ..Histogram::stale(time.value, Count::Float(0.0)) }
-        } else {
-            Histogram {
-                positive: Buckets { counts: counts(&positive), ..layout.positive.buckets() },
-                negative: Buckets { counts: counts(&negative), ..layout.negative.buckets() },
-                start_ms,
-                ..layout.histogram(time.value, of(count), of(zero_count), (sum.bits, head.hint(i)))
-            }
-        });
+        if sum.bits == STALE {
+            out.push(Histogram { start_ms, ..Histogram::stale(time.value, C::default().count()) });
+            continue;
+        }
+        let mut histogram = layout.histogram(time.value, count.count(), zero_count.count());
+        (histogram.start_ms, histogram.sum_bits, histogram.reset_hint) = (start_ms, sum.bits, head.hint(i));
+        C::put_buckets(&positive, &mut histogram.positive);
+        C::put_buckets(&negative, &mut histogram.negative);
+        out.push(histogram);
     }
     Ok(())
 }
@@ -187,7 +227,11 @@ impl Layout {
         let negative = Spans::read(bits)?;
         let mut custom_values = Vec::new();
         if schema == CUSTOM {
-            for _ in 0..bits.varbit_unsigned()? {
+            let bounds = bits.varbit_unsigned()?;
+            if bounds > PARTS_MAX {
+                return Err(Broken("histogram has too many bounds"));
+            }
+            for _ in 0..bounds {
                 custom_values.push(bound(bits)?);
             }
         }
@@ -198,14 +242,20 @@ impl Layout {
         Ok(Self { schema, zero_threshold, positive, negative, custom_values })
     }
 
-    /// A histogram without buckets; sum and hint as a pair.
-    fn histogram(&self, ts_ms: i64, count: Count, zero_count: Count, (sum_bits, hint): (u64, ResetHint)) -> Histogram {
+    /// Spans, buckets and bounds of each histogram.
+    fn elements(&self) -> usize {
+        let sides = [&self.positive, &self.negative].map(|side| side.spans.len().saturating_add(side.buckets));
+        sides.into_iter().fold(self.custom_values.len(), usize::saturating_add)
+    }
+
+    /// A histogram of which sum, hint and what is in the buckets are still missing.
+    fn histogram(&self, ts_ms: i64, count: Count, zero_count: Count) -> Histogram {
         Histogram {
             zero_count,
-            sum_bits,
             schema: self.schema,
             zero_threshold: self.zero_threshold,
-            reset_hint: hint,
+            positive: self.positive.buckets(),
+            negative: self.negative.buckets(),
             custom_values: self.custom_values.clone(),
             ..Histogram::stale(ts_ms, count)
         }
@@ -224,7 +274,11 @@ fn bound(bits: &mut Bits<'_>) -> Result<f64> {
 impl Spans {
     fn read(bits: &mut Bits<'_>) -> Result<Self> {
         let mut read = Self { spans: Vec::new(), buckets: 0 };
-        for _ in 0..bits.varbit_unsigned()? {
+        let spans = bits.varbit_unsigned()?;
+        if spans > PARTS_MAX {
+            return Err(Broken("histogram has too many spans"));
+        }
+        for _ in 0..spans {
             let length = u32::try_from(bits.varbit_unsigned()?);
             let offset = i32::try_from(bits.varbit()?);
             let (Ok(length), Ok(offset)) = (length, offset) else {
@@ -240,3 +294,6 @@ impl Spans {
         Buckets { spans: self.spans.clone(), ..Buckets::default() }
     }
 }
+
+#[cfg(test)]
+mod tests;

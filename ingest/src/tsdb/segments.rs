@@ -10,10 +10,10 @@ use std::{
 };
 
 use super::{
-    Samples, chunk,
+    chunk,
     file::{Cursor, File},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, samples::Samples};
 
 const MAGIC: u32 = 0x85BD_40DD;
 /// Bytes in which the length of a chunk ends.

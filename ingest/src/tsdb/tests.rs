@@ -10,9 +10,10 @@ use std::{
 };
 
 use super::*;
+use crate::samples::{Buckets, Count, Histogram};
 
 /// Where the times in `expected.txt` begin.
-const BEGIN_MS: i64 = 1_700_000_000_000;
+pub(super) const BEGIN_MS: i64 = 1_700_000_000_000;
 
 fn block() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tsdb/01HCHVNKS0EVERYENC0D1NG000")
@@ -60,7 +61,7 @@ fn read_back(folder: &Path) -> ReadBack {
 }
 
 /// A histogram as `expected.txt` has it.
-fn shown(h: &Histogram) -> String {
+pub(super) fn shown(h: &Histogram) -> String {
     let list = |items: Vec<String>| format!("[{}]", items.join(" "));
     let bits = |values: &[f64]| list(values.iter().map(|value| format!("{:x}", value.to_bits())).collect());
     let side = |buckets: &Buckets| {

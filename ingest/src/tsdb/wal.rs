@@ -14,8 +14,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Broken, Histogram, Sample, file::File};
-use crate::{Error, ErrorKind, Result};
+use super::{Broken, file::File};
+use crate::{
+    Error, ErrorKind, Result,
+    samples::{Histogram, Sample},
+};
 
 const PAGE_BYTES: usize = 32 << 10;
 /// Type, length, checksum.
@@ -132,11 +135,13 @@ impl Segment {
         let mut at = 0;
         while let Some([kind, a, b, checksum @ ..]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<HEAD_BYTES>())
         {
-            // The rest of the page is empty.
+            let place = page.saturating_add(u64::try_from(at).unwrap_or_default());
             if kind & 7 == 0 {
+                if bytes.get(at..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
+                    self.damaged(place, Broken("page has something after its end"));
+                }
                 return Ok(());
             }
-            let place = page.saturating_add(u64::try_from(at).unwrap_or_default());
             let length = usize::from(u16::from_be_bytes([*a, *b]));
             let Some(fragment) = bytes.get(at + HEAD_BYTES..at + HEAD_BYTES + length) else {
                 if !is_torn {

@@ -126,6 +126,18 @@ impl Duration {
         }
     }
 
+    /// Does it depend on how long the range of the query is?
+    pub(crate) fn asks_range(&self) -> bool {
+        match &self.node {
+            DurationNode::Literal { .. } | DurationNode::Step => false,
+            DurationNode::Range => true,
+            DurationNode::Paren(inner) | DurationNode::Unary { operand: inner, .. } => inner.asks_range(),
+            DurationNode::Min(left, right)
+            | DurationNode::Max(left, right)
+            | DurationNode::Binary { left, right, .. } => left.asks_range() || right.asks_range(),
+        }
+    }
+
     fn evaluate(&self, step: f64, range: f64) -> Result<f64, Wrong> {
         let value = |duration: &Self| duration.evaluate(step, range);
         Ok(match &self.node {

@@ -20,11 +20,14 @@ mod native;
 mod over_time;
 mod ranked;
 mod rate;
+mod repeats;
 mod rows;
 mod select;
 mod set;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use self::repeats::Repeats;
 
 use crate::{
     Error, ErrorKind, Labels, Planned, Result, Symbols,
@@ -79,10 +82,10 @@ pub enum Outcome {
 pub struct Columns {
     /// Of each row.
     pub labels: Vec<Labels>,
-    times: Times,
-    matrix: Matrix,
+    pub(crate) times: Times,
+    pub(crate) matrix: Matrix,
     /// Which row of the matrix each is; empty if they are in the same order.
-    order: Vec<usize>,
+    pub(crate) order: Vec<usize>,
 }
 
 /// A sample of a result.
@@ -109,6 +112,21 @@ impl Columns {
         })
     }
 
+    /// The time of each step, milliseconds.
+    pub fn times(&self) -> impl Iterator<Item = i64> {
+        self.times.iter()
+    }
+
+    /// Floats of a row, and which step each is of.
+    pub fn floats(&self, row: usize) -> impl Iterator<Item = (usize, f64)> {
+        self.row(row).iter().copied().enumerate().filter(|(_, value)| is_present(*value))
+    }
+
+    /// Floats of a row, of each step.
+    pub(crate) fn row(&self, row: usize) -> &[f64] {
+        self.matrix.row(self.order.get(row).copied().unwrap_or(row))
+    }
+
     /// Is there any native histogram?
     #[must_use]
     pub fn has_histograms(&self) -> bool {
@@ -130,15 +148,19 @@ pub(crate) fn evaluate(
     symbols: &mut Symbols,
     control: Control<'_>,
 ) -> Result<Answer> {
-    let Planned { text, plan, options, .. } = planned;
+    let Planned { text, plan, options, met, .. } = planned;
     let held = samples.iter().map(Samples::count).sum();
-    let is_instant = options.start_ms == options.end_ms;
+    let is_instant = options.is_instant;
     let times = if is_instant {
         Times::at(options.start_ms)
     } else {
         Times::range(options.start_ms, options.end_ms, options.step_ms)
     };
-    let mut evaluator = Evaluator { options, samples, symbols, control, notes: Notes::default(), held, is_instant };
+    let repeats = Repeats::new(text, met);
+    let texts_before = symbols.bytes();
+    let notes = Notes::default();
+    let mut evaluator =
+        Evaluator { options, samples, symbols, control, notes, held, beside: 0, texts_before, repeats, is_instant };
     evaluator.check()?;
     let result = evaluator.outcome(plan, times)?;
     let notes = std::mem::take(&mut evaluator.notes);
@@ -162,6 +184,11 @@ struct Evaluator<'a> {
     notes: Notes,
     /// Samples and cells that are held.
     held: usize,
+    /// Numbers that are held beside cells; they take memory and are no samples.
+    beside: usize,
+    /// Bytes of texts that labels of samples have; those that are made come on top.
+    texts_before: usize,
+    repeats: Repeats<'a>,
     is_instant: bool,
 }
 
@@ -216,13 +243,16 @@ impl Evaluator<'_> {
             return Err(Error::new(ErrorKind::Stopped, "query was stopped"));
         }
         let samples_max = self.options.samples_max;
-        if self.held > samples_max {
+        let held = self.held.saturating_add(self.repeats.cells());
+        if held > samples_max {
             return Err(Error::execution(format!(
                 "query processing would load too many samples into memory in query execution; narrow it or raise \
-                 `query.samples_max` samples_max={samples_max}"
+                 `promql.samples_max` samples_max={samples_max}"
             )));
         }
-        if !(self.control.reserve)(self.held.saturating_mul(size_of::<f64>())) {
+        let texts = self.symbols.bytes().saturating_sub(self.texts_before);
+        let numbers = held.saturating_add(self.beside);
+        if !(self.control.reserve)(numbers.saturating_mul(size_of::<f64>()).saturating_add(texts)) {
             return Err(Error::execution(
                 "query needs more memory than all queries may take together; narrow it or raise `memory`",
             ));
@@ -236,15 +266,45 @@ impl Evaluator<'_> {
         self.check()
     }
 
+    /// Takes note of numbers beside cells, until the expression has its value.
+    fn hold_beside(&mut self, numbers: usize) -> Result<()> {
+        self.beside = self.beside.saturating_add(numbers);
+        self.check()
+    }
+
     /// Rows without samples, after it was made sure that there is room for them.
     fn absent(&mut self, rows: Vec<Row>, steps: usize) -> Result<Matrix> {
         self.hold(rows.len().saturating_mul(steps))?;
         Ok(Matrix::absent(rows, steps))
     }
 
-    /// The value of an expression.
+    /// The value of an expression; of one that occurs again, evaluated once.
     fn eval(&mut self, plan: &Plan, times: Times) -> Result<Value> {
-        let before = self.held;
+        if !self.repeats.is_worth(plan) {
+            return self.eval_once(plan, times);
+        }
+        if let Some((value, notes)) = self.repeats.take(plan, times) {
+            self.notes.merge(notes);
+            self.hold(value.cells())?;
+            return Ok(value);
+        }
+        let before = std::mem::take(&mut self.notes);
+        let value = self.eval_once(plan, times);
+        let own = std::mem::replace(&mut self.notes, before);
+        let value = value?;
+        self.repeats.met(plan);
+        if value.cells() <= self.options.samples_max.saturating_sub(self.held) / 2 {
+            self.repeats.keep(plan, times, &value, &own);
+        }
+        self.notes.merge(own);
+        self.check()?;
+        Ok(value)
+    }
+
+    fn eval_once(&mut self, plan: &Plan, times: Times) -> Result<Value> {
+        let (before, beside) = (self.held, self.beside);
+        // There are as many steps as a query asks for: a row of them must find room before it is made.
+        self.hold(times.count)?;
         let mut value = if plan.fixed && times.count > 1 && !matches!(plan.node, Step::Number(_) | Step::String(_)) {
             let once = self.eval_node(plan, Times { count: 1, ..times })?;
             match once {
@@ -262,12 +322,8 @@ impl Evaluator<'_> {
             // Of no rows nobody knew the steps.
             matrix.steps = times.count;
         }
-        let cells = match &value {
-            Value::Scalar(values) => values.len(),
-            Value::String(text) => text.len(),
-            Value::Vector(matrix) => matrix.cells.len() + matrix.histograms.len(),
-        };
-        self.held = before.saturating_add(cells);
+        self.held = before.saturating_add(value.cells());
+        self.beside = beside;
         self.check()?;
         Ok(value)
     }

@@ -99,7 +99,7 @@ pub(crate) fn name_matchers(written: &[Matcher]) -> Vec<Matcher> {
         return vec![Matcher::equal(NAME, TARGET_INFO)];
     }
     if !names.iter().any(|matcher| matches!(matcher.op, Op::Equal | Op::Match)) {
-        let regex = crate::selector::compile(ANY_INFO, 1).ok();
+        let regex = crate::pattern::compile(ANY_INFO, 1).ok();
         names.insert(0, Matcher { label: NAME.to_owned(), op: Op::Match, value: ANY_INFO.to_owned(), regex });
     }
     names

@@ -9,7 +9,8 @@ use super::{
     ast::{Shift, Subquery},
     duration::literal_ms,
     functions::Signature,
-    printer::{plain, sign},
+    number::plain,
+    printer::sign,
 };
 
 /// The tree of an expression. Durations that are computed are 0 here, and their trees stand beside them.

@@ -20,11 +20,14 @@ mod functions;
 mod histogram;
 mod info;
 mod json;
+mod kept;
 mod labels;
 mod lexer;
 mod literal;
 mod notes;
+mod number;
 mod parser;
+pub mod pattern;
 mod pinned;
 mod plan;
 mod printer;
@@ -38,12 +41,14 @@ pub use duration::parse_duration;
 pub use error::{Error, ErrorKind, Result};
 pub use eval::{Answer, Columns, Control, Outcome, Point};
 pub use histogram::{Buckets, CUSTOM, Histogram, IntegerHistogram, Merged, Mismatch, ResetHint, Span as BucketSpan};
+pub use kept::Kept;
 pub use labels::{Labels, Symbol, Symbols};
 pub use lexer::Syntax;
+pub use literal::quoted;
+pub use number::{format_float, plain, push_float, short};
 pub use plan::{Features, Options, Want};
-pub use samples::{Floats, Gather, HistogramSample, NO_START, Place, Samples};
+pub use samples::{Floats, Gather, HistogramSample, NO_START, Place, STALE, Samples};
 pub use selector::{Matcher, NAME, Selector};
-pub use value::format_float;
 
 use ast::{Expr, Span};
 use plan::Plan;
@@ -62,6 +67,9 @@ pub struct Planned {
     text: String,
     plan: Plan,
     wants: Vec<Want>,
+    /// How often each class of expressions is met.
+    met: Vec<u32>,
+    lag_ms: Option<i64>,
     options: Options,
 }
 
@@ -132,8 +140,8 @@ impl Query {
     /// # Errors
     /// `Invalid`, with the place, if it needs what is switched off, or if a duration is none.
     pub fn plan(&self, options: Options) -> Result<Planned> {
-        let (plan, wants) = plan::plan(&self.expr, &self.text, &options)?;
-        Ok(Planned { text: self.text.clone(), plan, wants, options })
+        let plan::Made { plan, wants, met, lag_ms } = plan::plan(&self.expr, &self.text, &options)?;
+        Ok(Planned { text: self.text.clone(), plan, wants, met, lag_ms, options })
     }
 }
 
@@ -148,6 +156,13 @@ impl Planned {
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// How long before the time of a step all samples are that its value depends on, milliseconds; negative if some are after it.
+    /// `None` if a value depends on more than its time and these samples: on where the range begins or ends, or on fixed times.
+    #[must_use]
+    pub fn lag_ms(&self) -> Option<i64> {
+        self.lag_ms
     }
 
     /// Evaluates it over the samples of its wants.

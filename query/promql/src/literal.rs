@@ -75,7 +75,8 @@ fn escaped<'t>(after: &'t str, out: &mut Vec<u8>) -> Option<&'t str> {
 }
 
 /// A text in double quotes, as Go's `%q` writes it.
-pub(super) fn quoted(text: &str) -> String {
+#[must_use]
+pub fn quoted(text: &str) -> String {
     quoted_with('"', text.chars())
 }
 

@@ -81,6 +81,22 @@ impl Notes {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The same notes on a part of the query that was written again at another place.
+    pub(crate) fn moved(&self, from: usize, to: usize) -> Self {
+        let mut moved = Self::default();
+        for key in &self.order {
+            let moved_to = |at: usize| at.checked_sub(from).map_or(at, |within| within + to);
+            let at = Span { start: moved_to(key.at.start), end: moved_to(key.at.end) };
+            let more = self.known.get(key).copied().unwrap_or(More::Nothing);
+            moved.add(key.level, key.text.clone(), at, more);
+        }
+        moved
+    }
+
     /// Takes in the notes of a part.
     pub(crate) fn merge(&mut self, other: Self) {
         for key in other.order {
@@ -131,12 +147,12 @@ impl Forced {
     }
 
     fn text(&self) -> String {
-        let number = crate::printer::short;
+        let number = crate::number::short;
         format!(
             ", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
             number(self.buckets.0),
             number(self.buckets.1),
-            crate::value::two_digits(self.difference),
+            crate::number::two_digits(self.difference),
             self.count,
             crate::date::rfc3339(self.times_ms.0),
             crate::date::rfc3339(self.times_ms.1),

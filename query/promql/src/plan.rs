@@ -2,14 +2,16 @@
 //!
 //! Made of a tree and [`Options`] by [`planner`]; handed to the evaluator. Durations become milliseconds, `start()`, `end()`, `range()` and `step()`
 //! become numbers, features that are switched off are refused, and what each selector reads is noted as a [`Want`], so that whoever
-//! has the samples reads them once, before evaluation begins.
+//! has the samples reads them once, before evaluation begins. What occurs more than once is found (`repeats`).
 //!
 //! Invariants: an expression is marked as fixed exactly if it has the same value at every step; the samples of a want suffice for
 //! every selector that names it.
 
+mod lag;
 mod planner;
+mod repeats;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     ast::{Aggregator, Extent, Matching, Operator, Span, Type},
@@ -18,7 +20,7 @@ use crate::{
     value::Times,
 };
 
-pub(crate) use planner::plan;
+pub(crate) use planner::{Made, plan};
 
 /// When a query is evaluated, and how.
 #[derive(Debug, Clone)]
@@ -29,6 +31,8 @@ pub struct Options {
     pub end_ms: i64,
     /// Milliseconds, positive; of an instant query, without a meaning.
     pub step_ms: i64,
+    /// Is it asked about one moment? A range may have one step, too, and has another kind of result.
+    pub is_instant: bool,
     /// How old a sample may be to be a series' value, milliseconds.
     pub lookback_ms: i64,
     /// Step of subqueries that name none, milliseconds.
@@ -65,6 +69,8 @@ pub struct Want {
     pub after_ms: i64,
     /// To this time, included.
     pub to_ms: i64,
+    /// Does only matter when there are samples, and not what they are?
+    pub presence: bool,
 }
 
 /// An expression whose times are known.
@@ -75,6 +81,8 @@ pub(crate) struct Plan {
     /// Has it the same value at every step?
     pub fixed: bool,
     pub returns: Type,
+    /// Two of a class have the same value at the same times.
+    pub class: u32,
 }
 
 #[derive(Debug)]
@@ -143,6 +151,21 @@ impl Moment {
         self.at_ms.unwrap_or(time_ms).saturating_sub(self.offset_ms)
     }
 
+    /// The steps at which a time of these is looked at; none are `start..start`.
+    pub(crate) fn steps_in(self, times_ms: &Range<i64>, times: Times) -> Range<usize> {
+        let first = self.of(times.start);
+        if self.at_ms.is_some() {
+            return 0..if times_ms.contains(&first) { times.count } else { 0 };
+        }
+        // The first step that is not before a time.
+        let step = |time: i64| {
+            let after = time.saturating_sub(first).max(0).unsigned_abs().div_ceil(times.step.unsigned_abs());
+            usize::try_from(after).unwrap_or(usize::MAX).min(times.count)
+        };
+        let start = step(times_ms.start);
+        start..step(times_ms.end).max(start)
+    }
+
     /// The first and the last time that is looked at.
     fn of_first_and_last(self, times: Times) -> (i64, i64) {
         let (first, last) = (self.of(times.start), self.of(times.last()));
@@ -154,9 +177,9 @@ impl Window {
     /// The times at which the subquery of an expression evaluated at `times` is evaluated.
     pub(crate) fn times(&self, times: Times) -> Times {
         let (first, last) = (self.moment.of(times.start), self.moment.of(times.last()));
-        let after = first - self.range_ms;
+        let after = first.saturating_sub(self.range_ms);
         let aligned = self.step_ms * (after / self.step_ms);
-        let start = if aligned <= after { aligned + self.step_ms } else { aligned };
+        let start = if aligned <= after { aligned.saturating_add(self.step_ms) } else { aligned };
         Times::range(start, last, self.step_ms)
     }
 }

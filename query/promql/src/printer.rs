@@ -18,6 +18,7 @@ use super::{
     duration::{format as format_ms, literal_ms},
     lexer::{Kind, Syntax},
     literal::quoted,
+    number::{plain, short},
 };
 
 pub(crate) use pretty::pretty;
@@ -237,27 +238,6 @@ impl Display for Duration {
 
 pub(super) fn sign(negative: bool) -> &'static str {
     if negative { "-" } else { "+" }
-}
-
-/// A number without an exponent.
-pub(super) fn plain(value: f64) -> String {
-    match value {
-        f64::INFINITY => "+Inf".to_owned(),
-        f64::NEG_INFINITY => "-Inf".to_owned(),
-        _ => value.to_string(),
-    }
-}
-
-/// A number as Go's `%v` writes it: with an exponent if it is very small or very large.
-pub(super) fn short(value: f64) -> String {
-    let is_plain = value == 0.0 || !value.is_finite() || (1e-4..1e6).contains(&value.abs());
-    if is_plain {
-        return plain(value);
-    }
-    let written = format!("{value:e}");
-    let (digits, exponent) = written.split_once('e').unwrap_or((&written, "0"));
-    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
-    format!("{digits}e{sign}{exponent:0>2}")
 }
 
 #[cfg(test)]

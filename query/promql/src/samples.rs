@@ -7,12 +7,12 @@
 //! Invariants: times ascend within a series, each once; there are as many values, and start times if there are any, as times;
 //! staleness markers are among them.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crate::{Histogram, Labels, ResetHint};
 
-/// Bits of the NaN that marks the end of a series.
-pub(crate) const STALE: u64 = 0x7ff0_0000_0000_0002;
+/// Bits of the NaN by which Prometheus says that a series has ended.
+pub const STALE: u64 = 0x7ff0_0000_0000_0002;
 
 /// A start time that is not known.
 pub const NO_START: i64 = 0;
@@ -28,6 +28,9 @@ pub struct Samples {
     pub places: Vec<Place>,
     /// Native histograms of each series, in ascending time; empty if no series has any.
     pub histograms: Vec<Vec<HistogramSample>>,
+    /// If nothing else is known, and need not be: when each series has a sample that is not too old, milliseconds, half-open, in
+    /// ascending time.
+    pub present: Option<Vec<Vec<Range<i64>>>>,
 }
 
 /// Floats with their times; those of one series stand together, in ascending time.
@@ -124,6 +127,20 @@ pub(crate) struct Series<'s> {
     pub histograms: &'s [HistogramSample],
 }
 
+impl Series<'_> {
+    /// The floats after a time and up to another; all histograms.
+    pub(crate) fn between(self, after: i64, to: i64) -> Self {
+        let first = self.times.partition_point(|time| *time <= after);
+        let last = first + self.times[first..].partition_point(|time| *time <= to);
+        Self {
+            times: &self.times[first..last],
+            values: &self.values[first..last],
+            starts: self.starts.get(first..last).unwrap_or_default(),
+            histograms: self.histograms,
+        }
+    }
+}
+
 impl Samples {
     /// How many series.
     pub(crate) fn len(&self) -> usize {
@@ -178,6 +195,12 @@ impl Floats {
         Self { times, values, starts, has_stale }
     }
 
+    /// Is there a staleness marker?
+    #[must_use]
+    pub fn has_stale(&self) -> bool {
+        self.has_stale
+    }
+
     /// Milliseconds.
     #[must_use]
     pub fn times(&self) -> &[i64] {
@@ -198,6 +221,11 @@ impl Floats {
 }
 
 impl Gather {
+    /// With room for so many floats.
+    pub(crate) fn with_room(floats: usize) -> Self {
+        Self { times: Vec::with_capacity(floats), values: Vec::with_capacity(floats), ..Self::default() }
+    }
+
     /// Adds a series; as many values as times, and as many start times, or none.
     pub fn add(
         &mut self,

@@ -7,8 +7,6 @@
 //! Not here: what else PromQL has (offsets, ranges, functions) is refused where a selector alone is wanted.
 //! Spec: <https://prometheus.io/docs/prometheus/latest/querying/basics/#time-series-selectors>
 
-mod pattern;
-
 use std::hash::{Hash, Hasher};
 
 use regex::Regex;
@@ -17,8 +15,6 @@ use crate::{
     Result, Syntax,
     ast::{Extent, Instant, Node, Shift},
 };
-
-pub(crate) use pattern::compile;
 
 /// The label that holds the name of the metric.
 pub const NAME: &str = "__name__";

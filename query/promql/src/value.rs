@@ -6,7 +6,7 @@
 //! Invariants: `cells` has `rows.len() * steps` entries, and so have `histograms` if there are any; a cell has a histogram or a float,
 //! never both.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crate::{Histogram, Labels, samples::STALE};
 
@@ -14,7 +14,7 @@ use crate::{Histogram, Labels, samples::STALE};
 pub(crate) const ABSENT: f64 = f64::from_bits(STALE);
 
 /// The times at which an expression is evaluated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Times {
     /// Milliseconds.
     pub start: i64,
@@ -57,6 +57,17 @@ pub(crate) enum Cell {
     Histogram(Arc<Histogram>),
 }
 
+impl Value {
+    /// About how many numbers it takes the room of.
+    pub(crate) fn cells(&self) -> usize {
+        match self {
+            Self::Scalar(values) => values.len(),
+            Self::String(text) => text.len(),
+            Self::Vector(matrix) => matrix.cells.len() + matrix.histograms.len(),
+        }
+    }
+}
+
 impl Times {
     /// One moment.
     pub(crate) fn at(start: i64) -> Self {
@@ -74,7 +85,12 @@ impl Times {
     }
 
     pub(crate) fn get(self, at: usize) -> i64 {
-        self.start + self.step * i64::try_from(at).unwrap_or(i64::MAX)
+        self.start.saturating_add(self.step.saturating_mul(i64::try_from(at).unwrap_or(i64::MAX)))
+    }
+
+    /// Some of the steps, one after another.
+    pub(crate) fn part(self, steps: &Range<usize>) -> Self {
+        Self { start: self.get(steps.start), count: steps.len(), ..self }
     }
 
     pub(crate) fn last(self) -> i64 {
@@ -215,53 +231,4 @@ impl Matrix {
 /// Is there a float in a cell?
 pub(crate) fn is_present(value: f64) -> bool {
     value.to_bits() != STALE
-}
-
-/// A number with two digits, as Go's `%.2g` writes it.
-pub(crate) fn two_digits(value: f64) -> String {
-    if !value.is_finite() {
-        return special(value).to_owned();
-    }
-    let scientific = format!("{value:.1e}");
-    let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
-    if (-4..2).contains(&exponent) {
-        let rounded: f64 = scientific.parse().unwrap_or(value);
-        return format!("{rounded}");
-    }
-    with_exponent(digits, exponent)
-}
-
-fn with_exponent(digits: &str, exponent: i32) -> String {
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.abs())
-}
-
-/// Infinity and NaN as Prometheus writes them.
-pub(crate) fn special(value: f64) -> &'static str {
-    if value.is_nan() {
-        "NaN"
-    } else if value > 0.0 {
-        "+Inf"
-    } else {
-        "-Inf"
-    }
-}
-
-/// A number as the HTTP API writes it: the shortest digits that read back the same, an exponent below 1e-6 and from 1e21 on.
-#[must_use]
-pub fn format_float(value: f64) -> String {
-    if !value.is_finite() {
-        return special(value).to_owned();
-    }
-    let size = value.abs();
-    if size == 0.0 || (1e-6..1e21).contains(&size) {
-        return format!("{value}");
-    }
-    let scientific = format!("{value:e}");
-    match scientific.split_once('e') {
-        Some((digits, exponent)) => with_exponent(digits, exponent.parse().unwrap_or(0)),
-        None => scientific,
-    }
 }

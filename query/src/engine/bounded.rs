@@ -44,7 +44,7 @@ impl Bounded {
     fn check(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
         self.rows += batch.num_rows();
         if self.rows > self.rows_max {
-            let message = "answer has too many rows; add LIMIT, aggregate, or raise `query.rows_max`";
+            let message = "answer has too many rows; add LIMIT, aggregate, or raise `sql.rows_max`";
             return Err(Error::new(ErrorKind::Execution, format!("{message} rows_max={}", self.rows_max)));
         }
         self.count.rows(batch.num_rows());

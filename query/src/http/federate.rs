@@ -17,12 +17,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use promql::{CUSTOM, Histogram};
+use promql::{CUSTOM, Histogram, STALE};
 
 use super::{failure, params::Params};
 use crate::{
     Engine, Error, ErrorKind,
-    raw::{Raw, RawSeries, STALE},
+    raw::{Raw, RawSeries},
 };
 
 use text::{Escaping, Text};

@@ -27,6 +27,8 @@ pub struct Asked {
     pub selectors: Vec<Selector>,
     /// Microseconds, half-open; all of time if nothing is said.
     pub times_us: Range<i64>,
+    /// Was a time given that is empty? It counts as not given.
+    pub has_empty_time: bool,
     /// Other parameters in the order in which they came.
     pub rest: Vec<(String, String)>,
 }
@@ -54,6 +56,7 @@ impl Asked {
     /// As [`Asked::read`].
     pub fn parse(form: &[u8], query: &[u8]) -> Result<Self> {
         let (mut selectors, mut start, mut end, mut rest) = (Vec::new(), None, None, Vec::new());
+        let mut has_empty_time = false;
         for (name, value) in form_urlencoded::parse(form).chain(form_urlencoded::parse(query)) {
             match name.as_ref() {
                 "match[]" if selectors.len() == SELECTORS_MAX => {
@@ -61,6 +64,8 @@ impl Asked {
                     return Err(invalid("match[]", &what));
                 }
                 "match[]" => selectors.push(selector(&value)?),
+                // As Prometheus has it, what is empty is not there; who deletes wants to know.
+                "start" | "end" if value.is_empty() => has_empty_time = true,
                 "start" => start = start.or(Some(time_ns("start", &value)?)),
                 "end" => end = end.or(Some(time_ns("end", &value)?)),
                 _ => rest.push((name.into_owned(), value.into_owned())),
@@ -75,7 +80,7 @@ impl Asked {
         let us = |ns: i128| i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX });
         let start_us = start.map_or(i64::MIN, |ns| us(-(-ns).div_euclid(1000)));
         let end_us = end.map_or(i64::MAX, |ns| us(ns.div_euclid(1000)).saturating_add(1));
-        Ok(Self { selectors, times_us: start_us..end_us, rest })
+        Ok(Self { selectors, times_us: start_us..end_us, has_empty_time, rest })
     }
 
     /// The first value of another parameter.
@@ -191,7 +196,10 @@ pub(super) fn time_ms(name: &str, text: &str) -> Result<i64> {
 }
 
 /// A duration in milliseconds: seconds with a fraction, or `1h30m`; as Prometheus reads it and says that it cannot.
-pub(super) fn duration_ms(name: &str, text: &str) -> Result<i64> {
+///
+/// # Errors
+/// `Invalid`, naming the parameter.
+pub fn duration_ms(name: &str, text: &str) -> Result<i64> {
     let wrong = || invalid(name, &format!("cannot parse {text:?} to a valid duration"));
     if let Ok(seconds) = text.parse::<f64>() {
         let milliseconds = seconds * 1000.0;
@@ -245,10 +253,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused() {
-        for query in ["start=2&end=1", "start=", "start=yesterday", "start=NaN", "match[]=up{", "match[]={job=~\".*\"}"]
-        {
+        for query in ["start=2&end=1", "start=yesterday", "start=NaN", "match[]=up{", "match[]={job=~\".*\"}"] {
             assert!(Asked::parse(b"", query.as_bytes()).is_err(), "{query}");
         }
+        let empty = Asked::parse(b"", b"start=&end=1").unwrap();
+        assert!(empty.has_empty_time && empty.times_us.start == i64::MIN);
         let many = "match[]=up&".repeat(SELECTORS_MAX + 1);
         assert!(Asked::parse(many.as_bytes(), b"").is_err());
     }

@@ -7,6 +7,8 @@
 
 pub(super) mod write;
 
+use std::{io, time::Duration};
+
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -15,7 +17,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use promql::Outcome;
+use futures::Stream;
+use promql::{Outcome, Query};
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     failure,
@@ -24,6 +28,9 @@ use super::{
 use crate::{Engine, Error, Found, Result, When};
 
 use write::Writer;
+
+/// Parts of an answer that wait for its reader.
+const PARTS_AHEAD: usize = 2;
 
 /// Routes of queries in PromQL.
 pub(super) fn router() -> Router<Engine> {
@@ -43,7 +50,7 @@ async fn instant(State(engine): State<Engine>, RawQuery(url): RawQuery, headers:
         let when = params.common(When::at(time_ms))?;
         let limit = params.limit()?;
         let found = engine.promql(&query, when).await?;
-        Ok(respond(found, time_ms, limit, params.get("stats")))
+        Ok(respond(&engine, found, time_ms, limit, params.get("stats")))
     };
     answer.await.unwrap_or_else(|error: Error| failure(&error.at(None)))
 }
@@ -53,19 +60,26 @@ async fn range(State(engine): State<Engine>, RawQuery(url): RawQuery, headers: H
         let params = Params::read(&headers, &body, url.as_deref());
         let when = params.steps(&engine)?;
         let query = params.query(&engine)?;
-        if !query.has_steps() {
-            let what = format!(
-                "invalid expression type \"{}\" for range query, must be Scalar or instant Vector",
-                query.type_text()
-            );
-            return Err(invalid("query", &what));
-        }
+        check_range(&query, when, &engine)?;
         let when = params.common(when)?;
         let limit = params.limit()?;
         let found = engine.promql(&query, when).await?;
-        Ok(respond(found, when.start_ms, limit, params.get("stats")))
+        Ok(respond(&engine, found, when.start_ms, limit, params.get("stats")))
     };
     answer.await.unwrap_or_else(|error: Error| failure(&error.at(None)))
+}
+
+/// Can a query be asked over a range, with so many steps?
+///
+/// # Errors
+/// `Invalid` if its value has no steps, or these are too many.
+pub fn check_range(query: &Query, when: When, engine: &Engine) -> Result<()> {
+    if query.has_steps() {
+        return when.check(engine.config().promql.points_max);
+    }
+    let what =
+        format!("invalid expression type \"{}\" for range query, must be Scalar or instant Vector", query.type_text());
+    Err(invalid("query", &what))
 }
 
 impl Params {
@@ -92,11 +106,18 @@ impl Params {
         if lookback_ms.is_some_and(|lookback| lookback <= 0) {
             return Err(invalid("lookback_delta", "must be positive"));
         }
-        Ok(When { lookback_ms, timeout_ms: timeout_ms.map(|timeout| u64::try_from(timeout).unwrap_or(0)), ..when })
+        let timeout_ms = timeout_ms.map(|timeout| u64::try_from(timeout).unwrap_or(0));
+        let anew = matches!(self.get("nocache"), Some("1" | "true"));
+        Ok(When { lookback_ms, timeout_ms, anew, ..when })
     }
 }
 
-fn respond(mut found: Found, time_ms: i64, limit: usize, stats: Option<&str>) -> Response {
+/// An answer in the envelope of Prometheus' API, in parts; `time_ms` is that of a scalar.
+pub fn json(found: Found, time_ms: i64) -> impl Iterator<Item = String> {
+    Writer::new(found, time_ms, false)
+}
+
+fn respond(engine: &Engine, mut found: Found, time_ms: i64, limit: usize, stats: Option<&str>) -> Response {
     let cut = match &mut found.result {
         Outcome::Vector(columns) | Outcome::Matrix(columns) => columns.truncate(limit),
         _ => false,
@@ -110,6 +131,30 @@ fn respond(mut found: Found, time_ms: i64, limit: usize, stats: Option<&str>) ->
     if writer.is_done() {
         return (json, first).into_response();
     }
-    let parts = std::iter::once(first).chain(writer).map(Ok::<_, std::convert::Infallible>);
-    (json, Body::from_stream(futures::stream::iter(parts))).into_response()
+    let patience = Duration::from_millis(engine.config().timeout_ms);
+    (json, Body::from_stream(written(std::iter::once(first).chain(writer), patience))).into_response()
+}
+
+/// Parts as they are written, ahead of the reader by [`PARTS_AHEAD`]. A reader who takes none for longer than a query may take loses
+/// the rest: an answer holds memory of all queries.
+fn written(
+    parts: impl Iterator<Item = String> + Send + 'static,
+    patience: Duration,
+) -> impl Stream<Item = io::Result<String>> {
+    let (sender, receiver) = mpsc::channel(PARTS_AHEAD);
+    tokio::spawn(async move {
+        for part in parts.map(Some).chain([None]) {
+            if !matches!(timeout(patience, sender.send(part)).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    });
+    futures::stream::unfold(Some(receiver), |receiver| async move {
+        let mut receiver = receiver?;
+        match receiver.recv().await {
+            Some(Some(part)) => Some((Ok(part), Some(receiver))),
+            Some(None) => None,
+            None => Some((Err(io::Error::other("the answer was not read in time")), None)),
+        }
+    })
 }

@@ -3,6 +3,8 @@
 //! Called with what [`Index::load`](super::Index::load) made known. A matcher that the empty string fulfils also selects series that
 //! lack the label, so what is built for it is the set of those it excludes.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use roaring::RoaringBitmap;
 
 use promql::{Matcher, Selector};
@@ -11,6 +13,9 @@ use super::{Days, Known, postings::union};
 
 /// Series among which a matcher is asked of each one's label, because that is less than asking it of every value of the label.
 const BY_SERIES: u64 = 4;
+
+/// Of work that nobody stops.
+pub(crate) static NEVER: AtomicBool = AtomicBool::new(false);
 
 impl Known {
     /// Series seen on any of the days.
@@ -26,12 +31,21 @@ impl Known {
         if selectors.is_empty() {
             return among;
         }
-        let each = selectors.iter().map(|selector| self.matching(selector.matchers(), among.clone()));
-        each.fold(RoaringBitmap::new(), |all, set| all | set)
+        self.any(selectors.iter().map(Selector::matchers), among, &NEVER)
+    }
+
+    /// The series of `among` of which all matchers of any list are true; some of them if it was stopped.
+    pub(crate) fn any<'m>(
+        &self,
+        lists: impl Iterator<Item = &'m [Matcher]>,
+        among: RoaringBitmap,
+        stop: &AtomicBool,
+    ) -> RoaringBitmap {
+        lists.fold(RoaringBitmap::new(), |all, matchers| all | self.matching(matchers, among.clone(), stop))
     }
 
     /// The series of `among` of which all matchers are true.
-    pub(crate) fn matching(&self, matchers: &[Matcher], among: RoaringBitmap) -> RoaringBitmap {
+    pub(crate) fn matching(&self, matchers: &[Matcher], among: RoaringBitmap, stop: &AtomicBool) -> RoaringBitmap {
         let mut set = among;
         // What leaves fewest comes first, and costs least.
         let mut matchers: Vec<(&Matcher, u64)> = matchers.iter().map(|matcher| (matcher, self.cost(matcher))).collect();
@@ -40,7 +54,7 @@ impl Known {
             if set.is_empty() {
                 break;
             }
-            self.narrow(matcher, &mut set);
+            self.narrow(matcher, &mut set, stop);
         }
         set
     }
@@ -62,7 +76,9 @@ impl Known {
         Some(values.into_iter().filter_map(|value| self.pairs.find(matcher.label(), value)).collect())
     }
 
-    fn narrow(&self, matcher: &Matcher, set: &mut RoaringBitmap) {
+    fn narrow(&self, matcher: &Matcher, set: &mut RoaringBitmap, stop: &AtomicBool) {
+        // A pattern can take milliseconds for a long value.
+        let goes_on = || !stop.load(Relaxed);
         let posting = |pair: &u32| &self.postings[*pair as usize];
         if let Some(pairs) = self.listed(matcher) {
             match pairs.as_slice() {
@@ -73,14 +89,15 @@ impl Known {
         }
         let pairs = self.pairs.of_name(matcher.label());
         if set.len() * BY_SERIES < pairs.len() as u64 {
-            *set = set.iter().filter(|series| matcher.matches(self.value(*series, matcher.label()))).collect();
+            let matches = |series: &u32| matcher.matches(self.value(*series, matcher.label()));
+            *set = set.iter().take_while(|_| goes_on()).filter(matches).collect();
             return;
         }
         let matches = |pair: &&u32| matcher.matches(self.pairs.value(**pair));
         if matcher.matches("") {
-            *set -= union(pairs.iter().filter(|pair| !matches(pair)).map(posting));
+            *set -= union(pairs.iter().take_while(|_| goes_on()).filter(|pair| !matches(pair)).map(posting));
         } else {
-            *set &= union(pairs.iter().filter(matches).map(posting));
+            *set &= union(pairs.iter().take_while(|_| goes_on()).filter(matches).map(posting));
         }
     }
 

@@ -17,11 +17,9 @@ use datafusion::{
     logical_expr::ColumnarValue,
     physical_expr::PhysicalExpr,
 };
+use promql::STALE;
 
 use crate::series::Series;
-
-/// Bits of the NaN by which Prometheus says that a series has ended.
-pub(crate) const STALE: u64 = 0x7ff0_0000_0000_0002;
 
 /// Is a row to be kept?
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use storage::Lane;
 
-use super::keep::STALE;
 use crate::testing::{Bench, DAY_MS, HOUR_MS, samples, series};
+use promql::STALE;
 
 const DAY: i64 = 24 * HOUR_MS;
 

@@ -30,6 +30,8 @@ pub(crate) struct Block {
     pub(crate) floats: Arc<Floats>,
     /// Rows after which the time does not grow by a millisecond at least: the last ones of series.
     breaks: Vec<u32>,
+    /// The longest time between two rows of one series, milliseconds.
+    pub(crate) gap_ms: i64,
 }
 
 /// The blocks that were used last.
@@ -56,7 +58,8 @@ impl Block {
     pub(crate) fn new(times_ms: Vec<i64>, values: Vec<f64>) -> Self {
         let breaks =
             (0..).zip(times_ms.windows(2)).filter(|(_, pair)| pair[0] >= pair[1]).map(|(row, _)| row).collect();
-        Self { floats: Arc::new(Floats::new(times_ms, values, Vec::new())), breaks }
+        let gap_ms = times_ms.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or(0);
+        Self { floats: Arc::new(Floats::new(times_ms, values, Vec::new())), breaks, gap_ms }
     }
 
     /// Do the times of some rows ascend?

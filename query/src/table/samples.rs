@@ -4,7 +4,7 @@
 //! in which they were written (`choose`); where rows of each series stand is known of a file, and found in a run of the head by
 //! searching (`stretches`); tasks read those rows and nothing else, cut them to the range (`decode`, `head`), and hand back chunks of
 //! rows and which parts of them are of which series (`chunk`); those parts are put one after another (`assemble`). Floats become three
-//! flat columns; `histograms` reads whole rows the same way.
+//! flat columns; `histograms` reads whole rows the same way; of series that are only counted, `present` says when they have samples.
 //!
 //! Invariants: the answer has the rows that SQL over the same view gives, staleness markers among them, values with their bits; of
 //! rows of one series and time the one written last. That two rows have one key is not looked up, it is seen: where parts of a series
@@ -19,6 +19,7 @@ mod decode;
 mod floats;
 mod head;
 mod histograms;
+mod present;
 mod stretches;
 mod wanted;
 
@@ -49,7 +50,7 @@ use self::{
     head::HeadTask,
     wanted::Wanted,
 };
-pub(crate) use self::{floats::Found, histograms::Histograms};
+pub(crate) use self::{floats::Found, histograms::Histograms, present::Present};
 
 /// Rows a task decodes, about: some milliseconds, so that a large file keeps all cores busy and a small one does not pay for many
 /// tasks. One series is not cut.
@@ -127,6 +128,20 @@ impl Table {
         let columns: &[&str] = if read.with_starts { &["ts", "value", "start_ts"] } else { &["ts", "value"] };
         let (job, chunks) = self.read_chunks(read, columns, pool).await?;
         Found::assemble(&job, chunks, read.with_starts).await
+    }
+
+    /// Reads when some series have a sample that is less than `lookback_ms` old; gives how many samples that are, too.
+    ///
+    /// # Errors
+    /// As [`Table::read_floats`].
+    pub(crate) async fn read_present(
+        &self,
+        read: &Read<'_>,
+        lookback_ms: i64,
+        pool: &Arc<dyn MemoryPool>,
+    ) -> Result<Present> {
+        let (job, chunks) = self.read_chunks(read, &["ts", "value"], pool).await?;
+        Present::assemble(&job, &chunks, lookback_ms).await
     }
 
     /// Reads the rows of some series whole, but for what names the series.

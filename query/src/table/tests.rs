@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use arrow::array::RecordBatch;
 use object_store::path::Path;
 use serde_json::json;
-use storage::{DataFile, Lane};
+use storage::Lane;
 
-use crate::testing::{Bench, DAY_MS, HOUR_MS, Sample, samples};
+use crate::testing::{Bench, DAY_MS, HOUR_MS, Sample, data_file, samples};
 
 const DAY: i64 = 24 * HOUR_MS;
 
@@ -170,20 +170,7 @@ async fn files_that_do_not_overlap_share_a_group() {
 #[tokio::test]
 async fn a_file_of_a_foreign_engine_is_not_taken_for_sorted() {
     let bench = Bench::new();
-    let foreign = DataFile {
-        path: Path::from("unset"),
-        size: 0,
-        rows: 0,
-        partition: None,
-        bounds: std::collections::BTreeMap::new(),
-        lane: Lane::InOrder,
-        seq: 1,
-        sorted: false,
-        level: 0,
-        trimmed: None,
-        written_ms: 0,
-        known_at: 0,
-    };
+    let foreign = data_file(Lane::InOrder, 1, false);
     let rows = samples(&[("b", 1, DAY_MS, 1.0), ("a", 1, DAY_MS, 2.0)]);
     bench.file_as(schemas::samples(), &rows, foreign).await;
     let rows = bench.rows("SELECT metric FROM samples ORDER BY metric, series_id, ts").await;

@@ -1,6 +1,6 @@
 //! Requests, read by `prost` from the public definitions.
 
-use ingest::tsdb::ResetHint;
+use ingest::samples::ResetHint;
 use prost::Message;
 
 use super::*;
@@ -112,4 +112,40 @@ fn what_does_not_fit_goes_on_in_the_next_request() {
     assert!(times.into_iter().eq(0..1000));
     assert_eq!(of_histograms, 50);
     assert!(requests > 3);
+}
+
+#[test]
+fn an_empty_request_takes_a_value_whatever_its_size() {
+    let long = "v".repeat(5000);
+    let about = About { kind: 1, help: long.clone(), unit: String::new() };
+    let exemplar = Exemplar { labels: vec![("trace".into(), long.clone())], ts_ms: 9, value: 4.0 };
+    let samples = Samples {
+        floats: vec![sample(1, 1.0, 0), sample(2, 2.0, 0)],
+        histograms: vec![histogram(3, Count::Int(1)), histogram(4, Count::Int(1))],
+    };
+    let of = [("__name__", "a"), ("b", &long)];
+    let series = Series { labels: &of, samples: &samples, exemplars: &[exemplar], about: Some(&about) };
+    let (mut request, mut sent, mut all) = (Request::default(), Sent::default(), Counts::default());
+    for number in 1..=5 {
+        let done = request.add(&series, &mut sent, 4096);
+        let (message, hashes, counts) = request.take();
+        assert_eq!((done, counts.total(), hashes.len()), (number == 5, 1, 1));
+        assert_eq!(wire::v2::Request::decode(&*message).unwrap().timeseries.len(), 1);
+        all.add(counts);
+    }
+    assert_eq!(all, Counts { samples: 2, histograms: 2, exemplars: 1 });
+}
+
+#[test]
+fn help_is_cut_between_characters() {
+    let about = About { kind: 1, help: format!("x{}", "é".repeat(9000)), unit: "u".repeat(16 << 10) };
+    let samples = Samples { floats: vec![sample(1, 1.0, 0)], histograms: vec![] };
+    let series = Series { labels: &[("__name__", "a")], samples: &samples, exemplars: &[], about: Some(&about) };
+    let mut request = Request::default();
+    assert!(request.add(&series, &mut Sent::default(), 1 << 20));
+    let read = wire::v2::Request::decode(&*request.take().0).unwrap();
+    let metadata = read.timeseries[0].metadata.unwrap();
+    let (help, unit) = (&read.symbols[metadata.help_ref as usize], &read.symbols[metadata.unit_ref as usize]);
+    assert_eq!((help.len(), unit.len()), ((16 << 10) - 1, 16 << 10));
+    assert!(about.help.starts_with(&**help));
 }

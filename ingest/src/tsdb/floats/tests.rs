@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::tsdb::{Samples, chunk};
+use crate::{samples::Samples, tsdb::chunk};
 
 /// Writes bits, most significant first.
 #[derive(Default)]
@@ -100,7 +100,7 @@ fn values() -> impl Strategy<Value = u64> {
     prop_oneof![
         3 => (0..20i32).prop_map(|v| f64::from(v).to_bits()),
         2 => any::<f64>().prop_map(f64::to_bits),
-        1 => Just(STALE_BITS),
+        1 => Just(STALE),
         1 => any::<u64>(),
     ]
 }

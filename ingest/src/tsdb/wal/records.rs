@@ -4,8 +4,13 @@
 //! Called by [`wal`](super). Samples are differences to the first of their record; the newer kinds carry start timestamps, and are
 //! differences to the one before.
 
+use promql::STALE;
+
 use super::Logged;
-use crate::tsdb::{Broken, Buckets, Count, Histogram, ResetHint, STALE_BITS, Sample, file::Cursor};
+use crate::{
+    samples::{Buckets, Count, Histogram, ResetHint, Sample},
+    tsdb::{Broken, file::Cursor},
+};
 
 type Each<'e, E> = &'e mut dyn FnMut(Logged<'_>) -> Result<(), E>;
 
@@ -143,7 +148,7 @@ fn histogram(cursor: &mut Cursor<'_>, ts_ms: i64, start_ms: i64, is_float: bool)
             h.custom_values.push(f64::from_bits(cursor.long()?));
         }
     }
-    if h.sum_bits == STALE_BITS {
+    if h.sum_bits == STALE {
         // Whatever else a marker of staleness carries has no meaning.
         let none = if is_float { Count::Float(0.0) } else { Count::Int(0) };
         h = Histogram { start_ms, ..Histogram::stale(ts_ms, none) };

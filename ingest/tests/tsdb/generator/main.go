@@ -134,6 +134,7 @@ func main() {
 		h.Count = c
 		return h
 	}
+	log(os.Args[2], hist)
 	for _, st := range []bool{false, true} {
 		for _, fl := range []bool{false, true} {
 			for _, schema := range []int32{-4, 0, 3, 8, -53} {
@@ -229,7 +230,7 @@ func main() {
 		}
 		stones.AddInterval(ps.At(), deleted[i])
 	}
-	_, err = tombstones.WriteFile(nil2(), dir, stones)
+	_, err = tombstones.WriteFile(quiet(), dir, stones)
 	check(err)
 	m := map[string]any{"ulid": filepath.Base(dir), "minTime": t0, "maxTime": t0 + 86400000*2000, "version": 1, "stats": map[string]any{"numSamples": n, "numSeries": len(all)}}
 	b, _ := json.Marshal(m)

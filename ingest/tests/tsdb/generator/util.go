@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-func nil2() *slog.Logger { return slog.New(slog.DiscardHandler) }
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 func sortSeries(a []ser) {
 	slices.SortFunc(a, func(x, y ser) int { return labels.Compare(x.l, y.l) })
 }

@@ -2,7 +2,7 @@
 //!
 //! Rows are added to the row of their group one after another, along all steps: what is read and written lies side by side.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use hashbrown::HashMap;
 
@@ -10,15 +10,26 @@ use crate::{
     Error, Labels, Result,
     ast::Aggregator,
     labels::Symbol,
-    plan::{Aggregation, Plan},
-    printer::short,
+    number::short,
+    plan::{Aggregation, Plan, Step},
     value::{ABSENT, Cell, Matrix, Row, Times, is_present},
 };
 
 use super::{
     Evaluator, labelled, metric_name, native,
-    over_time::window::{kahan_step, quantile},
+    over_time::{
+        Fill, Gathered,
+        window::{kahan_step, quantile},
+    },
+    rows,
 };
+
+/// With fewer steps, rows are shared out among threads, not steps.
+const STEPS_MIN: usize = 64;
+/// Rows of a group, on average, from which on they need no place each.
+const ROWS_OF_GROUP: usize = 4;
+/// Parts of the steps for each thread: one that is held up leaves work to others, and for each part a row is looked up.
+const PARTS_PER_THREAD: usize = 2;
 
 /// Rows by group.
 pub(super) struct Grouped {
@@ -36,12 +47,69 @@ impl Evaluator<'_> {
             return self.count_values(aggregation, names, times);
         }
         let param = aggregation.param.as_ref().map(|param| self.scalar(param, times)).transpose()?;
+        if let Some(counted) = self.count_present(aggregation, &names, times)? {
+            return Ok(counted);
+        }
+        if let Some(folded) = self.fold_rows(aggregation, &names, times)? {
+            return Ok(folded);
+        }
         let matrix = self.vector(&aggregation.expr, times)?;
-        let grouped = group(&matrix, &names, aggregation.without);
+        let grouped = group(&matrix.rows, &names, aggregation.without);
         match (aggregation.op, param) {
             (Topk | Bottomk | Limitk | LimitRatio, Some(param)) => self.ranked(aggregation, &matrix, &grouped, &param),
             (Quantile, Some(param)) => self.quantile(aggregation, &matrix, grouped, &param),
             _ => self.folded(aggregation, &matrix, grouped),
+        }
+    }
+
+    /// Counts series of which it is only known when they have samples.
+    fn count_present(&mut self, aggregation: &Aggregation, names: &[Symbol], times: Times) -> Result<Option<Matrix>> {
+        let Step::Instant(select) = &aggregation.expr.node else { return Ok(None) };
+        let samples = &self.samples[select.want];
+        let Some(present) = &samples.present else { return Ok(None) };
+        let rows: Vec<Row> = samples.labels.iter().cloned().map(Row::new).collect();
+        let grouped = group(&rows, names, aggregation.without);
+        let mut out = self.absent(grouped.labels.into_iter().map(Row::new).collect(), times.count)?;
+        // By how much the count changes from the step before, and after the last one.
+        let width = times.count + 1;
+        self.hold_beside(out.rows.len().saturating_mul(width))?;
+        let mut changes = vec![0_i32; out.rows.len() * width];
+        for (group, spans) in grouped.of.iter().zip(present) {
+            for span in spans {
+                let steps = select.moment.steps_in(span, times);
+                changes[group * width + steps.start] += 1;
+                changes[group * width + steps.end] -= 1;
+            }
+        }
+        for (row, changes) in changes.chunks_exact(width).enumerate() {
+            let mut count = 0;
+            for (cell, change) in out.row_mut(row).iter_mut().zip(changes) {
+                count += change;
+                if count > 0 {
+                    *cell = if aggregation.op == Aggregator::Group { 1.0 } else { f64::from(count) };
+                }
+            }
+        }
+        out.prune();
+        Ok(Some(out))
+    }
+
+    /// Adds up rows that come from samples one by one, if there are enough steps to share them out among threads.
+    fn fold_rows(&mut self, aggregation: &Aggregation, names: &[Symbol], times: Times) -> Result<Option<Matrix>> {
+        use Aggregator::{Avg, Count, Group, Max, Min, Stddev, Stdvar, Sum};
+        let expr = &aggregation.expr;
+        if !matches!(aggregation.op, Avg | Count | Group | Max | Min | Stddev | Stdvar | Sum)
+            || times.count < STEPS_MIN
+            || expr.fixed
+            || self.options.features.delayed_name_removal
+            || self.repeats.is_worth(expr)
+        {
+            return Ok(None);
+        }
+        match expr.node {
+            Step::Instant(_) => self.fold_newest(aggregation, names, times),
+            Step::Call(..) => self.fold_over_time(aggregation, names, times),
+            _ => Ok(None),
         }
     }
 
@@ -168,6 +236,7 @@ impl Evaluator<'_> {
         let matrix = self.vector(&aggregation.expr, times)?;
         let mut out = Matrix { steps: matrix.steps, ..Matrix::default() };
         let mut known: HashMap<Labels, usize> = HashMap::new();
+        let (before, beside) = (self.held, self.beside);
         // A text for each value, and a row for each text and row: most rows have few values.
         for row in &matrix.rows.iter().enumerate().map(|(at, row)| (at, row.labels.clone())).collect::<Vec<_>>() {
             let mut of_value: HashMap<u64, usize> = HashMap::new();
@@ -177,13 +246,23 @@ impl Evaluator<'_> {
                     (Cell::Float(_), Some(target)) => *target,
                     _ => {
                         let text = match &cell {
-                            Cell::Float(value) => crate::printer::plain(*value),
+                            Cell::Float(value) => crate::number::plain(*value),
                             Cell::Histogram(histogram) => histogram.to_string(),
                         };
                         let value = self.symbols.number(&text);
                         let labels = row.1.with(label, value, self.symbols);
                         let labels = group_labels(&labels, &names, aggregation.without);
-                        let target = *known.entry(labels.clone()).or_insert_with(|| out.push(Row::new(labels)));
+                        let target = match known.get(&labels) {
+                            Some(target) => *target,
+                            None => {
+                                // They double when they grow.
+                                let cells = out.cells.len().saturating_add(matrix.steps);
+                                (self.held, self.beside) = (before.saturating_add(cells), beside.saturating_add(cells));
+                                self.check()?;
+                                known.insert(labels.clone(), out.rows.len());
+                                out.push(Row::new(labels))
+                            }
+                        };
                         of_value.insert(bits(&cell), target);
                         target
                     }
@@ -191,8 +270,6 @@ impl Evaluator<'_> {
                 let count = &mut out.cells[target * matrix.steps + step];
                 *count = if is_present(*count) { *count + 1.0 } else { 1.0 };
             }
-            self.held = self.held.max(out.cells.len());
-            self.check()?;
         }
         Ok(out)
     }
@@ -206,14 +283,14 @@ fn bits(cell: &Cell) -> u64 {
 }
 
 /// The group of each row: by the labels listed, or by all but those.
-pub(super) fn group(matrix: &Matrix, names: &[Symbol], without: bool) -> Grouped {
+pub(super) fn group(rows: &[Row], names: &[Symbol], without: bool) -> Grouped {
     let mut known: HashMap<Labels, usize> = HashMap::new();
     let mut labels = Vec::new();
     let mut key = Vec::new();
-    let mut of = Vec::with_capacity(matrix.rows.len());
+    let mut of = Vec::with_capacity(rows.len());
     // The labels of a group are made for its first row; other rows only look their pairs up.
     let mut by_pairs: HashMap<Vec<(Symbol, Symbol)>, usize> = HashMap::new();
-    for row in &matrix.rows {
+    for row in rows {
         key.clear();
         key.extend(row.labels.pairs().iter().filter(|(name, _)| is_grouped(*name, names, without)).copied());
         let group = match by_pairs.get(&key) {
@@ -248,6 +325,73 @@ pub(super) fn members(groups: &[usize], count: usize) -> Vec<Vec<usize>> {
         members[*group].push(row);
     }
     members
+}
+
+/// Rows that are added up as they are computed, a part of the steps after another: each part is one thread's, which adds the rows in
+/// their order, so that threads make no difference to a sum.
+pub(super) struct Folding {
+    op: Aggregator,
+    grouped: Grouped,
+    out: Matrix,
+    threads: usize,
+}
+
+impl Folding {
+    /// Of these rows; `None` if their groups are so many that they take no less than the rows. Takes note of what is held meanwhile.
+    pub(super) fn new(
+        evaluator: &mut Evaluator<'_>,
+        aggregation: &Aggregation,
+        rows: &[Row],
+        names: &[Symbol],
+        times: Times,
+    ) -> Result<Option<Self>> {
+        let weight = rows.len().saturating_mul(times.count);
+        let grouped = group(rows, names, aggregation.without);
+        if grouped.labels.len() > rows.len() / ROWS_OF_GROUP {
+            return Ok(None);
+        }
+        let out = evaluator.absent(grouped.labels.iter().cloned().map(Row::new).collect(), times.count)?;
+        // What is kept beside each sum, and parts that are not yet in their place.
+        evaluator.hold_beside(out.cells.len().saturating_mul(3))?;
+        let threads = if weight < rows::CELLS_MIN { 1 } else { evaluator.options.threads.max(1) };
+        Ok(Some(Self { op: aggregation.op, grouped, out, threads }))
+    }
+
+    /// Computes and adds up all rows; gives what was gathered with them.
+    pub(super) fn run(&mut self, fill: &Fill<'_>) -> Vec<Gathered> {
+        let steps = self.out.steps;
+        let width = steps.div_ceil(self.threads * PARTS_PER_THREAD).max(STEPS_MIN / 2);
+        let mut parts = Vec::new();
+        for start in (0..steps).step_by(width) {
+            parts.push(start..steps.min(start + width));
+        }
+        let (of, groups) = (&self.grouped.of, self.out.rows.len());
+        let fold = |steps: Range<usize>, state: &mut Gathered| {
+            let width = steps.len();
+            let (mut cells, mut row_cells) = (vec![ABSENT; groups * width], vec![ABSENT; width]);
+            let mut fold = Fold::new(self.op, cells.len());
+            for (row, group) in of.iter().enumerate() {
+                row_cells.fill(ABSENT);
+                fill(row, steps.clone(), &mut row_cells, state);
+                let at = group * width..(group + 1) * width;
+                fold.add(&row_cells, &mut cells[at.clone()], at.start);
+            }
+            fold.finish(&mut cells);
+            (steps, cells)
+        };
+        let (done, gathered) = rows::share(parts, self.threads, fold);
+        for (part, cells) in done {
+            for (group, cells) in cells.chunks_exact(part.len()).enumerate() {
+                self.out.row_mut(group)[part.clone()].copy_from_slice(cells);
+            }
+        }
+        gathered
+    }
+
+    pub(super) fn finish(mut self) -> Matrix {
+        self.out.prune();
+        self.out
+    }
 }
 
 /// Adds rows of floats up. What each aggregation keeps beside its result stands in `lost` and `counts`, a number for each cell.

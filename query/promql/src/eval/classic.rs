@@ -9,8 +9,8 @@ use crate::{
     histogram::NanObservations,
     labels::Symbol,
     notes::{Forced, with_metric},
+    number::short,
     plan::Plan,
-    printer::short,
     value::{Matrix, Row, Times, Value, is_present},
 };
 

@@ -233,7 +233,8 @@ impl Evaluator<'_> {
         let Select { want, moment, extent, totals, .. } = *select;
         let select = Select { want, matchers: Arc::clone(&select.matchers), moment, extent, totals };
         // An empty range, of which the window is what is looked at before and after each step.
-        let plan = Plan { node: Step::Range(select, 0), span, fixed: moment.at_ms.is_some(), returns: Type::Matrix };
+        let plan =
+            Plan { node: Step::Range(select, 0), span, fixed: moment.at_ms.is_some(), returns: Type::Matrix, class: 0 };
         let ranged = self.range(&plan, times)?;
         let mut matrix = self.absent(ranged.rows.clone(), times.count)?;
         let lookback_ms = self.options.lookback_ms;

@@ -6,12 +6,15 @@ use crate::{
     Error, Labels, Result,
     ast::Span,
     labels::Symbol,
+    pattern::{Template, compile},
     plan::{Plan, Step},
-    selector::compile,
     value::{ABSENT, Matrix, Times, Value, is_present},
 };
 
 use super::Evaluator;
+
+/// Longest value of a label that a query makes.
+const VALUE_BYTES_MAX: usize = 1 << 20;
 
 impl Evaluator<'_> {
     pub(super) fn label_replace(&mut self, args: &[Plan], times: Times) -> Result<Matrix> {
@@ -19,16 +22,18 @@ impl Evaluator<'_> {
         let regex = compile(pattern, 1)
             .map_err(|_| Error::execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
         check_name(target, "destination", "label_replace")?;
-        let replacement = Replacement::parse(replacement);
+        let replacement = Template::new(replacement, &regex);
         let mut matrix = self.vector(&args[0], times)?;
         let (source, target_symbol) = (self.symbols.number(source), self.symbols.number(target));
         for row in &mut matrix.rows {
             let value = self.symbols.text(row.labels.get(source));
             let Some(found) = regex.captures(value) else { continue };
+            check_length(replacement.length(&found), "label_replace")?;
             let value = replacement.expand(&found);
             let value = self.symbols.number(&value);
             row.labels = row.labels.with(target_symbol, value, self.symbols);
             row.drops_name &= target_symbol != Symbol::NAME;
+            self.check()?;
         }
         self.merge(matrix)
     }
@@ -45,10 +50,14 @@ impl Evaluator<'_> {
         let target = self.symbols.number(target);
         for row in &mut matrix.rows {
             let values: Vec<&str> = sources.iter().map(|name| self.symbols.text(row.labels.get(*name))).collect();
+            let separators = separator.len().saturating_mul(values.len().saturating_sub(1));
+            let length = values.iter().map(|value| value.len()).fold(separators, usize::saturating_add);
+            check_length(length, "label_join")?;
             let value = values.join(separator);
             let value = self.symbols.number(&value);
             row.labels = row.labels.with(target, value, self.symbols);
             row.drops_name &= target != Symbol::NAME;
+            self.check()?;
         }
         self.merge(matrix)
     }
@@ -116,6 +125,16 @@ fn check_name(name: &str, which: &str, function: &str) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a text that grows beyond what anybody reads.
+fn check_length(bytes: usize, function: &str) -> Result<()> {
+    if bytes > VALUE_BYTES_MAX {
+        let what =
+            format!("{function}() makes a label value that is too long bytes={bytes} bytes_max={VALUE_BYTES_MAX}");
+        return Err(Error::execution(what));
+    }
+    Ok(())
+}
+
 /// The order of texts in which runs of digits are compared as numbers.
 fn natural(left: &str, right: &str) -> Ordering {
     let (left, right) = (runs(left), runs(right));
@@ -151,62 +170,6 @@ fn runs(text: &str) -> Vec<&str> {
     runs
 }
 
-/// A replacement as Go's `Expand` reads it: `$1`, `${name}`, `$$`.
-struct Replacement(Vec<Part>);
-
-enum Part {
-    Text(String),
-    Group(String),
-}
-
-impl Replacement {
-    fn parse(written: &str) -> Self {
-        let mut parts = Vec::new();
-        let mut rest = written;
-        while let Some((before, after)) = rest.split_once('$') {
-            parts.push(Part::Text(before.to_owned()));
-            if let Some(after) = after.strip_prefix('$') {
-                parts.push(Part::Text("$".to_owned()));
-                rest = after;
-                continue;
-            }
-            let is_name = |c: char| c.is_alphanumeric() || c == '_';
-            let (name, after) = match after.strip_prefix('{') {
-                Some(braced) => match braced.split_once('}') {
-                    Some((name, after)) if !name.is_empty() && name.chars().all(is_name) => (name, after),
-                    _ => ("", after),
-                },
-                None => after.split_at(after.find(|c| !is_name(c)).unwrap_or(after.len())),
-            };
-            if name.is_empty() {
-                parts.push(Part::Text("$".to_owned()));
-            } else {
-                parts.push(Part::Group(name.to_owned()));
-            }
-            rest = after;
-        }
-        parts.push(Part::Text(rest.to_owned()));
-        Self(parts)
-    }
-
-    fn expand(&self, found: &regex::Captures<'_>) -> String {
-        let mut out = String::new();
-        for part in &self.0 {
-            match part {
-                Part::Text(text) => out.push_str(text),
-                Part::Group(name) => {
-                    let group = match name.parse::<usize>() {
-                        Ok(number) => found.get(number),
-                        Err(_) => found.name(name),
-                    };
-                    out.push_str(group.map_or("", |group| group.as_str()));
-                }
-            }
-        }
-        out
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,22 +179,5 @@ mod tests {
         let mut texts = ["cpu10", "cpu2", "cpu1", "cpu", "10", "2", "a02", "a2", "b"];
         texts.sort_by(|left, right| natural(left, right));
         assert_eq!(texts, ["2", "10", "a2", "a02", "b", "cpu", "cpu1", "cpu2", "cpu10"]);
-    }
-
-    #[test]
-    fn replacements_are_read_as_go_reads_them() {
-        let regex = compile("(?P<first>.)(.)", 1).unwrap();
-        let found = regex.captures("xy").unwrap();
-        for (written, expanded) in [
-            ("$1-$2", "x-y"),
-            ("$1x", ""),
-            ("${1}x", "xx"),
-            ("$first.${2}", "x.y"),
-            ("$$1 $ ${", "$1 $ ${"),
-            ("$9", ""),
-            ("plain", "plain"),
-        ] {
-            assert_eq!(Replacement::parse(written).expand(&found), expanded, "{written}");
-        }
     }
 }

@@ -6,18 +6,25 @@
 mod sliding;
 pub(super) mod window;
 
-use std::sync::Arc;
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
 use crate::{
     Histogram, Labels, Result, Symbols,
     ast::{Extent, Span},
+    labels::Symbol,
     notes::Notes,
-    plan::{Plan, Step},
+    plan::{Aggregation, Plan, Step},
     samples::{HistogramSample, Series},
-    value::{Cell, Matrix, Times, Value, is_present},
+    value::{Cell, Matrix, Row, Times, Value},
 };
 
-use super::{Evaluator, metric_name, rate, rows, select::Ranged};
+use super::{Evaluator, aggregate::Folding, metric_name, rate, rows, select::Ranged};
+
+/// Samples that are looked at before the next look whether anybody still waits: some milliseconds.
+const LOOKED_AT_MAX: usize = 1 << 18;
 
 /// The samples of one series that a step looks at.
 #[derive(Debug, Clone, Copy)]
@@ -59,10 +66,11 @@ pub(super) struct Context<'a> {
     pub starts: bool,
 }
 
-/// A call: the function, and what stands in its parentheses beside the range vector.
-struct Called {
+/// A call: the function, and what stands in its parentheses.
+struct Called<'a> {
     function: &'static str,
-    /// Which argument the range vector is.
+    ranged: Ranged<'a>,
+    /// Which argument that is.
     at: usize,
     /// Places of all arguments.
     spans: Vec<Span>,
@@ -93,9 +101,90 @@ impl Context<'_> {
     }
 }
 
-impl Evaluator<'_> {
+/// Sets the cells of a row at some of the steps.
+pub(super) type Fill<'f> = dyn Fn(usize, Range<usize>, &mut [f64], &mut Gathered) + Sync + 'f;
+
+impl<'a> Evaluator<'a> {
     /// A function over a range vector.
     pub(super) fn over_time(&mut self, function: &'static str, args: &[Plan], times: Times) -> Result<Matrix> {
+        let called = self.called(function, args, times)?;
+        let at = called.at;
+        let mut matrix = self.absent(called.ranged.rows.clone(), times.count)?;
+        let weight = called.ranged.samples.floats_count() + matrix.cells.len();
+        let threads = self.options.threads;
+        let gathered = self.walk(&called, times, |fill| {
+            let whole = |row: usize, cells: &mut [f64], state: &mut Gathered| fill(row, 0..times.count, cells, state);
+            rows::fill(&mut matrix, threads, weight, whole, Gathered::default)
+        });
+        for part in gathered {
+            self.notes.merge(part.notes);
+            for (row, step, histogram) in part.histograms {
+                matrix.set(row, step, Cell::Histogram(histogram));
+            }
+        }
+        self.check()?;
+        matrix.prune();
+        if function == "absent_over_time" {
+            return Ok(self.absent_of(&matrix, &args[at]));
+        }
+        if matches!(function, "rate" | "increase") {
+            self.note_gauges(&matrix.rows, args[0].span);
+        }
+        if matches!(function, "first_over_time" | "last_over_time") {
+            if !self.options.features.delayed_name_removal {
+                for row in matrix.rows.iter_mut().filter(|row| row.drops_name) {
+                    row.labels = row.labels.without_metric();
+                }
+            }
+        } else {
+            self.drop_names(&mut matrix);
+        }
+        self.merged(matrix)
+    }
+
+    /// Adds the rows of a function over a range vector up as they come, without a place for each; `None` if they have to be seen all
+    /// at once.
+    pub(super) fn fold_over_time(
+        &mut self,
+        aggregation: &Aggregation,
+        names: &[Symbol],
+        times: Times,
+    ) -> Result<Option<Matrix>> {
+        let Step::Call(function, args) = &aggregation.expr.node else { return Ok(None) };
+        let range = args.iter().find_map(|arg| match &arg.node {
+            Step::Range(select, _) => Some(select),
+            _ => None,
+        });
+        let Some(select) = range else { return Ok(None) };
+        let samples = &self.samples[select.want];
+        // Rows of which the names are dropped may become one.
+        let name = |labels: &Labels| [Symbol::NAME, Symbol::TYPE, Symbol::UNIT].map(|label| labels.get(label));
+        let has_one_name = samples.labels.windows(2).all(|pair| name(&pair[0]) == name(&pair[1]));
+        let by_name = !aggregation.without && names.iter().any(|name| name.is_of_metric());
+        if select.extent != Extent::Plain
+            || !samples.histograms.is_empty()
+            || !has_one_name
+            || by_name
+            || function.name == "absent_over_time"
+        {
+            return Ok(None);
+        }
+        let called = self.called(function.name, args, times)?;
+        let fold = Folding::new(self, aggregation, &called.ranged.rows, names, times)?;
+        let Some(mut fold) = fold else { return Ok(None) };
+        let gathered = self.walk(&called, times, |fill| fold.run(fill));
+        for part in gathered {
+            self.notes.merge(part.notes);
+        }
+        self.check()?;
+        let matrix = fold.finish();
+        if matches!(function.name, "rate" | "increase") && !matrix.rows.is_empty() {
+            self.note_gauges(called.ranged.rows.get(..1).unwrap_or_default(), args[0].span);
+        }
+        Ok(Some(matrix))
+    }
+
+    fn called(&mut self, function: &'static str, args: &[Plan], times: Times) -> Result<Called<'a>> {
         let is_range = |arg: &Plan| matches!(arg.node, Step::Range(..) | Step::Subquery(_));
         let Some(at) = args.iter().position(is_range) else {
             return Err(crate::Error::new(crate::ErrorKind::Invalid, "a range vector was expected"));
@@ -108,44 +197,21 @@ impl Evaluator<'_> {
         }
         window::check_scalars(function, &scalars)?;
         let ranged = self.range(&args[at], times)?;
-        let called = Called { function, at, spans: args.iter().map(|arg| arg.span).collect(), scalars };
-        let mut matrix = self.absent(ranged.rows.clone(), times.count)?;
-        let gathered = self.walk(&called, &ranged, times, &mut matrix);
-        for part in gathered {
-            self.notes.merge(part.notes);
-            for (row, step, histogram) in part.histograms {
-                matrix.set(row, step, Cell::Histogram(histogram));
-            }
-        }
-        self.check()?;
-        if function == "absent_over_time" {
-            return Ok(self.absent_of(&matrix, &args[at]));
-        }
-        if matches!(function, "rate" | "increase") {
-            self.note_gauges(&matrix, args[0].span);
-        }
-        if matches!(function, "first_over_time" | "last_over_time") {
-            if !self.options.features.delayed_name_removal {
-                for row in matrix.rows.iter_mut().filter(|row| row.drops_name) {
-                    row.labels = row.labels.without_metric();
-                }
-            }
-        } else {
-            self.drop_names(&mut matrix);
-        }
-        matrix.prune();
-        self.merged(matrix)
+        Ok(Called { function, ranged, at, spans: args.iter().map(|arg| arg.span).collect(), scalars })
     }
 
-    fn walk(&self, called: &Called, ranged: &Ranged<'_>, times: Times, matrix: &mut Matrix) -> Vec<Gathered> {
-        let Called { function, at, spans, scalars } = called;
+    /// Calls `drive` with what computes rows of a call.
+    fn walk<T>(&self, called: &Called<'_>, times: Times, drive: impl FnOnce(&Fill<'_>) -> T) -> T {
+        let Called { function, ranged, at, spans, scalars } = called;
         let function = *function;
         let symbols: &Symbols = self.symbols;
         let lookback_ms = self.options.lookback_ms;
         let simple = window::simple(function);
+        let every = times.count;
         let starts =
             self.options.features.start_timestamps && matches!(function, "rate" | "irate" | "increase" | "resets");
-        let fill = |row: usize, cells: &mut [f64], state: &mut Gathered| {
+        let fill = |row: usize, steps: Range<usize>, cells: &mut [f64], state: &mut Gathered| {
+            let times = times.part(&steps);
             let context = Context {
                 is_counter: matches!(function, "rate" | "increase"),
                 is_rate: function == "rate",
@@ -161,10 +227,15 @@ impl Evaluator<'_> {
                 starts,
             };
             let mut series = ranged.samples.series(row);
+            if cells.len() < every && ranged.extent == Extent::Plain {
+                let (after, _) = ranged.bounds(times.start, lookback_ms);
+                let (_, to) = ranged.bounds(times.last(), lookback_ms);
+                series = series.between(after, to);
+            }
             if !starts {
                 series.starts = &[];
             }
-            if self.control.stop.load(std::sync::atomic::Ordering::Relaxed) {
+            if self.control.stop.load(Ordering::Relaxed) {
                 return;
             }
             if ranged.extent == Extent::Plain && series.histograms.is_empty() {
@@ -176,7 +247,7 @@ impl Evaluator<'_> {
                         return sliding::extremes(series, ranged, &context, cells);
                     }
                     ("quantile_over_time", _) if !series.times.is_empty() => {
-                        let q = scalars.first().map(Vec::as_slice).unwrap_or_default();
+                        let q = scalars.first().and_then(|q| q.get(steps.clone())).unwrap_or_default();
                         q.iter().for_each(|q| window::note_quantile(*q, &context, &mut state.notes));
                         return sliding::quantiles(series, ranged, &context, q, cells);
                     }
@@ -189,24 +260,20 @@ impl Evaluator<'_> {
                 }
             }
             each_window(series, ranged, times, lookback_ms, |step, window| {
-                let scalar = |at: usize| scalars.get(at).map_or(f64::NAN, |values| values[step]);
+                let scalar = |at: usize| scalars.get(at).map_or(f64::NAN, |values| values[steps.start + step]);
                 match window::call(&window, &context, &scalar, scalars.len(), state) {
                     Some(Cell::Float(value)) => cells[step] = value,
-                    Some(Cell::Histogram(histogram)) => state.histograms.push((row, step, histogram)),
+                    Some(Cell::Histogram(histogram)) => state.histograms.push((row, steps.start + step, histogram)),
                     None => {}
                 }
             });
         };
-        let weight = ranged.samples.floats_count() + matrix.cells.len();
-        rows::fill(matrix, self.options.threads, weight, fill, Gathered::default)
+        drive(&fill)
     }
 
     /// Notes metrics that look as if they were no counters.
-    fn note_gauges(&mut self, matrix: &Matrix, span: Span) {
-        for (row, series) in matrix.rows.iter().enumerate() {
-            if !matrix.row(row).iter().any(|value| is_present(*value)) {
-                continue;
-            }
+    fn note_gauges(&mut self, rows: &[Row], span: Span) {
+        for series in rows {
             let name = metric_name(&series.labels, self.symbols);
             if name.is_empty() {
                 continue;
@@ -228,6 +295,7 @@ impl Evaluator<'_> {
 }
 
 /// Calls `visit` with the window of each step that has samples.
+#[inline]
 pub(super) fn each_window(
     series: Series<'_>,
     ranged: &Ranged<'_>,
@@ -236,26 +304,32 @@ pub(super) fn each_window(
     mut visit: impl FnMut(usize, Window<'_>),
 ) {
     let (mut first, mut last, mut first_histogram, mut last_histogram) = (0, 0, 0, 0);
-    let histogram_times = |at: usize| series.histograms[at].time;
+    let histogram_time = |at: usize| series.histograms.get(at).map(|sample| sample.time);
+    let (mut after, mut to) = ranged.bounds(times.start, lookback_ms);
+    let (mut time, mut reference) = (times.start, ranged.moment.of(times.start));
+    // Windows of a fixed time are all the same.
+    let step_ms = if ranged.moment.at_ms.is_some() { 0 } else { times.step };
+    let mut looked_at = 0_usize;
     for step in 0..times.count {
-        let time = times.get(step);
-        let (after, to) = ranged.bounds(time, lookback_ms);
         if step == 0 {
             first = series.times.partition_point(|time| *time <= after);
             last = series.times.partition_point(|time| *time <= to);
             first_histogram = series.histograms.partition_point(|sample| sample.time <= after);
             last_histogram = series.histograms.partition_point(|sample| sample.time <= to);
         } else {
-            while first < series.times.len() && series.times[first] <= after {
+            time = time.saturating_add(times.step);
+            reference = reference.saturating_add(step_ms);
+            (after, to) = (after.saturating_add(step_ms), to.saturating_add(step_ms));
+            while series.times.get(first).is_some_and(|time| *time <= after) {
                 first += 1;
             }
-            while last < series.times.len() && series.times[last] <= to {
+            while series.times.get(last).is_some_and(|time| *time <= to) {
                 last += 1;
             }
-            while first_histogram < series.histograms.len() && histogram_times(first_histogram) <= after {
+            while histogram_time(first_histogram).is_some_and(|time| time <= after) {
                 first_histogram += 1;
             }
-            while last_histogram < series.histograms.len() && histogram_times(last_histogram) <= to {
+            while histogram_time(last_histogram).is_some_and(|time| time <= to) {
                 last_histogram += 1;
             }
         }
@@ -264,7 +338,13 @@ pub(super) fn each_window(
         if first == last && first_histogram == last_histogram {
             continue;
         }
-        let reference = ranged.moment.of(time);
+        looked_at += last - first + last_histogram - first_histogram;
+        if looked_at >= LOOKED_AT_MAX {
+            looked_at = 0;
+            if ranged.stop.load(Ordering::Relaxed) {
+                return;
+            }
+        }
         let window = Window {
             first,
             times: &series.times[first..last],

@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use crate::{
     Error, Result,
     ast::Aggregator,
+    number::short,
     plan::Aggregation,
-    printer::short,
     value::{Matrix, Row, is_present},
 };
 

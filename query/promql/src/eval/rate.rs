@@ -22,31 +22,25 @@ pub(super) fn floats(
     cells: &mut [f64],
 ) {
     let mut last_ends = None;
-    if context.function == "delta" {
-        each_window(series, ranged, context.times, context.lookback_ms, |step, window| {
-            if let Some(value) = extrapolated(&window, context, std::iter::empty(), &mut last_ends) {
-                cells[step] = value;
-            }
-        });
-        return;
-    }
-    // Whether a sample begins anew depends on the one before it alone: found once, looked up by each window.
     state.resets.clear();
-    let is_reset = |at: &usize| is_reset(series.times, series.values, series.starts, *at);
-    state.resets.extend((1..series.values.len()).filter(is_reset));
+    if context.function != "delta" {
+        // Whether a sample begins anew depends on the one before it alone: found once, looked up by each window.
+        let is_reset = |at: &usize| is_reset(series.times, series.values, series.starts, *at);
+        state.resets.extend((1..series.values.len()).filter(is_reset));
+    }
     let (mut first, mut last) = (0, 0);
     let (resets, notes) = (&state.resets, &mut state.notes);
     each_window(series, ranged, context.times, context.lookback_ms, |step, window| {
-        while first < resets.len() && resets[first] <= window.first {
+        while resets.get(first).is_some_and(|at| *at <= window.first) {
             first += 1;
         }
-        while last < resets.len() && resets[last] < window.first + window.times.len() {
+        while resets.get(last).is_some_and(|at| *at < window.first + window.times.len()) {
             last += 1;
         }
-        let within = resets.get(first..last.max(first)).unwrap_or_default();
         if !window.starts.is_empty() {
             note_overlap(&window, context, notes);
         }
+        let within = resets.get(first..last).unwrap_or_default();
         let lost = within.iter().map(|at| series.values[at - 1]);
         if let Some(value) = extrapolated(&window, context, lost, &mut last_ends) {
             cells[step] = value;
@@ -121,7 +115,7 @@ fn extrapolated(
                 last_ends.insert((shape, ends)).1
             }
         };
-        let factor = if is_counter && difference > 0.0 && first >= 0.0 {
+        let factor = if is_counter && difference > 0.0 && first >= 0.0 && !ends.is_within(first, difference) {
             ends.factor_of(first / difference, context)
         } else {
             ends.factor
@@ -142,6 +136,13 @@ struct Ends {
 }
 
 impl Ends {
+    /// Was the counter far from zero where the window begins? Most are, and a division takes longer than this.
+    fn is_within(&self, first: f64, difference: f64) -> bool {
+        /// More than rounding makes of the quotient.
+        const MARGIN: f64 = 1.0 + 1e-9;
+        self.sampled * first > self.to_start * difference * MARGIN
+    }
+
     /// The factor for a counter whose first value is `share` of its growth: it was zero so long before.
     fn factor_of(&self, share: f64, context: &Context<'_>) -> f64 {
         let to_zero = self.sampled * share;

@@ -1,19 +1,28 @@
 //! Selectors: the sample of each step, and the samples of each window.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use crate::{
     Result,
     ast::{Extent, Span},
-    plan::{Moment, Options, Plan, Select, Step},
+    labels::Symbol,
+    plan::{Aggregation, Moment, Options, Plan, Select, Step},
     samples::{Gather, HistogramSample, NO_START, Samples, Series, is_stale},
     value::{Cell, Matrix, Row, Times, Value, is_present},
 };
 
-use super::{Evaluator, extended, over_time::Window, rows};
+use super::{Evaluator, aggregate::Folding, extended, over_time::Window, rows};
 
 /// The samples of a range vector: rows, and for each the samples of which windows are taken.
 pub(super) struct Ranged<'s> {
+    /// Is set when nobody waits any more.
+    pub stop: &'s AtomicBool,
     pub rows: Vec<Row>,
     pub samples: Cow<'s, Samples>,
     pub moment: Moment,
@@ -67,12 +76,38 @@ impl<'a> Evaluator<'a> {
         Ok(matrix)
     }
 
+    /// Adds the newest samples of each series up as they come, without a place for each; `None` if they have to be seen all at once.
+    pub(super) fn fold_newest(
+        &mut self,
+        aggregation: &Aggregation,
+        names: &[Symbol],
+        times: Times,
+    ) -> Result<Option<Matrix>> {
+        let Step::Instant(select) = &aggregation.expr.node else { return Ok(None) };
+        let samples = &self.samples[select.want];
+        if select.extent == Extent::Smoothed || !samples.histograms.is_empty() {
+            return Ok(None);
+        }
+        let rows: Vec<Row> = samples.labels.iter().cloned().map(Row::new).collect();
+        let Some(mut fold) = Folding::new(self, aggregation, &rows, names, times)? else { return Ok(None) };
+        let (lookback_ms, stop) = (self.options.lookback_ms, self.control.stop);
+        fold.run(&|row, steps, cells, _| {
+            if !stop.load(Ordering::Relaxed) {
+                let look_up = LookUp { times: times.part(&steps), lookback_ms, wanted: Wanted::Value };
+                newest_of(samples.series(row), select.moment, look_up, cells);
+            }
+        });
+        self.check()?;
+        Ok(Some(fold.finish()))
+    }
+
     /// The samples of a range vector.
     pub(super) fn range(&mut self, plan: &Plan, times: Times) -> Result<Ranged<'a>> {
         match &plan.node {
             Step::Range(select, range_ms) => {
                 let samples = &self.samples[select.want];
                 Ok(Ranged {
+                    stop: self.control.stop,
                     rows: samples.labels.iter().cloned().map(Row::new).collect(),
                     samples: told(without_stale(samples), select.totals),
                     moment: select.moment,
@@ -88,8 +123,11 @@ impl<'a> Evaluator<'a> {
                     Value::Vector(matrix) => matrix,
                     Value::Scalar(_) | Value::String(_) => Matrix::default(),
                 };
+                // A time and a value for each, beside the cells.
+                self.hold_beside(matrix.cells.len().saturating_mul(2))?;
                 let (rows, samples) = as_samples(matrix, inner);
                 Ok(Ranged {
+                    stop: self.control.stop,
                     rows,
                     samples: Cow::Owned(samples),
                     moment: window.moment,
@@ -154,15 +192,15 @@ impl Ranged<'_> {
 
 fn newest_of(series: Series<'_>, moment: Moment, look_up: LookUp, cells: &mut [f64]) {
     let LookUp { times, lookback_ms, wanted } = look_up;
-    let mut next = 0;
+    let mut reference = moment.of(times.start);
+    let step_ms = if moment.at_ms.is_some() { 0 } else { times.step };
+    let mut next = series.times.partition_point(|time| *time <= reference);
     for (step, cell) in cells.iter_mut().enumerate() {
-        let reference = moment.of(times.get(step));
-        if step == 0 {
-            next = series.times.partition_point(|time| *time <= reference);
-        } else {
-            while next < series.times.len() && series.times[next] <= reference {
-                next += 1;
-            }
+        if step > 0 {
+            reference = reference.saturating_add(step_ms);
+        }
+        while series.times.get(next).is_some_and(|time| *time <= reference) {
+            next += 1;
         }
         let Some(at) = next.checked_sub(1) else { continue };
         if series.times[at] <= reference.saturating_sub(lookback_ms) || is_stale(series.values[at]) {
@@ -251,7 +289,7 @@ fn told(samples: Cow<'_, Samples>, wanted: bool) -> Cow<'_, Samples> {
 
 /// The cells of a subquery as samples at its steps.
 fn as_samples(matrix: Matrix, times: Times) -> (Vec<Row>, Samples) {
-    let mut out = Gather::default();
+    let mut out = Gather::with_room(matrix.cells.iter().filter(|value| is_present(**value)).count());
     let (mut at, mut values) = (Vec::new(), Vec::new());
     for (row, of) in matrix.rows.iter().enumerate() {
         at.clear();

@@ -1,6 +1,6 @@
 //! Arithmetic on `f64` as Go does it, so that answers agree with Prometheus to the last bit.
 //!
-//! Compensated sums, `log2` and `exp2`, scaling by powers of two, the equality of PromQL's tests, and numbers as text. The platform's
+//! Compensated sums, `log2` and `exp2`, scaling by powers of two, and the equality of PromQL's tests. The platform's
 //! `log2` and `exp2` round a few inputs differently from Go's. The series and constants are those of FreeBSD's msun, which Go took
 //! over too: Copyright (C) 1993, 2004 by Sun Microsystems, Inc. All rights reserved. Permission to use, copy, modify, and distribute
 //! this software is freely granted, provided that this notice is preserved.
@@ -130,24 +130,4 @@ pub(super) fn exp2(value: f64) -> f64 {
     let fraction = 1.0 - ((low - (r * c) / (2.0 - c)) - high);
     #[expect(clippy::cast_possible_truncation, reason = "within -1074..=1024, as tested above")]
     ldexp(fraction, whole as i64)
-}
-
-/// A number as Go's `%g` writes it: the shortest digits that read back, with an exponent below 1e-4 and from 1e6 on.
-#[must_use]
-pub(crate) fn go_g(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    let scientific = format!("{value:e}");
-    let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
-    match exponent.parse() {
-        Ok(exponent @ (..-4 | 6..)) => {
-            let sign = if exponent < 0 { '-' } else { '+' };
-            format!("{digits}e{sign}{:02}", i32::abs(exponent))
-        }
-        _ => format!("{value}"),
-    }
 }

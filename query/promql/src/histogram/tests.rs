@@ -1,6 +1,6 @@
 //! Tables of histograms, and what Prometheus 3.16 (its Go module is v0.316.0) makes of them.
 
-use super::float::{almost_equal, go_g, kahan_step};
+use super::float::{almost_equal, kahan_step};
 use super::*;
 
 mod estimates;
@@ -113,27 +113,6 @@ fn json_names_inclusive_bounds_and_leaves_empty_buckets_out() {
     assert_eq!(histogram.json_buckets(), buckets);
     let first = custom(&[2.0], 1.0, &[1.0, 1.0]).json_buckets();
     assert_eq!(first, [(3, f64::NEG_INFINITY, 2.0, 1.0), (0, 2.0, f64::INFINITY, 1.0)]);
-}
-
-#[test]
-fn text_is_gos() {
-    for (number, text) in [
-        (0.0, "0"),
-        (-0.0, "-0"),
-        (100_000.0, "100000"),
-        (1_000_000.0, "1e+06"),
-        (123_456_789.0, "1.23456789e+08"),
-        (123_456.789, "123456.789"),
-        (0.0001, "0.0001"),
-        (0.000_012_5, "1.25e-05"),
-        (-1e-128, "-1e-128"),
-        (f64::MAX, "1.7976931348623157e+308"),
-        (f64::INFINITY, "+Inf"),
-        (f64::NEG_INFINITY, "-Inf"),
-        (f64::NAN, "NaN"),
-    ] {
-        assert_eq!(go_g(number), text);
-    }
 }
 
 #[test]

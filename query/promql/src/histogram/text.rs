@@ -2,13 +2,13 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::float::go_g;
 use super::{Bucket, Histogram};
+use crate::number::short;
 
 impl Display for Histogram {
     /// `{count:3, sum:4.5, [-0.5,0.5]:1, (1,2]:2}`. The bounds are those of the schema even where the zero bucket covers them.
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        write!(f, "{{count:{}, sum:{}", go_g(self.count), go_g(self.sum))?;
+        write!(f, "{{count:{}, sum:{}", short(self.count), short(self.sum))?;
         let buckets = self.negative_buckets_reversed().chain([self.zero_bucket()]).chain(self.positive_buckets());
         for bucket in buckets.filter(|bucket| bucket.count != 0.0) {
             write!(f, ", {bucket}")?;
@@ -21,6 +21,6 @@ impl Display for Bucket {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let (open, close) =
             (if self.lower_inclusive { '[' } else { '(' }, if self.upper_inclusive { ']' } else { ')' });
-        write!(f, "{open}{},{}{close}:{}", go_g(self.lower), go_g(self.upper), go_g(self.count))
+        write!(f, "{open}{},{}{close}:{}", short(self.lower), short(self.upper), short(self.count))
     }
 }

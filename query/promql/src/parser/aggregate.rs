@@ -8,6 +8,9 @@ use super::super::{
 };
 use super::{Parser, Place, Tall};
 
+/// Labels of one list; each is looked for in every row.
+const LABELS_MAX: usize = 1000;
+
 const AGGREGATION: Place = Place::new("aggregation", "");
 const LABELS: Place = Place::new("grouping opts", "\"(\"");
 const LABEL: Place = Place::new("grouping opts", "label");
@@ -86,6 +89,10 @@ impl Parser<'_> {
             return Ok(labels);
         }
         loop {
+            if labels.len() >= LABELS_MAX {
+                let what = format!("too many labels in a list labels_max={LABELS_MAX}");
+                return Err(Wrong::new(what, self.peek()?.span));
+            }
             labels.push(self.label()?);
             if self.take(Kind::RightParen)? {
                 return Ok(labels);

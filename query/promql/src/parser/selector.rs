@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use crate::selector::{Matcher, NAME, Op, compile};
+use crate::{
+    pattern::compile,
+    selector::{Matcher, NAME, Op},
+};
 
 use super::super::{
     ast::{Expr, Extent, Instant, Node, Operator, Shift, Span},

@@ -15,7 +15,7 @@ use crate::{
     value::Times,
 };
 
-use super::{Aggregation, Moment, OF_TIME, Operation, Options, Plan, Select, Step, Want, Window};
+use super::{Aggregation, Moment, OF_TIME, Operation, Options, Plan, Select, Step, Want, Window, lag, repeats};
 
 /// Functions that take what `anchored` and `smoothed` give.
 const OF_ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
@@ -24,15 +24,29 @@ const OF_SMOOTHED: [&str; 3] = ["delta", "increase", "rate"];
 /// Longest gap between the times of two selectors of the same series that are still read together, as a share of what they read.
 const GAP_SHARE: i64 = 4;
 
+/// A plan, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub plan: Plan,
+    /// The samples it needs.
+    pub wants: Vec<Want>,
+    /// How often each class of expressions is met by an evaluation.
+    pub met: Vec<u32>,
+    /// How long before a step all samples are that it depends on, if it depends on nothing else.
+    pub lag_ms: Option<i64>,
+}
+
 /// Plans a query.
 ///
 /// # Errors
 /// `Invalid` if it needs what is switched off or a duration is none, with the place in `text`.
-pub(crate) fn plan(expr: &Expr, text: &str, options: &Options) -> Result<(Plan, Vec<Want>)> {
+pub(crate) fn plan(expr: &Expr, text: &str, options: &Options) -> Result<Made> {
     let times = Times::range(options.start_ms, options.end_ms, options.step_ms.max(1));
-    let mut planner = Planner { text, options, wants: Vec::new(), path: Vec::new() };
-    let plan = planner.expr(expr, times)?;
-    Ok((plan, planner.wants))
+    let mut planner = Planner { text, options, wants: Vec::new(), path: Vec::new(), asks_range: false };
+    let mut plan = planner.expr(expr, times)?;
+    let met = repeats::mark(&mut plan);
+    let lag_ms = lag::of(&plan, options.lookback_ms).filter(|_| !planner.asks_range);
+    Ok(Made { plan, wants: planner.wants, met, lag_ms })
 }
 
 struct Planner<'a> {
@@ -41,6 +55,8 @@ struct Planner<'a> {
     wants: Vec<Want>,
     /// What stands around the expression that is being planned, by name, the outermost first.
     path: Vec<&'static str>,
+    /// Is anything asked about the range of the query?
+    asks_range: bool,
 }
 
 impl Planner<'_> {
@@ -60,7 +76,7 @@ impl Planner<'_> {
 
     fn node(&mut self, expr: &Expr, times: Times) -> Result<Plan> {
         let span = expr.span;
-        let plan = |node, fixed| Plan { node, span, fixed, returns: expr.value_type() };
+        let plan = |node, fixed| Plan { node, span, fixed, returns: expr.value_type(), class: 0 };
         Ok(match &expr.node {
             Node::Number { value, .. } => plan(Step::Number(*value), true),
             Node::String(text) => plan(Step::String(text.clone()), true),
@@ -146,17 +162,18 @@ impl Planner<'_> {
             let what = format!("function {} is not enabled", crate::literal::quoted(function.name));
             return Err(self.switched_off(&what, span));
         }
-        let Options { start_ms, end_ms, step_ms, .. } = *self.options;
+        let Options { start_ms, end_ms, step_ms, is_instant, .. } = *self.options;
         let constant = match function.name {
             "start" => Some(seconds(start_ms)),
             "end" => Some(seconds(end_ms)),
             "range" => Some(seconds(end_ms - start_ms)),
-            "step" if start_ms == end_ms => Some(0.0),
+            "step" if is_instant => Some(0.0),
             "step" => Some(seconds(step_ms)),
             _ => None,
         };
         if let Some(value) = constant {
-            return Ok(Plan { node: Step::Number(value), span, fixed: true, returns: Type::Scalar });
+            self.asks_range = true;
+            return Ok(Plan { node: Step::Number(value), span, fixed: true, returns: Type::Scalar, class: 0 });
         }
         let mut args = Vec::with_capacity(call.args.len());
         for (at, arg) in call.args.iter().enumerate() {
@@ -183,7 +200,7 @@ impl Planner<'_> {
         let is_fixed_time =
             function.name == "timestamp" && args.iter().all(|arg| arg.fixed && matches!(arg.node, Step::Instant(_)));
         let fixed = args.iter().all(|arg| arg.fixed) && (!is_of_time || is_fixed_time);
-        Ok(Plan { node: Step::Call(function, args), span, fixed, returns: function.returns })
+        Ok(Plan { node: Step::Call(function, args), span, fixed, returns: function.returns, class: 0 })
     }
 
     /// The second argument of `info`: series whose labels are added to those of the first.
@@ -193,12 +210,12 @@ impl Planner<'_> {
         let matchers: Arc<[Matcher]> = crate::info::matchers(&labels.matchers).into();
         let (first, last) = moment.of_first_and_last(times);
         let after_ms = first.saturating_sub(self.options.lookback_ms);
-        let want = self.want(Want { matchers, after_ms, to_ms: last });
+        let want = self.want(Want { matchers, after_ms, to_ms: last, presence: false });
         // The matchers are kept as they were written: they say which labels are taken.
         let select =
             Select { want, matchers: Arc::clone(&labels.matchers), moment, extent: Extent::Plain, totals: false };
         // Different times of what is looked at make the result depend on the step.
-        Plan { node: Step::Instant(select), span, fixed: reference.is_some(), returns: Type::Vector }
+        Plan { node: Step::Instant(select), span, fixed: reference.is_some(), returns: Type::Vector, class: 0 }
     }
 
     fn select(&mut self, selector: &Instant, times: Times, range_ms: Option<i64>) -> Result<Select> {
@@ -213,9 +230,16 @@ impl Planner<'_> {
         let after = if extent == Extent::Smoothed { lookback } else { 0 };
         let (first, last) = moment.of_first_and_last(times);
         let matchers = Arc::clone(&selector.matchers);
-        let want = Want { matchers, after_ms: first.saturating_sub(before), to_ms: last.saturating_add(after) };
+        let presence = range_ms.is_none() && extent == Extent::Plain && self.is_counted();
+        let (after_ms, to_ms) = (first.saturating_sub(before), last.saturating_add(after));
+        let want = Want { matchers, after_ms, to_ms, presence };
         let want = self.want(want);
         Ok(Select { want, matchers: Arc::clone(&selector.matchers), moment, extent, totals: self.asks_totals() })
+    }
+
+    /// Are the series that are selected here only counted?
+    fn is_counted(&self) -> bool {
+        matches!(self.path.as_slice(), [.., "count" | "group", _])
     }
 
     /// Is a histogram that is selected here only asked for its count and sum?
@@ -252,6 +276,7 @@ impl Planner<'_> {
                 matchers: Arc::clone(&known.matchers),
                 after_ms: known.after_ms.min(new.after_ms),
                 to_ms: known.to_ms.max(new.to_ms),
+                presence: known.presence && new.presence,
             };
             let read = length(known).saturating_add(length(&new));
             if known.matchers == new.matchers && length(&together) <= read.saturating_add(read / GAP_SHARE) {
@@ -270,13 +295,14 @@ impl Planner<'_> {
             None => self.options.subquery_step_ms,
         };
         let moment = self.moment(&subquery.shift)?;
-        let number = Plan { node: Step::Number(0.0), span: subquery.expr.span, fixed: true, returns: Type::Scalar };
+        let number =
+            Plan { node: Step::Number(0.0), span: subquery.expr.span, fixed: true, returns: Type::Scalar, class: 0 };
         let mut window = Window { expr: number, range_ms, step_ms, moment };
         window.expr = self.expr(&subquery.expr, window.times(times))?;
         Ok(window)
     }
 
-    fn moment(&self, shift: &Shift) -> Result<Moment> {
+    fn moment(&mut self, shift: &Shift) -> Result<Moment> {
         let offset_ms = match &shift.offset {
             Some(offset) => self.duration(offset, false)?,
             None => 0,
@@ -289,13 +315,14 @@ impl Planner<'_> {
         Ok(Moment { offset_ms, at_ms })
     }
 
-    fn positive(&self, duration: &Duration) -> Result<i64> {
+    fn positive(&mut self, duration: &Duration) -> Result<i64> {
         self.duration(duration, true)
     }
 
-    fn duration(&self, duration: &Duration, positive: bool) -> Result<i64> {
-        let Options { start_ms, end_ms, step_ms, .. } = *self.options;
-        let step_ms = if start_ms == end_ms { 0 } else { step_ms };
+    fn duration(&mut self, duration: &Duration, positive: bool) -> Result<i64> {
+        self.asks_range |= duration.asks_range();
+        let Options { start_ms, end_ms, step_ms, is_instant, .. } = *self.options;
+        let step_ms = if is_instant { 0 } else { step_ms };
         let range_ms = end_ms - start_ms;
         let seconds =
             if positive { duration.positive_seconds(step_ms, range_ms) } else { duration.seconds(step_ms, range_ms) };

@@ -57,6 +57,7 @@ fn read(query: &str) -> promql::Result<Query> {
 /// As the tests of Prometheus have it.
 pub fn options(start_ms: i64, end_ms: i64, step_ms: i64) -> Options {
     Options {
+        is_instant: start_ms == end_ms,
         start_ms,
         end_ms,
         step_ms,

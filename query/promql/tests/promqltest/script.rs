@@ -27,13 +27,10 @@ mod tests;
 use std::collections::BTreeMap;
 
 use command::{Command, Eval, When};
-use promql::{BucketSpan as Span, Buckets, CUSTOM, Histogram, ResetHint};
+use promql::{BucketSpan as Span, Buckets, CUSTOM, Histogram, ResetHint, STALE};
 
 /// Names and values, in the order of names; the name of the metric is `__name__`.
 pub type Labels = Vec<(String, String)>;
-
-/// The bits of the float that ends a series.
-pub const STALE: u64 = 0x7ff0_0000_0000_0002;
 
 /// What a series has at a time.
 #[derive(Clone, Debug, PartialEq)]

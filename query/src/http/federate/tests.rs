@@ -10,10 +10,9 @@ use tower::ServiceExt;
 use super::{cumulative, text::float};
 use crate::{
     http::router,
-    raw::STALE,
     testing::{Bench, DAY_MS, HOUR_MS, samples, series},
 };
-use promql::{BucketSpan, Buckets, CUSTOM, Histogram};
+use promql::{BucketSpan, Buckets, CUSTOM, Histogram, STALE};
 
 /// Samples of the minutes before the clock of the bench, in files and in memory.
 async fn bench() -> Bench {

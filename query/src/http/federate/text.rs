@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use promql::NAME;
+use promql::{NAME, short};
 
 use crate::raw::RawSeries;
 
@@ -145,23 +145,7 @@ fn is_plain_char(c: char, is_first: bool, of_metric: bool) -> bool {
     c.is_ascii_alphabetic() || c == '_' || (of_metric && c == ':') || (!is_first && c.is_ascii_digit())
 }
 
-/// A number as Go's `strconv` writes it in its shortest form: `1`, `0.25`, `1e+06`, `+Inf`.
+/// A number, zero without a sign as the format's writers have it.
 pub(super) fn float(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    let scientific = format!("{value:e}");
-    let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    if (-4..6).contains(&exponent) {
-        return format!("{value}");
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
+    short(if value == 0.0 { 0.0 } else { value })
 }

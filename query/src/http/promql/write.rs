@@ -1,6 +1,6 @@
 //! Writes a result as JSON, in parts.
 
-use promql::{Columns, Histogram, Labels, Outcome, Point, Samples, Symbols, format_float};
+use promql::{Columns, Histogram, Labels, Outcome, Point, Samples, Symbols, format_float, plain, push_float};
 
 use crate::Found;
 
@@ -14,11 +14,22 @@ pub(super) struct Writer {
     with_stats: bool,
     /// The next row; none when all is written.
     row: Option<usize>,
+    /// How a sample of each step of a range begins: its time, and the quotes around its value.
+    begins: Vec<String>,
 }
 
 impl Writer {
     pub(super) fn new(found: Found, time_ms: i64, with_stats: bool) -> Self {
-        Self { found, time_ms, with_stats, row: Some(0) }
+        let begin = |time| {
+            let mut text = String::from("[");
+            timestamp(&mut text, time);
+            text + ",\""
+        };
+        let begins = match &found.result {
+            Outcome::Matrix(columns) => columns.times().map(begin).collect(),
+            _ => Vec::new(),
+        };
+        Self { found, time_ms, with_stats, row: Some(0), begins }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -42,7 +53,14 @@ impl Writer {
             Outcome::Matrix(_) | Outcome::Raw(_) => r#""matrix","result":["#,
         });
         match &self.found.result {
-            Outcome::Scalar(value) => pair(out, self.time_ms, *value),
+            // Prometheus writes these without an exponent, unlike the numbers of series.
+            Outcome::Scalar(value) => {
+                out.push('[');
+                timestamp(out, self.time_ms);
+                out.push_str(",\"");
+                out.push_str(&plain(*value));
+                out.push_str("\"]");
+            }
             Outcome::String(text) => {
                 out.push('[');
                 timestamp(out, self.time_ms);
@@ -76,10 +94,35 @@ impl Writer {
                 }
                 out.push('}');
             }
-            Outcome::Matrix(columns) => matrix_row(out, columns, row, symbols),
+            Outcome::Matrix(columns) => self.write_range(out, columns, row),
             Outcome::Raw(samples) => raw_row(out, samples, row, symbols),
             _ => {}
         }
+    }
+
+    fn write_range(&self, out: &mut String, columns: &Columns, row: usize) {
+        metric(out, &columns.labels[row], &self.found.symbols);
+        let mut open = "";
+        for (step, value) in columns.floats(row) {
+            out.push_str(if open.is_empty() { r#","values":["# } else { "," });
+            open = "]";
+            out.push_str(self.begins.get(step).map_or("", String::as_str));
+            push_float(out, value);
+            out.push_str("\"]");
+        }
+        out.push_str(open);
+        if columns.has_histograms() {
+            open = "";
+            for (time, point) in columns.points(row) {
+                if let Point::Histogram(histogram) = point {
+                    out.push_str(if open.is_empty() { r#","histograms":["# } else { "," });
+                    open = "]";
+                    histogram_pair(out, time, histogram);
+                }
+            }
+            out.push_str(open);
+        }
+        out.push('}');
     }
 
     fn end(&self, out: &mut String) {
@@ -122,7 +165,7 @@ impl Iterator for Writer {
     fn next(&mut self) -> Option<String> {
         let mut row = self.row?;
         let rows = self.rows();
-        let mut out = String::new();
+        let mut out = String::with_capacity(if rows > 1 { PART_BYTES + PART_BYTES / 4 } else { 256 });
         if row == 0 {
             self.begin(&mut out);
         }
@@ -138,31 +181,6 @@ impl Iterator for Writer {
         }
         Some(out)
     }
-}
-
-fn matrix_row(out: &mut String, columns: &Columns, row: usize, symbols: &Symbols) {
-    metric(out, &columns.labels[row], symbols);
-    let mut open = "";
-    for (time, point) in columns.points(row) {
-        if let Point::Float(value) = point {
-            out.push_str(if open.is_empty() { r#","values":["# } else { "," });
-            open = "]";
-            pair(out, time, value);
-        }
-    }
-    out.push_str(open);
-    if columns.has_histograms() {
-        open = "";
-        for (time, point) in columns.points(row) {
-            if let Point::Histogram(histogram) = point {
-                out.push_str(if open.is_empty() { r#","histograms":["# } else { "," });
-                open = "]";
-                histogram_pair(out, time, histogram);
-            }
-        }
-        out.push_str(open);
-    }
-    out.push('}');
 }
 
 fn raw_row(out: &mut String, samples: &Samples, row: usize, symbols: &Symbols) {
@@ -213,7 +231,7 @@ fn pair(out: &mut String, time_ms: i64, value: f64) {
     out.push('[');
     timestamp(out, time_ms);
     out.push_str(",\"");
-    out.push_str(&format_float(value));
+    push_float(out, value);
     out.push_str("\"]");
 }
 

@@ -5,13 +5,13 @@
 //!
 //! Invariant: a histogram with other buckets than its spans say is an error, not a broken chunk.
 
-use promql::{BucketSpan, CUSTOM, Histogram, IntegerHistogram, ResetHint};
+use promql::{BucketSpan, CUSTOM, Histogram, IntegerHistogram, ResetHint, STALE};
 
 use super::{
     bits::{Bits, Changing},
     chunks::{Chunk, Encoding, SAMPLES_MAX},
 };
-use crate::{Error, ErrorKind, Result, native::Kept, raw::STALE};
+use crate::{Error, ErrorKind, Result, native::Kept};
 
 /// What the first byte says of counter resets before the first histogram.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Requests that are refused, and bytes as Prometheus writes them; what a client makes of whole answers is in `tests/remote_read.rs`.
 
-use promql::{BucketSpan, Histogram, IntegerHistogram, ResetHint};
+use promql::{BucketSpan, Histogram, IntegerHistogram, ResetHint, STALE};
 
 use super::{
     bits::Bits,
@@ -9,7 +9,7 @@ use super::{
     request::{Answer, Request},
     wire::{put_bytes, put_message, put_number},
 };
-use crate::{native::Kept, raw::STALE};
+use crate::native::Kept;
 
 fn snappy(message: &[u8]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(message).unwrap()

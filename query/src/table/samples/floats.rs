@@ -225,6 +225,11 @@ impl Flat {
         }
     }
 
+    /// Times, milliseconds, and values.
+    pub(super) fn columns(&self) -> (&[i64], &[f64]) {
+        (&self.times_ms, &self.values)
+    }
+
     fn finish(self) -> Arc<Floats> {
         let Self { times_ms, values, starts_ms } = self;
         let starts = starts_ms.filter(|starts| starts.iter().any(|start| *start != NO_START));

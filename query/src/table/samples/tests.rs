@@ -1,6 +1,5 @@
 //! What is read is what SQL over the same view answers: the same rows, each once, the latest written, bit by bit.
 
-mod bench;
 mod model;
 
 use std::collections::BTreeMap;
@@ -19,16 +18,15 @@ use datafusion::{
         runtime_env::RuntimeEnv,
     },
 };
-use object_store::path::Path;
 use promql::{NO_START, Place};
 use schemas::Dataset;
-use storage::{DataFile, Lane};
+use storage::Lane;
 
 use super::*;
 use crate::{
     Engine,
     table::Reader,
-    testing::{Bench, DAY_MS, HOUR_MS},
+    testing::{Bench, DAY_MS, HOUR_MS, data_file},
 };
 
 const DAY: i64 = 24 * HOUR_MS;
@@ -132,23 +130,6 @@ fn assert_lists(read: &Read<'_>, found: Vec<Vec<Sample>>, expected: &[Vec<Sample
     }
 }
 
-fn data_file(lane: Lane, seq: i64, sorted: bool) -> DataFile {
-    DataFile {
-        path: Path::from("unset"),
-        size: 0,
-        rows: 0,
-        partition: None,
-        bounds: BTreeMap::new(),
-        lane,
-        seq,
-        sorted,
-        level: 0,
-        trimmed: None,
-        written_ms: 0,
-        known_at: 0,
-    }
-}
-
 /// Three days: one sorted run, one of hours, and one that is half in the head; late rows in files and in the head; one file of a
 /// foreign engine.
 async fn mixed() -> Bench {
@@ -174,7 +155,7 @@ async fn mixed() -> Bench {
         let start = today + minute * MINUTE;
         bench.head(dataset, whole(start, start + MINUTE), Lane::InOrder, true);
     }
-    let stale = f64::from_bits(0x7ff0_0000_0000_0002);
+    let stale = f64::from_bits(promql::STALE);
     bench.head(dataset, batch(&[("b", 0, today + 1, 1.0, None), ("a", 1, today + 3, 2.0, None)]), Lane::Late, false);
     let now = today + 10 * MINUTE;
     let mut unsorted = vec![("d", 0, now, stale, None), ("a", 1, now, f64::from_bits(0xfff8_0000_0000_0abc), None)];

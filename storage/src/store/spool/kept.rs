@@ -368,7 +368,11 @@ fn clear(folder: &FilePath, found: &[Entry], disk: &dyn Disk) -> io::Result<()> 
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let ours = name.len() > 20 && name.bytes().take(20).all(|byte| byte.is_ascii_digit());
         if ours && !found.iter().any(|entry| entry.name == name || put_name(entry.number) == name) {
-            disk.remove(&path)?;
+            match disk.remove(&path) {
+                // What is gone already is cleared.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
         }
     }
     Ok(())

@@ -137,7 +137,7 @@ fn note_ignored(window: &Window<'_>, context: &Context<'_>, notes: &mut Notes) {
 pub(super) fn note_quantile(q: f64, context: &Context<'_>, notes: &mut Notes) {
     if !(0.0..=1.0).contains(&q) {
         let at = context.spans.first().copied().unwrap_or_default();
-        notes.warn(format!("quantile value should be between 0 and 1, got {}", crate::printer::short(q)), at);
+        notes.warn(format!("quantile value should be between 0 and 1, got {}", crate::number::short(q)), at);
     }
 }
 
@@ -327,7 +327,7 @@ fn integral(times: &[i64], values: &[f64], rule: Option<f64>, context: &Context<
         Some(rule) => {
             let what = "strategy should be 0, 1, or 2 (default), using 2";
             let at = context.spans.get(1).copied().unwrap_or_default();
-            notes.warn(format!("{what}, got {}", crate::printer::short(rule)), at);
+            notes.warn(format!("{what}, got {}", crate::number::short(rule)), at);
             2.0
         }
         None => 2.0,

@@ -1,6 +1,7 @@
 //! Histograms in the series notation of Prometheus' tests, by which these tests show them.
 
 use super::*;
+use crate::number::short;
 
 impl Histogram {
     /// The histogram in the notation of PromQL tests: `{{schema:1 count:3 sum:4.5 buckets:[1 2]}}`.
@@ -20,7 +21,10 @@ impl Histogram {
             ("z_bucket_w", whole.zero_threshold),
         ];
         fields.extend(
-            numbers.iter().filter(|(_, number)| *number != 0.0).map(|(key, number)| format!("{key}:{}", go_g(*number))),
+            numbers
+                .iter()
+                .filter(|(_, number)| *number != 0.0)
+                .map(|(key, number)| format!("{key}:{}", short(*number))),
         );
         if whole.is_custom() {
             fields.push(format!("custom_values:{}", list(&whole.custom_values)));
@@ -46,5 +50,5 @@ fn side_fields(offset_key: &str, key: &str, side: &Buckets) -> impl Iterator<Ite
 }
 
 fn list(numbers: &[f64]) -> String {
-    format!("[{}]", numbers.iter().map(|number| go_g(*number)).collect::<Vec<_>>().join(" "))
+    format!("[{}]", numbers.iter().map(|number| short(*number)).collect::<Vec<_>>().join(" "))
 }

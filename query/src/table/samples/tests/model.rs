@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use promql::STALE;
 use proptest::prelude::*;
 
 use super::*;
@@ -55,7 +56,7 @@ async fn written(writes: Vec<Write>) -> (Bench, BTreeMap<(usize, i64, i64), f64>
         let lane = if is_new { Lane::InOrder } else { Lane::Late };
         let mut next = || {
             value += 1.0;
-            value
+            if value % 7.0 == 0.0 { f64::from_bits(STALE) } else { value }
         };
         let batch_rows: Vec<_> = rows.iter().map(|row| (*row, next())).collect();
         model.extend(batch_rows.iter().copied());
@@ -71,6 +72,19 @@ async fn written(writes: Vec<Write>) -> (Bench, BTreeMap<(usize, i64, i64), f64>
         }
     }
     (bench, model)
+}
+
+const LOOKBACK_MS: i64 = 2;
+
+/// A series is present where its newest sample is neither too old nor a marker.
+fn check_present(spans: &[Range<i64>], rows: &[(i64, u64, i64)]) {
+    assert!(spans.windows(2).all(|pair| pair[0].end <= pair[1].start), "{spans:?}");
+    let near = |row: &(i64, u64, i64)| row.0 - 1..row.0 + LOOKBACK_MS + 2;
+    for at in rows.iter().flat_map(near) {
+        let newest = rows.iter().rev().find(|row| row.0 <= at);
+        let expected = newest.is_some_and(|row| row.0 > at - LOOKBACK_MS && row.1 != STALE);
+        assert_eq!(spans.iter().any(|span| span.contains(&at)), expected, "{at} {spans:?} {rows:?}");
+    }
 }
 
 proptest! {
@@ -108,6 +122,13 @@ proptest! {
             }
             if with_sql {
                 assert_eq!(by_sql(&bench.engine(), series, times_ms).await, expected, "by SQL");
+            }
+            for _ in 0..2 {
+                let present = table.read_present(&plain, LOOKBACK_MS, &pool).await.unwrap();
+                assert_eq!(present.samples, expected.iter().map(Vec::len).sum::<usize>());
+                for (spans, rows) in present.spans.iter().zip(&expected) {
+                    check_present(spans, rows);
+                }
             }
             drop(found);
             assert_eq!(pool.reserved(), 0);

@@ -1,19 +1,19 @@
-//! Times and ranges of time of an import: read from the command line, cut into slices, printed.
+//! Times and ranges of time: read from the command line, cut into slices, printed.
 //!
-//! Called by the command and its sources. All times are milliseconds since the epoch, ranges half open.
+//! Called by commands. All times are milliseconds since the epoch, ranges half open.
 
 use std::ops::Range;
 
 use chrono::{DateTime, SecondsFormat};
 
 /// A day, which is also what a partition of the server's tables holds.
-pub(super) const DAY_MS: i64 = 86_400_000;
+pub(crate) const DAY_MS: i64 = 86_400_000;
 
 /// A time as RFC 3339 or in seconds since 1970.
 ///
 /// # Errors
 /// If it is neither.
-pub(super) fn parse(text: &str) -> Result<i64, String> {
+pub(crate) fn parse(text: &str) -> Result<i64, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.timestamp_millis());
     }
@@ -22,12 +22,12 @@ pub(super) fn parse(text: &str) -> Result<i64, String> {
     if !ms.is_finite() || ms.abs() > 253_402_300_800_000.0 {
         return Err("no time before the year 10000: are these milliseconds? Write seconds".to_owned());
     }
-    #[allow(clippy::cast_possible_truncation, reason = "checked above")]
+    #[expect(clippy::cast_possible_truncation, reason = "checked above")]
     Ok(ms.round() as i64)
 }
 
 /// The parts of a range between multiples of `step_ms`, oldest first.
-pub(super) fn slices(times_ms: Range<i64>, step_ms: i64) -> impl Iterator<Item = Range<i64>> {
+pub(crate) fn slices(times_ms: Range<i64>, step_ms: i64) -> impl Iterator<Item = Range<i64>> {
     let mut start = times_ms.start;
     std::iter::from_fn(move || {
         (start < times_ms.end).then(|| {
@@ -38,25 +38,25 @@ pub(super) fn slices(times_ms: Range<i64>, step_ms: i64) -> impl Iterator<Item =
 }
 
 /// What two ranges have in common; empty if nothing.
-pub(super) fn common(a: &Range<i64>, b: &Range<i64>) -> Range<i64> {
+pub(crate) fn common(a: &Range<i64>, b: &Range<i64>) -> Range<i64> {
     a.start.max(b.start)..a.end.min(b.end)
 }
 
 /// How long a range is; 0 if it is empty.
-#[allow(clippy::cast_precision_loss, reason = "for shares only")]
-pub(super) fn length(times_ms: &Range<i64>) -> f64 {
+#[expect(clippy::cast_precision_loss, reason = "for shares only")]
+pub(crate) fn length(times_ms: &Range<i64>) -> f64 {
     times_ms.end.saturating_sub(times_ms.start).max(0) as f64
 }
 
 /// A time for people.
-pub(super) fn show(ms: i64) -> String {
+pub(crate) fn show(ms: i64) -> String {
     let time = DateTime::from_timestamp_millis(ms);
     time.map_or_else(|| format!("{ms} ms"), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
 /// A length of time for people.
-pub(super) fn show_seconds(seconds: f64) -> String {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+pub(crate) fn show_seconds(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
     let seconds = seconds.clamp(0.0, 1e9) as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds} s"),

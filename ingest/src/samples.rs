@@ -3,8 +3,7 @@
 //! Filled by the decoders of blocks, of remote read and of OpenMetrics text; read by whoever sends them on. Values are kept as bits,
 //! so that a marker of staleness, which is a NaN of its own, stays one.
 
-/// Bits of the value, or of the sum of a histogram, that says: the series ends here.
-pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
+use promql::STALE;
 
 /// A value at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +99,7 @@ impl Histogram {
             start_ms: 0,
             count,
             zero_count: count,
-            sum_bits: STALE_BITS,
+            sum_bits: STALE,
             schema: 0,
             zero_threshold: 0.0,
             reset_hint: ResetHint::Unknown,

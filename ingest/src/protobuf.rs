@@ -1,11 +1,15 @@
-//! Reads the protobuf wire format in place: varints, fixed words, sub-messages, nothing copied.
+//! Reads the protobuf wire format in place (varints, fixed words, sub-messages, nothing copied), and writes it.
 //!
-//! Called by the two message decoders. Offsets in errors are those of the decoded body, also inside sub-messages.
+//! Called by the decoders of messages, and by what sends them. Offsets in errors are those of the decoded body, also inside sub-messages.
 //! Invariants: never reads beyond its message; never recurses (a caller opens a sub-message explicitly, and the depth of
 //! that is fixed by its code); groups, which nobody sends, are refused rather than skipped.
 //! Spec: <https://protobuf.dev/programming-guides/encoding/>
 
+mod write;
+
 use std::{fmt, ops::Range};
+
+pub use self::write::{put_bytes, put_double, put_nonzero, put_number, put_varint, zigzag};
 
 /// A range of bytes or elements, half as large as [`Range<usize>`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +19,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Offsets come from vectors bounded far below `u32::MAX`, see `decoded::BODY_BYTES_MAX`.
+    /// Offsets come from vectors bounded far below `u32::MAX`, see `remote_write::BODY_BYTES_MAX`.
     pub(crate) fn new(start: usize, end: usize) -> Self {
         Self { start: narrow(start), end: narrow(end) }
     }
@@ -59,10 +63,10 @@ pub(crate) type Result<T, E = DecodeError> = std::result::Result<T, E>;
 /// How a field is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
-    Varint,
-    Fixed64,
-    Bytes,
-    Fixed32,
+    Varint = 0,
+    Fixed64 = 1,
+    Bytes = 2,
+    Fixed32 = 5,
 }
 
 /// Number and encoding of the field that follows.
@@ -312,6 +316,6 @@ pub(crate) fn low_word(value: u64) -> u32 {
 }
 
 #[inline]
-pub(crate) fn zigzag(value: u64) -> i64 {
+pub(crate) fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }

@@ -1,12 +1,12 @@
-//! Regular expressions as Go understands them, in which selectors are written.
+//! Regular expressions and references to their groups as Go understands them, in which selectors and rules of relabelling are
+//! written.
 //!
-//! Called when a selector is read. Both languages descend from RE2 and differ in details that would be met in silence: here
-//! `\d`, `\w`, `\s` and `\b` are ASCII, `{` that counts nothing and `\<` are themselves, and classes neither nest nor
-//! subtract. Everything else that one knows and the other does not is an error. Relabelling in `ingest` does the same; the
-//! two crates share nothing, and a crate below both for a hundred lines would be one more to know.
-//! Spec: <https://pkg.go.dev/regexp/syntax>
+//! Called when a selector or a rule is read, here and by `ingest`. Both languages descend from RE2 and differ in details that would be
+//! met in silence: here `\d`, `\w`, `\s` and `\b` are ASCII, `{` that counts nothing and `\<` are themselves, and classes neither nest
+//! nor subtract. Everything else that one knows and the other does not is an error.
+//! Spec: <https://pkg.go.dev/regexp/syntax>, <https://pkg.go.dev/regexp#Regexp.Expand>
 
-use regex::{Regex, RegexBuilder};
+use regex::{Captures, Regex, RegexBuilder};
 
 /// Memory of a compiled expression. A list of some thousand names takes a tenth of it.
 const COMPILED_BYTES_MAX: usize = 10 << 20;
@@ -15,7 +15,10 @@ const COMPILED_BYTES_MIN: usize = 64 << 10;
 
 /// Compiles an expression that has to match a whole text, line breaks included. The `nth` expression of a query, from 1, may take
 /// the nth part of the memory of the first, so that many together take some ten times as much and not a thousand times.
-pub(crate) fn compile(written: &str, nth: usize) -> Result<Regex, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn compile(written: &str, nth: usize) -> Result<Regex, String> {
     let bytes_max = (COMPILED_BYTES_MAX / nth.max(1)).max(COMPILED_BYTES_MIN);
     let text = format!("^(?s:{})$", translate(written));
     RegexBuilder::new(&text).size_limit(bytes_max).build().map_err(|error| {
@@ -140,5 +143,110 @@ fn is_count(after: &str) -> bool {
     match inside.split_once(',') {
         None => number(inside),
         Some((least, most)) => number(least) && (most.is_empty() || number(most)),
+    }
+}
+
+/// A text with references to groups.
+#[derive(Clone, Debug)]
+pub struct Template(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Group(usize),
+}
+
+impl Template {
+    /// Reads `$1`, `${1}`, `$name`, `${name}` and `$$`. A name without braces is as long as can be: `$1x` is `${1x}`. A
+    /// group that is not there gives nothing; a dollar sign that begins no reference is itself.
+    #[must_use]
+    pub fn new(written: &str, pattern: &Regex) -> Self {
+        let mut parts = Vec::new();
+        let mut text = String::new();
+        let mut rest = written;
+        while let Some((before, after)) = rest.split_once('$') {
+            text.push_str(before);
+            rest = after;
+            if let Some(after) = rest.strip_prefix('$') {
+                text.push('$');
+                rest = after;
+            } else if let Some((name, after)) = reference(rest) {
+                rest = after;
+                if let Some(group) = group(name, pattern) {
+                    parts.push(Part::Text(std::mem::take(&mut text)));
+                    parts.push(Part::Group(group));
+                }
+            } else {
+                text.push('$');
+            }
+        }
+        text.push_str(rest);
+        parts.push(Part::Text(text));
+        parts.retain(|part| !matches!(part, Part::Text(text) if text.is_empty()));
+        Self(parts)
+    }
+
+    /// How many bytes [`Template::expand`] gives.
+    #[must_use]
+    pub fn length(&self, groups: &Captures<'_>) -> usize {
+        let of = |part: &Part| match part {
+            Part::Text(text) => text.len(),
+            Part::Group(group) => groups.get(*group).map_or(0, |group| group.len()),
+        };
+        self.0.iter().map(of).fold(0, usize::saturating_add)
+    }
+
+    /// The text, with what the groups of a match hold.
+    #[must_use]
+    pub fn expand(&self, groups: &Captures<'_>) -> String {
+        let mut out = String::new();
+        for part in &self.0 {
+            out.push_str(match part {
+                Part::Text(text) => text,
+                Part::Group(group) => groups.get(*group).map_or("", |group| group.as_str()),
+            });
+        }
+        out
+    }
+}
+
+/// Name of the reference that begins here, and what follows it.
+fn reference(text: &str) -> Option<(&str, &str)> {
+    let word = |text: &str| text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let (name, rest) = match text.strip_prefix('{') {
+        Some(braced) => (&braced[..word(braced)], braced[word(braced)..].strip_prefix('}')?),
+        None => text.split_at(word(text)),
+    };
+    (!name.is_empty()).then_some((name, rest))
+}
+
+fn group(name: &str, pattern: &Regex) -> Option<usize> {
+    let number = name.bytes().all(|b| b.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
+    if number {
+        return name.parse().ok().filter(|group| *group < pattern.captures_len());
+    }
+    pattern.capture_names().position(|known| known == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replacements_are_read_as_go_reads_them() {
+        let regex = compile("(?P<first>.)(.)", 1).unwrap();
+        let found = regex.captures("xy").unwrap();
+        for (written, expanded) in [
+            ("$1-$2", "x-y"),
+            ("$1x", ""),
+            ("${1}x", "xx"),
+            ("$first.${2}", "x.y"),
+            ("$$1 $ ${", "$1 $ ${"),
+            ("$9", ""),
+            ("${01}", ""),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(Template::new(written, &regex).expand(&found), expanded, "{written}");
+        }
     }
 }

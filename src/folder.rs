@@ -1,0 +1,66 @@
+//! A data folder that is asked by a command instead of a server.
+//!
+//! Called by `sql` and `promql`. Invariant: the folder is only read, whether or not a server runs on it.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use prometheus::Registry;
+use query::{Catalog, Engine};
+use schemas::Dataset;
+use storage::View;
+
+use crate::{
+    app,
+    config::{Config, Overrides},
+};
+
+/// Which folder, if one is asked.
+#[derive(Debug, Args)]
+pub struct Folder {
+    /// Read this data folder instead of asking a server.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Settings for reading a data folder: those of its server, if its tables are in a bucket (tenant, memory, limits).
+    #[arg(long, value_name = "FILE", requires = "data_dir")]
+    config: Option<PathBuf>,
+}
+
+impl Folder {
+    /// Is a folder asked, and no server?
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.data_dir.is_some()
+    }
+
+    /// What answers questions about the folder as it is now.
+    ///
+    /// # Errors
+    /// If settings or folder cannot be read.
+    pub async fn engine(&self) -> Result<Engine> {
+        let data_dir = self.data_dir.clone().context("no data folder is named")?;
+        let overrides = Overrides { data_dir: Some(data_dir.clone()), ..Overrides::default() };
+        let config = Config::load(self.config.as_deref(), overrides)?;
+        let datasets = schemas::all();
+        let (store, views) = storage::open_read_only(&config.storage, datasets.clone(), &app::env())
+            .await
+            .with_context(|| format!("the data folder cannot be read data_dir={}", data_dir.display()))?;
+        let view = move |dataset: &'static Dataset| {
+            let found = views.iter().find(|view| view.dataset.name == dataset.name);
+            found.map_or_else(|| Arc::new(View::empty(dataset)), Arc::clone)
+        };
+        let catalog = Catalog { store, datasets, view: Arc::new(view) };
+        // Without a folder to spill to, because this one is only read.
+        let limits = query::Config { spill_dir: None, ..config.query };
+        Ok(Engine::new(limits, catalog, app::env().clock, &Registry::new())?)
+    }
+}
+
+/// An error of a query with its place. Its causes are in its message already.
+pub fn told(error: query::Error) -> anyhow::Error {
+    match error.position {
+        Some(at) => anyhow!("{error} line={} column={}", at.line, at.column),
+        None => anyhow!("{error}"),
+    }
+}
