@@ -71,7 +71,8 @@ fn world() -> World {
             let mut time = -900_000 + i64::try_from(random.below(15_000)).unwrap();
             while time <= STEP_MS * STEPS + 60_000 {
                 value = match (random.below(40), name) {
-                    (0, _) => 0.0,
+                    // Every third counter never begins anew.
+                    (0, _) if at % 3 > 0 => 0.0,
                     (_, "load") => random.below(1_000_000) as f64 / 997.0 - 300.0,
                     _ => value + random.below(100_000) as f64 / 1_000.0,
                 };

@@ -21,13 +21,16 @@ pub(super) fn floats(
     state: &mut Gathered,
     cells: &mut [f64],
 ) {
-    let mut last_ends = None;
     state.resets.clear();
     if context.function != "delta" {
         // Whether a sample begins anew depends on the one before it alone: found once, looked up by each window.
         let is_reset = |at: &usize| is_reset(series.times, series.values, series.starts, *at);
         state.resets.extend((1..series.values.len()).filter(is_reset));
     }
+    if series.starts.is_empty() && state.resets.is_empty() {
+        return rising(series, ranged, context, cells);
+    }
+    let mut last_ends = None;
     let (mut first, mut last) = (0, 0);
     let (resets, notes) = (&state.resets, &mut state.notes);
     each_window(series, ranged, context.times, context.lookback_ms, |step, window| {
@@ -46,6 +49,43 @@ pub(super) fn floats(
             cells[step] = value;
         }
     });
+}
+
+/// Of a series that never begins anew, which most are: what is left of [`extrapolated`] then, without a window for each step.
+fn rising(series: Series<'_>, ranged: &Ranged<'_>, context: &Context<'_>, cells: &mut [f64]) {
+    let (times, values, is_counter) = (series.times, series.values, context.is_counter);
+    let steps = context.times;
+    let (mut after, mut to) = ranged.bounds(steps.start, context.lookback_ms);
+    let step_ms = if ranged.moment.at_ms.is_some() { 0 } else { steps.step };
+    let mut first = times.partition_point(|time| *time <= after);
+    let mut last = times.partition_point(|time| *time <= to);
+    let mut last_ends: Option<(Shape, Ends)> = None;
+    for (step, cell) in cells.iter_mut().enumerate() {
+        if step > 0 {
+            (after, to) = (after.saturating_add(step_ms), to.saturating_add(step_ms));
+            while times.get(first).is_some_and(|time| *time <= after) {
+                first += 1;
+            }
+            while times.get(last).is_some_and(|time| *time <= to) {
+                last += 1;
+            }
+        }
+        let (Some([first_time, .., last_time]), Some([low, .., high])) =
+            (times.get(first..last), values.get(first..last))
+        else {
+            continue;
+        };
+        let (first_time, last_time, samples) = (*first_time, *last_time, last - first);
+        let shape = Shape { after, to, first_time, last_time, samples, start: NO_START, is_counter };
+        let ends = match &last_ends {
+            Some((of, ends)) if of.is_like(&shape) => *ends,
+            _ => {
+                let Some(ends) = shape.ends(context) else { continue };
+                last_ends.insert((shape, ends)).1
+            }
+        };
+        *cell = (high - low) * ends.factor_for(*low, high - low, context);
+    }
 }
 
 /// The rate of one window of floats.
@@ -115,12 +155,7 @@ fn extrapolated(
                 last_ends.insert((shape, ends)).1
             }
         };
-        let factor = if is_counter && difference > 0.0 && first >= 0.0 && !ends.is_within(first, difference) {
-            ends.factor_of(first / difference, context)
-        } else {
-            ends.factor
-        };
-        (difference, factor)
+        (difference, ends.factor_for(first, difference, context))
     };
     Some(difference * factor)
 }
@@ -136,6 +171,16 @@ struct Ends {
 }
 
 impl Ends {
+    /// The factor for a window whose first value and whose growth are these.
+    #[inline]
+    fn factor_for(&self, first: f64, difference: f64, context: &Context<'_>) -> f64 {
+        if context.is_counter && difference > 0.0 && first >= 0.0 && !self.is_within(first, difference) {
+            self.factor_of(first / difference, context)
+        } else {
+            self.factor
+        }
+    }
+
     /// Was the counter far from zero where the window begins? Most are, and a division takes longer than this.
     fn is_within(&self, first: f64, difference: f64) -> bool {
         /// More than rounding makes of the quotient.
