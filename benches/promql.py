@@ -3,12 +3,14 @@
 
     benches/promql.py                      one hour at 15 s, as it lies after the load; step 15 s
     benches/promql.py --hours 24 --interval 60 --step 60 --stored
+    benches/promql.py --hours 24 --interval 60 --step 60 --stored --cold
 
 All three servers run at once on this machine and are asked one after another, query by query, round by round; the order turns by one
 each round. Wall time is that of the whole answer on a connection that is kept open; CPU is user and system time of the server's
 process by the kernel's accounting. The median of each query is shown, and its ratio to the faster peer. Before that, answers are
 compared: Prometheus' is the truth, differences are counted for streamgauge. VictoriaMetrics differs by design (no extrapolation);
-both it and streamgauge get `nocache=1`. Programs: STREAMGAUGE and LOAD by environment, or target/release. Everything started is stopped by its process id.
+both it and streamgauge get `nocache=1`. With `--cold` a server is begun anew before each round and each query, without what the system has
+read of its files (needs root). Programs: STREAMGAUGE and LOAD by environment, or target/release. Everything started is stopped by its process id.
 """
 
 import argparse, http.client, json, math, os, shutil, signal, statistics, subprocess, sys, tempfile, threading, time
@@ -60,7 +62,11 @@ def memory(pid, key):
 
 class Server:
     def __init__(self, name, work):
-        self.name, self.port = name, PORTS[name]
+        self.name, self.port, self.work = name, PORTS[name], work
+        self.begin()
+
+    def begin(self):
+        name, work = self.name, self.work
         data = os.path.join(work, name)
         address = f"127.0.0.1:{self.port}"
         empty = os.path.join(work, "empty.yml")
@@ -72,7 +78,7 @@ class Server:
             "prometheus": ["prometheus", f"--config.file={empty}", f"--storage.tsdb.path={data}",
                            f"--web.listen-address={address}", "--web.enable-remote-write-receiver", "--log.level=warn"],
         }[name]
-        self.log = open(os.path.join(work, f"{name}.log"), "w")
+        self.log = open(os.path.join(work, f"{name}.log"), "a")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         ready = "/health" if name == "victoria-metrics" else "/-/ready"
         for _ in range(300):
@@ -104,6 +110,17 @@ class Server:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
+        self.log.close()
+
+    def begin_cold(self):
+        """Begins anew, with nothing of its files in memory."""
+        self.stop()
+        os.sync()
+        with open("/proc/sys/vm/drop_caches", "w") as drop:
+            drop.write("3")
+        self.begin()
+        self.connect()
+        self.ask("/api/v1/query?query=1")
 
 
 def path(server, query, start, end, step):
@@ -183,6 +200,7 @@ def main():
     parser.add_argument("--step", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--stored", action="store_true", help="have all data in its lasting form before asking")
+    parser.add_argument("--cold", action="store_true", help="begin each server anew before each query")
     parser.add_argument("--peers", default="streamgauge victoria-metrics prometheus")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of queries, from 1")
     parser.add_argument("--keep", action="store_true", help="leave servers running at the end")
@@ -225,13 +243,15 @@ def main():
             for label, query in queries:
                 for server in turned:
                     ask = path(server, query, *span)
+                    if args.cold:
+                        server.begin_cold()
                     used, began = cpu(server.process.pid), time.perf_counter()
                     server.ask(ask)
                     walls[label][server.name].append((time.perf_counter() - began) * 1000)
                     cpus[label][server.name] += cpu(server.process.pid) - used
         names = [server.name for server in servers]
         print(f"{args.series} series, {args.hours:g} h at {args.interval} s, step {args.step} s, "
-              f"{'stored' if args.stored else 'as loaded'}; median of {args.rounds}, ms (CPU ms a query)")
+              f"{'stored' if args.stored else 'as loaded'}{', cold' if args.cold else ''}; median of {args.rounds}, ms (CPU ms a query)")
         print("| query | " + " | ".join(names) + " | ratio to the faster peer | differs from Prometheus |")
         print("|---|" + "---|" * (len(names) + 2))
         totals = dict.fromkeys(names, 0.0)

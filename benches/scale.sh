@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures how one server behaves when there is much of everything: series, history, files, commits.
 #
-#   benches/scale.sh memory      a million series at 15 s for 10 minutes: peak memory            [10 minutes, 6 GiB]
+#   benches/scale.sh memory      a million series at 15 s for 10 minutes: peak memory, cardinality  [10 minutes, 6 GiB]
 #   benches/scale.sh restart     ready after kill -9 with ten million samples in the log         [1 minute]
 #   benches/scale.sh history     300,000 series over 90 days: opening, label values              [10 minutes, 5 GiB]
 #   benches/scale.sh month       50 M samples over 30 days: needle, SQL beside DuckDB            [5 minutes, 5 GiB]
@@ -105,6 +105,8 @@ memory() {
     load --series 1000000 --scrapes 40 --rate 66667
     post "/api/v1/admin/flush?wait=true"
     echo "peak_rss_mib=$(rss_mib VmHWM) rss_mib=$(rss_mib VmRSS) cpu_ms=$(cpu_ms) samples=$(sql 'SELECT count(*) FROM samples' | tail -n 1)"
+    timed status_tsdb 15 "$URL/api/v1/status/tsdb"
+    echo "rss_mib=$(rss_mib VmRSS)"
 }
 
 restart() {

@@ -17,7 +17,7 @@ use ureq::{
     typestate::WithBody,
 };
 
-use crate::{config, tls};
+use crate::{address::Address, config, tls};
 
 /// Longest time to wait for a connection. Answers may take as long as the server lets them.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ const TRUSTED: [&str; 4] = [
 /// Which server, and how to be let in.
 #[derive(Debug, Args)]
 pub struct Client {
-    /// Server to ask.
+    /// Server to ask; user:password@ goes before the host.
     #[arg(long, default_value = "http://127.0.0.1:4090", conflicts_with = "data_dir")]
     url: String,
     #[command(flatten)]
@@ -65,12 +65,17 @@ impl Client {
     /// # Errors
     /// If token or certificates cannot be read.
     pub fn post(&self, path: &str) -> Result<RequestBuilder<WithBody>> {
-        let url = format!("{}{path}", self.url.trim_end_matches('/'));
-        let request = self.access.agent(&url)?.post(&url);
-        Ok(match self.access.token()? {
-            Some(token) => request.header("Authorization", format!("Bearer {token}")),
+        let Address { base, basic } = self.address()?;
+        let request = self.access.agent(&base)?.post(format!("{base}{path}"));
+        let token = self.access.token()?.map(|token| format!("Bearer {token}"));
+        Ok(match token.or(basic) {
+            Some(authorization) => request.header("Authorization", authorization),
             None => request,
         })
+    }
+
+    fn address(&self) -> Result<Address> {
+        Address::parse(&self.url, "--url")
     }
 
     /// The answer to a request; what the server says when it refuses is the error.
@@ -78,9 +83,9 @@ impl Client {
     /// # Errors
     /// Why there is no answer, or what the server said, in its words.
     pub fn answered(&self, sent: Result<Response<Body>, ureq::Error>) -> Result<Body> {
-        let response = sent.with_context(|| {
-            format!("no answer from {}: is a server running there (`streamgauge serve`)?", self.url)
-        })?;
+        let base = self.address()?.base;
+        let response =
+            sent.with_context(|| format!("no answer from {base}: is a server running there (`streamgauge serve`)?"))?;
         let (head, body) = response.into_parts();
         if head.status.is_success() { Ok(body) } else { Err(refused(head.status.as_u16(), body.into_reader())) }
     }
@@ -93,7 +98,7 @@ impl Access {
     /// If certificates cannot be read.
     pub fn agent(&self, url: &str) -> Result<ureq::Agent> {
         let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(tls::provider());
-        if url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:")) {
+        if url.starts_with("https:") {
             tls = tls.root_certs(RootCerts::new_with_certs(&self.trusted()?));
             if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
                 let chain = certificates(cert)?;
@@ -148,7 +153,7 @@ pub fn refused(code: u16, mut body: impl Read) -> anyhow::Error {
     let reason = envelope.as_ref().and_then(|envelope| envelope.get("error")).and_then(|error| error.as_str());
     let reason = reason.unwrap_or_else(|| text.lines().next().unwrap_or_default());
     let hint = match code {
-        300..=399 => "the server is elsewhere: give the address that this one leads to",
+        300..=399 => " (the server is elsewhere: give the address that this one leads to)",
         401 => " (--token-file or --token-env names it)",
         _ => "",
     };

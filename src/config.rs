@@ -304,6 +304,7 @@ impl raw::Promql {
     fn validate(self, origin: &str) -> Result<query::PromqlConfig, Refused> {
         let key = |name: &str| format!("promql.{name}");
         let lookback = required(origin, &key("lookback"), self.lookback)?;
+        let series = required(origin, &key("series_max"), self.series_max)?;
         let samples = required(origin, &key("samples_max"), self.samples_max)?;
         let points = required(origin, &key("points_max"), self.points_max)?;
         let (mut features, mut syntax) = (query::Features::default(), query::Syntax::default());
@@ -321,6 +322,7 @@ impl raw::Promql {
         }
         Ok(query::PromqlConfig {
             lookback_ms: within(origin, &lookback, span(1)..=span(86_400))?.millis(),
+            series_max: size(within(origin, &series, 1..=1_000_000_000)?),
             samples_max: size(within(origin, &samples, 1..=100_000_000_000)?),
             points_max: size(within(origin, &points, 1..=1_000_000)?),
             features,

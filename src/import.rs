@@ -5,7 +5,6 @@
 //! is (`progress`). Invariants: a source is only read; whatever breaks off can be done again, since the server stores equal samples
 //! once. Not here: the formats (`ingest`).
 
-mod address;
 mod blocks;
 mod deliver;
 mod encode;
@@ -30,7 +29,6 @@ use query::Selector;
 use sha2::{Digest, Sha256};
 
 use self::{
-    address::Address,
     blocks::Blocks,
     deliver::{Deliver, Target},
     labels::Relabel,
@@ -39,7 +37,12 @@ use self::{
     state::State,
     text::Text,
 };
-use crate::{app, client::Access, config, times};
+use crate::{
+    address::{self, Address},
+    app,
+    client::Access,
+    config, times,
+};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -5,6 +5,7 @@
 //!
 //! Invariant: this crate knows every other one and none knows it. Not here: anything about datasets, tables or queries.
 
+mod address;
 pub mod app;
 pub mod auth;
 pub mod cli;

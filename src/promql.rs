@@ -127,9 +127,7 @@ impl Promql {
 
     fn ask(&self, query: &str, range: Option<When>) -> Result<String> {
         let mut form: Vec<(&str, String)> = vec![("query", query.to_owned())];
-        let seconds = |ms: i64| {
-            format!("{}{}.{:03}", if ms < 0 { "-" } else { "" }, ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000)
-        };
+        let seconds = |ms: i64| answer::seconds(ms).to_string();
         let path = match range {
             Some(When { start_ms, end_ms, step_ms, .. }) => {
                 form.extend([("start", seconds(start_ms)), ("end", seconds(end_ms)), ("step", seconds(step_ms))]);

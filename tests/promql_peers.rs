@@ -8,12 +8,12 @@
 //!
 //! `STREAMGAUGE_PROMQL_QUERIES=10000 STREAMGAUGE_PROMQL_SEED=2` asks more and others.
 
-use std::{cmp::Ordering, collections::BTreeMap, fmt, fs, path::Path, process::Command, thread, time::Duration};
+use std::{cmp::Ordering, collections::BTreeMap, fmt, thread, time::Duration};
 
 use serde_json::Value;
 
 use crate::support::{
-    process::{self, Home, Process, free_port},
+    process::{self, Home, free_port},
     random::Random,
     server::now_ms,
     wire::{self, v1},
@@ -71,7 +71,10 @@ fn promql_has_the_answers_that_prometheus_has() {
         return process::skipped("prometheus is not installed", "apt-get install -y prometheus");
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let (_prometheus, theirs) = start_prometheus(folder.path());
+    // As a receiver of remote write, which takes what is late.
+    let settings = "storage: { tsdb: { out_of_order_time_window: 3h } }\n";
+    let options = ["--web.enable-remote-write-receiver"];
+    let (_prometheus, theirs) = process::prometheus(folder.path(), free_port(), settings, &options);
     let home = Home::new(folder.path(), "storage: { flush_age: 10m }\n");
     let _server = home.start(&[]).expect("the server starts");
     let mut random = Random(process::setting("STREAMGAUGE_PROMQL_SEED", 1));
@@ -305,19 +308,4 @@ fn chosen_of(series: &[Series], end: i64, chosen: &dyn Fn(usize, usize) -> bool)
         }
     }
     timeseries
-}
-
-/// Prometheus as a receiver of remote write, which takes what is late.
-fn start_prometheus(folder: &Path) -> (Process, String) {
-    let port = free_port();
-    let file = folder.join("prometheus.yml");
-    fs::write(&file, "storage: { tsdb: { out_of_order_time_window: 3h } }\n").expect("a settings file");
-    let mut command = Command::new("prometheus");
-    command.arg("--web.enable-remote-write-receiver").arg(format!("--config.file={}", file.display()));
-    command.arg(format!("--storage.tsdb.path={}", folder.join("prometheus").display()));
-    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-    let mut process = Process::start("prometheus", &mut command, folder);
-    let url = format!("http://127.0.0.1:{port}");
-    process.ready(&format!("{url}/-/ready")).expect("prometheus starts");
-    (process, url)
 }

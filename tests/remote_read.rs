@@ -3,7 +3,7 @@
 //! Answers are read by the decoders of `ingest`, which know nothing of the encoders; Prometheus answers PromQL over our samples as we
 //! do ourselves.
 
-use std::{fs, process::Command, time::Duration};
+use std::time::Duration;
 
 use ingest::{
     protobuf::DecodeError,
@@ -14,7 +14,7 @@ use promql::STALE;
 use serde_json::Value;
 
 use crate::support::{
-    process::{self, Process, free_port},
+    process::{self, free_port},
     random::Random,
     server::{Server, now_ms},
     wire::{self, v1},
@@ -286,17 +286,8 @@ fn a_real_prometheus_reads_from_us() {
     };
     send(&server, vec![series("api", 1.0), series("node", 0.25)]);
 
-    let port = free_port();
-    let file = folder.path().join("prometheus.yml");
     let config = format!("remote_read: [{{ url: '{}', read_recent: true }}]\n", server.url(PATH));
-    fs::write(&file, config).expect("a settings file");
-    let mut command = Command::new("prometheus");
-    command.arg(format!("--config.file={}", file.display()));
-    command.arg(format!("--storage.tsdb.path={}", folder.path().join("prometheus").display()));
-    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-    let mut prometheus = Process::start("prometheus", &mut command, folder.path());
-    let url = format!("http://127.0.0.1:{port}");
-    prometheus.ready(&format!("{url}/-/ready")).expect("prometheus starts");
+    let (prometheus, url) = process::prometheus(folder.path(), free_port(), &config, &[]);
 
     // Not at times of samples: whether a window has its lower end changed with Prometheus 3.
     let range = (end - 3000 + 7, end - 7);

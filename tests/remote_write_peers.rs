@@ -277,16 +277,7 @@ remote_write:
 ",
         home.url(wire::PATH)
     );
-    let file = folder.join("prometheus.yml");
-    fs::write(&file, config).expect("a settings file");
-    let mut command = Command::new("prometheus");
-    command.arg(format!("--config.file={}", file.display()));
-    command.arg(format!("--storage.tsdb.path={}", folder.join("prometheus").display()));
-    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-    let mut process = Process::start("prometheus", &mut command, folder);
-    let url = format!("http://127.0.0.1:{port}");
-    process.ready(&format!("{url}/-/ready")).expect("prometheus starts");
-    (process, url)
+    process::prometheus(folder, port, &config, &[])
 }
 
 fn start_victoria_metrics(folder: &Path) -> (Process, String) {

@@ -98,6 +98,7 @@ impl Cut {
             if self.stop.load(Relaxed) {
                 return Err(Error::new(ErrorKind::Canceled, "query was stopped"));
             }
+            self.check_series(usize::try_from(matching.len()).unwrap_or(usize::MAX))?;
             of_index(&known, matching.into_iter(), symbols)
         } else {
             let mut series = Series::none(&state, Wanted::Labels);
@@ -105,12 +106,23 @@ impl Cut {
                 let filters = [filters(matchers), on_days(times_us.0, times_us.1)].concat();
                 series.find(&state, &self.series, filters).await?;
             }
+            self.check_series(series.len())?;
             of_table(&series, symbols)?
         };
         let memory = MemoryConsumer::new("series of samples").register(self.engine.memory_pool());
         let bytes = found.len() * (size_of::<(Symbol, i64, Labels)>() + BYTES_OF_LABELS);
         memory.try_grow(bytes + symbols.bytes() - texts)?;
         Ok(Located::new(found, symbols, memory))
+    }
+
+    /// Refuses a selector that selects more series than one may.
+    fn check_series(&self, series: usize) -> Result<()> {
+        let series_max = self.engine.config().promql.series_max;
+        if series <= series_max {
+            return Ok(());
+        }
+        let what = "a selector selects too many series; narrow it or raise `promql.series_max`";
+        Err(Error::new(ErrorKind::Execution, format!("{what} series={series} series_max={series_max}")))
     }
 
     /// When series have samples that are not too old; `None` if native histograms would have to be looked at, too.

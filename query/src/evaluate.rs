@@ -48,6 +48,8 @@ pub struct When {
 pub struct PromqlConfig {
     /// How old a sample may be to be its series' value, milliseconds.
     pub lookback_ms: i64,
+    /// Series one selector may select.
+    pub series_max: usize,
     /// Samples a query may hold at once.
     pub samples_max: usize,
     /// Steps a query over a range may have.
@@ -59,10 +61,11 @@ pub struct PromqlConfig {
 }
 
 impl Default for PromqlConfig {
-    /// The limits of Prometheus.
+    /// The limits of Prometheus, which has none of series.
     fn default() -> Self {
         Self {
             lookback_ms: 300_000,
+            series_max: 1_000_000,
             samples_max: 50_000_000,
             points_max: 11_000,
             features: Features::default(),
@@ -103,7 +106,7 @@ impl Drop for StopOnDrop {
 }
 
 /// A question, the tables it is asked of, and whether it is to end.
-struct Asked<'a> {
+struct Question<'a> {
     query: &'a Query,
     when: When,
     cut: &'a Cut,
@@ -151,8 +154,8 @@ impl Engine {
             };
             if let Some(part) = engine.answers().part(&key, &cut, when, lag_ms) {
                 let is_whole = part.is_whole(when);
-                let asked = Asked { query: &query, when, cut: &cut, stop: &stop };
-                if let Some(found) = engine.after(part, asked).await? {
+                let question = Question { query: &query, when, cut: &cut, stop: &stop };
+                if let Some(found) = engine.after(part, question).await? {
                     // One that was kept for a longer range stays.
                     if !is_whole {
                         engine.answers().keep(key, &cut, &found);
@@ -180,10 +183,10 @@ impl Engine {
     }
 
     /// An answer of steps that were kept, and of the later ones; `None` if these have something that is not kept.
-    async fn after(&self, part: Part, asked: Asked<'_>) -> Result<Option<Found>> {
-        let is_whole = part.is_whole(asked.when);
+    async fn after(&self, part: Part, question: Question<'_>) -> Result<Option<Found>> {
+        let is_whole = part.is_whole(question.when);
         let Part { kept, until_ms } = part;
-        let Asked { query, when, cut, stop } = asked;
+        let Question { query, when, cut, stop } = question;
         if is_whole {
             let mut symbols = Symbols::default();
             let memory = self.room_for_kept(&kept)?;

@@ -164,6 +164,7 @@ pub struct Sql {
 #[serde(deny_unknown_fields, default)]
 pub struct Promql {
     pub lookback: Option<Spanned<Span>>,
+    pub series_max: Option<Spanned<u64>>,
     pub samples_max: Option<Spanned<u64>>,
     pub points_max: Option<Spanned<u64>>,
     pub features: Option<Vec<Spanned<String>>>,
@@ -235,6 +236,7 @@ impl Raw {
             }),
             promql: lay(self.promql, below.promql, |top, below| Promql {
                 lookback: top.lookback.or(below.lookback),
+                series_max: top.series_max.or(below.series_max),
                 samples_max: top.samples_max.or(below.samples_max),
                 points_max: top.points_max.or(below.points_max),
                 features: top.features.or(below.features),

@@ -27,7 +27,7 @@ fn the_documented_file_says_what_the_defaults_are() {
 }
 
 /// Every setting outside of lists and maps.
-const SETTINGS: [&str; 53] = [
+const SETTINGS: [&str; 54] = [
     "data_dir",
     "data",
     "roots",
@@ -76,6 +76,7 @@ const SETTINGS: [&str; 53] = [
     "concurrent_max",
     "slow",
     "lookback",
+    "series_max",
     "samples_max",
     "points_max",
     "features",

@@ -55,7 +55,8 @@ struct Series {
     histograms: Vec<(f64, Value)>,
 }
 
-enum Result_ {
+/// What a result is.
+enum Content {
     /// A number or a text at a time.
     One(f64, String),
     Many(Vec<Series>),
@@ -63,7 +64,7 @@ enum Result_ {
 
 /// What was answered.
 pub(super) struct Answer<'a> {
-    result: Result_,
+    content: Content,
     /// Of several series, each as it came.
     elements: Vec<&'a RawValue>,
     warnings: Vec<String>,
@@ -75,13 +76,13 @@ impl<'a> Answer<'a> {
         let foreign = "the server's answer is none of Prometheus' API";
         let Envelope { data, warnings, infos } = serde_json::from_str(text).context(foreign)?;
         let raw = data.result.get();
-        let (result, elements) = if matches!(data.result_type.as_str(), "scalar" | "string") {
+        let (content, elements) = if matches!(data.result_type.as_str(), "scalar" | "string") {
             let (time, value): (f64, String) = serde_json::from_str(raw).context(foreign)?;
-            (Result_::One(time, value), vec![data.result])
+            (Content::One(time, value), vec![data.result])
         } else {
-            (Result_::Many(serde_json::from_str(raw).context(foreign)?), serde_json::from_str(raw).context(foreign)?)
+            (Content::Many(serde_json::from_str(raw).context(foreign)?), serde_json::from_str(raw).context(foreign)?)
         };
-        Ok(Self { result, elements, warnings, infos })
+        Ok(Self { content, elements, warnings, infos })
     }
 
     /// Warnings and infos, as they are shown.
@@ -99,9 +100,9 @@ impl<'a> Answer<'a> {
     pub(super) fn csv(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "series,time,value")?;
         let field = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-        match &self.result {
-            Result_::One(time, value) => writeln!(out, ",{},{}", show(*time), field(&printable(value))),
-            Result_::Many(series) => series.iter().try_for_each(|series| {
+        match &self.content {
+            Content::One(time, value) => writeln!(out, ",{},{}", show(*time), field(&printable(value))),
+            Content::Many(series) => series.iter().try_for_each(|series| {
                 let name = field(&series.name());
                 let mut samples = series.samples();
                 samples.try_for_each(|(time, value)| {
@@ -114,10 +115,10 @@ impl<'a> Answer<'a> {
 
     /// Aligned columns. Over a range, a series is a line with its sparkline; else each sample is.
     pub(super) fn table(&self, out: &mut impl Write, range: Option<When>) -> Result<()> {
-        let series = match &self.result {
-            Result_::One(_, value) => return Ok(writeln!(out, "{}", printable(value))?),
-            Result_::Many(series) if series.is_empty() => return Ok(writeln!(out, "no series")?),
-            Result_::Many(series) => series,
+        let series = match &self.content {
+            Content::One(_, value) => return Ok(writeln!(out, "{}", printable(value))?),
+            Content::Many(series) if series.is_empty() => return Ok(writeln!(out, "no series")?),
+            Content::Many(series) => series,
         };
         let text = match range {
             Some(range) => over_time(series, range)?,
@@ -138,7 +139,7 @@ impl<'a> Answer<'a> {
 }
 
 fn over_time(series: &[Series], range: When) -> Result<String> {
-    let [from, to] = [range.start_ms, range.end_ms].map(promql_seconds);
+    let [from, to] = [range.start_ms, range.end_ms].map(seconds);
     // A character for each step, if there are few.
     let steps = (range.end_ms - range.start_ms) / range.step_ms.max(1) + 1;
     let width = usize::try_from(steps).unwrap_or(SPARK).min(SPARK);
@@ -221,7 +222,8 @@ fn number(text: &str) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times of today are exact")]
-fn promql_seconds(ms: i64) -> f64 {
+/// Milliseconds as seconds.
+pub(super) fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }
 

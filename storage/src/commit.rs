@@ -232,10 +232,7 @@ pub(crate) fn may_hold(dataset: &'static Dataset, delete: &Delete) -> Result<imp
     let leading = dataset.sort.first().copied().unwrap_or_default();
     let (nothing, start_us, end_us) = (delete.keys.num_rows() == 0, delete.start_us, delete.end_us);
     Ok(move |file: &DataFile| {
-        let in_time = match file.bounds.get(dataset.time) {
-            Some((Bound::Int(low), Bound::Int(high))) => *low < end_us && *high >= start_us,
-            _ => true,
-        };
+        let in_time = file.times_us(dataset).is_none_or(|(low, high)| low < end_us && high >= start_us);
         let in_keys = match (&keys, file.bounds.get(leading)) {
             (Some((least, greatest)), Some((low, high))) => low <= greatest && high >= least,
             _ => true,

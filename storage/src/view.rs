@@ -82,6 +82,17 @@ pub struct Rows {
     pub seq: i64,
 }
 
+impl DataFile {
+    /// Smallest and largest value of the time column, microseconds, as far as they are known.
+    #[must_use]
+    pub fn times_us(&self, dataset: &Dataset) -> Option<(i64, i64)> {
+        match self.bounds.get(dataset.time)? {
+            (Bound::Int(first), Bound::Int(last)) => Some((*first, *last)),
+            _ => None,
+        }
+    }
+}
+
 impl View {
     /// A view of a dataset that has no table and no rows.
     #[must_use]
@@ -92,10 +103,6 @@ impl View {
     /// Largest committed value of the time column, microseconds; `None` without files.
     #[must_use]
     pub fn committed_time_max(&self) -> Option<i64> {
-        let largest = |file: &Arc<DataFile>| match file.bounds.get(self.dataset.time) {
-            Some((_, Bound::Int(max))) => Some(*max),
-            _ => None,
-        };
-        self.files.iter().filter_map(largest).max()
+        self.files.iter().filter_map(|file| Some(file.times_us(self.dataset)?.1)).max()
     }
 }

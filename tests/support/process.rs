@@ -208,6 +208,20 @@ fn rows(csv: &str) -> Vec<String> {
     csv.lines().skip(1).map(ToOwned::to_owned).collect()
 }
 
+/// Prometheus with these settings and options, its data below `folder`; its address.
+pub fn prometheus(folder: &Path, port: u16, config: &str, options: &[&str]) -> (Process, String) {
+    let file = folder.join("prometheus.yml");
+    fs::write(&file, config).expect("a settings file");
+    let mut command = Command::new("prometheus");
+    command.arg(format!("--config.file={}", file.display())).args(options);
+    command.arg(format!("--storage.tsdb.path={}", folder.join("prometheus").display()));
+    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    let mut process = Process::start("prometheus", &mut command, folder);
+    let url = format!("http://127.0.0.1:{port}");
+    process.ready(&format!("{url}/-/ready")).expect("prometheus starts");
+    (process, url)
+}
+
 /// An HTTP client that gives every status code back as an answer.
 pub fn agent(timeout: Duration) -> ureq::Agent {
     ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(timeout)).build().into()

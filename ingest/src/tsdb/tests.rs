@@ -19,11 +19,23 @@ fn block() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tsdb/01HCHVNKS0EVERYENC0D1NG000")
 }
 
-/// What is read of a block, and what is wrong with it.
+/// What is read of a block or a log, and what is wrong with it.
 #[derive(Default)]
-struct ReadBack {
-    lines: Vec<String>,
-    faults: Vec<String>,
+pub(super) struct ReadBack {
+    pub lines: Vec<String>,
+    pub faults: Vec<String>,
+}
+
+impl ReadBack {
+    /// All of it is what is expected, line by line, and nothing is wrong.
+    pub(super) fn assert_is(&self, expected: &[String]) {
+        assert_eq!(self.faults, [""; 0]);
+        assert!(expected.len() > 500);
+        for (ours, theirs) in self.lines.iter().zip(expected) {
+            assert_eq!(ours, theirs);
+        }
+        assert_eq!(self.lines.len(), expected.len());
+    }
 }
 
 fn read_back(folder: &Path) -> ReadBack {
@@ -85,21 +97,19 @@ pub(super) fn shown(h: &Histogram) -> String {
     text
 }
 
-fn expected() -> Vec<String> {
-    let text = fs::read_to_string(block().with_file_name("expected.txt")).unwrap();
+/// What Prometheus' own packages read.
+pub(super) fn lines(name: &str) -> Vec<String> {
+    let text = fs::read_to_string(block().with_file_name(name)).unwrap();
     text.lines().map(str::to_owned).collect()
+}
+
+fn expected() -> Vec<String> {
+    lines("expected.txt")
 }
 
 #[test]
 fn every_encoding_is_read_as_prometheus_reads_it() {
-    let read = read_back(&block());
-    assert_eq!(read.faults, [""; 0]);
-    let expected = expected();
-    assert!(expected.len() > 500);
-    for (ours, theirs) in read.lines.iter().zip(&expected) {
-        assert_eq!(ours, theirs);
-    }
-    assert_eq!(read.lines.len(), expected.len());
+    read_back(&block()).assert_is(&expected());
 }
 
 #[test]

@@ -38,15 +38,13 @@ impl Kept {
     /// About how many bytes it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let of_labels: usize = self.labels.iter().map(|labels| 64 + labels.pairs().len() * 16).sum();
-        self.cells.len() * size_of::<f64>() + of_labels + self.symbols.bytes()
+        bytes(&self.labels, self.times) + self.symbols.bytes()
     }
 
     /// About how many bytes the copy of a result takes.
     #[must_use]
     pub fn bytes_of(columns: &Columns) -> usize {
-        let of_labels: usize = columns.labels.iter().map(|labels| 64 + labels.pairs().len() * 16).sum();
-        columns.labels.len() * columns.times.count * size_of::<f64>() + of_labels
+        bytes(&columns.labels, columns.times)
     }
 
     /// The first step, milliseconds.
@@ -97,6 +95,12 @@ impl Kept {
         let labels = order.iter().map(|row| out.rows[*row].labels.clone()).collect();
         Some(Columns { labels, times, matrix: out, order })
     }
+}
+
+/// Of cells and labels, without the texts of these.
+fn bytes(labels: &[Labels], times: Times) -> usize {
+    let of_labels: usize = labels.iter().map(|labels| 64 + labels.pairs().len() * 16).sum();
+    labels.len() * times.count * size_of::<f64>() + of_labels
 }
 
 /// The same labels with other numbers.

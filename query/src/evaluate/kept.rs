@@ -16,7 +16,7 @@ use arrow::{array::AsArray, compute::min, datatypes::TimestampMicrosecondType};
 use object_store::path::Path;
 use parking_lot::Mutex;
 use promql::{Columns, Kept, Outcome, Planned};
-use storage::{Bound, DataFile, Rows, View};
+use storage::{Rows, View};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Found, When};
@@ -174,11 +174,10 @@ impl Answers {
     /// A mark of the tables; lists of files are those of an answer before, if it has them.
     fn mark(&self, cut: &Cut) -> Mark {
         let newest = self.state.lock().known.values().max_by_key(|entry| entry.used).map(|entry| entry.mark.clone());
-        let mut nth = 0;
-        Mark(cut.of_samples().map(|view| {
-            let known = newest.as_ref().map(|mark| &mark.0[nth]).filter(|known| known.version == view.version);
-            nth += 1;
-            OfTable::new(view, known)
+        let views = cut.of_samples();
+        Mark([0, 1].map(|nth| {
+            let known = newest.as_ref().map(|mark| &mark.0[nth]);
+            OfTable::new(views[nth], known.filter(|known| known.version == views[nth].version))
         }))
     }
 }
@@ -249,7 +248,7 @@ impl OfTable {
             } else if Some(file.known_at) <= self.version {
                 moved_rows += file.rows;
             } else {
-                from_us = from_us.min(begin_us(file, view));
+                from_us = from_us.min(file.times_us(view.dataset).map_or(i64::MIN, |(first, _)| first));
             }
         }
         // Rows that are neither where they were nor in another file were deleted, or replaced by later ones.
@@ -262,14 +261,6 @@ fn begin_of_rows_us(rows: &Rows, view: &View) -> i64 {
     let times = rows.batch.column_by_name(view.dataset.time);
     let times = times.and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
     times.map_or(i64::MIN, |times| min(times).unwrap_or(i64::MAX))
-}
-
-/// When the first row of a file is, as far as is known.
-fn begin_us(file: &DataFile, view: &View) -> i64 {
-    match file.bounds.get(view.dataset.time) {
-        Some((Bound::Int(first), _)) => *first,
-        _ => i64::MIN,
-    }
 }
 
 #[cfg(test)]

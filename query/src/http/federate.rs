@@ -19,7 +19,7 @@ use axum::{
 };
 use promql::{CUSTOM, Histogram, STALE};
 
-use super::{failure, params::Params};
+use super::{ahead::ahead, failure, params::Params};
 use crate::{
     Engine, Error, ErrorKind,
     raw::{Raw, RawSeries},
@@ -57,14 +57,14 @@ async fn federate(State(engine): State<Engine>, RawQuery(url): RawQuery, headers
             run.add_samples(raw.samples());
             Ok(raw)
         });
-        Ok(respond(raw.await?, Escaping::accepted(&headers)))
+        Ok(respond(&engine, raw.await?, Escaping::accepted(&headers)))
     };
     answer.await.unwrap_or_else(|error: Error| failure(&error.at(None)))
 }
 
-fn respond(raw: Raw, escaping: Escaping) -> Response {
-    let parts = Writer { raw, escaping, at: 0, family: None }.map(Ok::<_, std::convert::Infallible>);
-    ([(header::CONTENT_TYPE, escaping.content_type())], Body::from_stream(futures::stream::iter(parts))).into_response()
+fn respond(engine: &Engine, raw: Raw, escaping: Escaping) -> Response {
+    let parts = futures::stream::iter(Writer { raw, escaping, at: 0, family: None }.map(Ok));
+    ([(header::CONTENT_TYPE, escaping.content_type())], Body::from_stream(ahead(engine, parts))).into_response()
 }
 
 /// An answer that is being written.

@@ -7,8 +7,6 @@
 
 pub(super) mod write;
 
-use std::{io, time::Duration};
-
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -17,20 +15,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use futures::Stream;
 use promql::{Outcome, Query};
-use tokio::{sync::mpsc, time::timeout};
 
 use super::{
+    ahead::ahead,
     failure,
     params::{Params, duration_ms, invalid, time_ms},
 };
 use crate::{Engine, Error, Found, Result, When};
 
 use write::Writer;
-
-/// Parts of an answer that wait for its reader.
-const PARTS_AHEAD: usize = 2;
 
 /// Routes of queries in PromQL.
 pub(super) fn router() -> Router<Engine> {
@@ -131,30 +125,6 @@ fn respond(engine: &Engine, mut found: Found, time_ms: i64, limit: usize, stats:
     if writer.is_done() {
         return (json, first).into_response();
     }
-    let patience = Duration::from_millis(engine.config().timeout_ms);
-    (json, Body::from_stream(written(std::iter::once(first).chain(writer), patience))).into_response()
-}
-
-/// Parts as they are written, ahead of the reader by [`PARTS_AHEAD`]. A reader who takes none for longer than a query may take loses
-/// the rest: an answer holds memory of all queries.
-fn written(
-    parts: impl Iterator<Item = String> + Send + 'static,
-    patience: Duration,
-) -> impl Stream<Item = io::Result<String>> {
-    let (sender, receiver) = mpsc::channel(PARTS_AHEAD);
-    tokio::spawn(async move {
-        for part in parts.map(Some).chain([None]) {
-            if !matches!(timeout(patience, sender.send(part)).await, Ok(Ok(()))) {
-                return;
-            }
-        }
-    });
-    futures::stream::unfold(Some(receiver), |receiver| async move {
-        let mut receiver = receiver?;
-        match receiver.recv().await {
-            Some(Some(part)) => Some((Ok(part), Some(receiver))),
-            Some(None) => None,
-            None => Some((Err(io::Error::other("the answer was not read in time")), None)),
-        }
-    })
+    let parts = futures::stream::iter(std::iter::once(first).chain(writer).map(Ok));
+    (json, Body::from_stream(ahead(engine, parts))).into_response()
 }

@@ -26,7 +26,7 @@ use axum::{
 use datafusion::execution::memory_pool::MemoryConsumer;
 use futures::{FutureExt, stream};
 
-use super::{cut_off, failure};
+use super::{ahead::ahead, cut_off, failure};
 use crate::{Engine, Error, ErrorKind, Result, raw::Raw};
 
 use frames::Frames;
@@ -93,7 +93,7 @@ async fn streamed(engine: Engine, queries: Vec<Query>) -> Result<Response> {
         Some((index, query)) => Some(Frames::new(load(&engine, query).await?, index)),
         None => None,
     };
-    let frames = stream::try_unfold((engine, queries, first), |(engine, mut queries, mut frames)| async move {
+    let frames = stream::try_unfold((engine.clone(), queries, first), |(engine, mut queries, mut frames)| async move {
         loop {
             if let Some(frame) = frames.as_mut().map_or(Ok(None), Frames::next).map_err(cut_off)? {
                 return Ok(Some((Bytes::from(frame), (engine, queries, frames))));
@@ -103,7 +103,7 @@ async fn streamed(engine: Engine, queries: Vec<Query>) -> Result<Response> {
         }
     });
     let kind = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
-    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(frames)).into_response())
+    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(ahead(&engine, frames))).into_response())
 }
 
 async fn load(engine: &Engine, query: Query) -> Result<Raw> {

@@ -19,7 +19,7 @@ use axum::{
     routing::get,
 };
 use serde_json::{Value, json};
-use storage::{Bound, View};
+use storage::View;
 
 use super::{failure, params::Params};
 use crate::{Engine, Error, ErrorKind, Result, index::Counts};
@@ -89,10 +89,7 @@ struct Parts {
 impl Parts {
     fn of(view: &View, wanted_us: &Range<i64>) -> Self {
         let time = view.dataset.time;
-        let in_files = view.files.iter().filter_map(|file| match file.bounds.get(time)? {
-            (Bound::Int(first), Bound::Int(last)) => Some((*first, *last)),
-            _ => None,
-        });
+        let in_files = view.files.iter().filter_map(|file| file.times_us(view.dataset));
         let in_head = view.head.iter().filter_map(|rows| {
             let times = rows.batch.column_by_name(time)?.as_primitive_opt::<TimestampMicrosecondType>()?;
             Some((min(times)?, max(times)?))

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use schemas::{Dataset, Partition};
 
 use super::trim::{self, Due, TrimRule};
-use crate::{Bound, DataFile, Lane, delta::action::DAY_RUN};
+use crate::{DataFile, Lane, delta::action::DAY_RUN};
 
 pub(super) const DAY_MS: i64 = 86_400_000;
 /// Rows of two hours are merged together while their day lasts: twelve files a day.
@@ -201,10 +201,8 @@ fn window_end_ms(dataset: &Dataset, file: &DataFile) -> Option<i64> {
     if dataset.partition != Partition::DayOfTime {
         return None;
     }
-    match file.bounds.get(dataset.time) {
-        Some((_, Bound::Int(last_us))) => Some((last_us.div_euclid(1000 * WINDOW_MS) + 1) * WINDOW_MS),
-        _ => None,
-    }
+    let (_, last_us) = file.times_us(dataset)?;
+    Some((last_us.div_euclid(1000 * WINDOW_MS) + 1) * WINDOW_MS)
 }
 
 /// Start of the day that a partition value names.

@@ -294,6 +294,50 @@ impl<'a> Evaluator<'a> {
     }
 }
 
+/// Where the windows of one step after another begin and end: after a time and up to another, and which samples are in between.
+pub(super) struct Walk {
+    pub after: i64,
+    pub to: i64,
+    step_ms: i64,
+    /// Is it at the first step? Before that it is at none.
+    is_first: Option<bool>,
+}
+
+impl Walk {
+    pub(super) fn new(ranged: &Ranged<'_>, times: Times, lookback_ms: i64) -> Self {
+        let (after, to) = ranged.bounds(times.start, lookback_ms);
+        // Windows of a fixed time are all the same.
+        let step_ms = if ranged.moment.at_ms.is_some() { 0 } else { times.step };
+        Self { after, to, step_ms, is_first: None }
+    }
+
+    /// Goes on to the next step, or to the first.
+    #[inline]
+    pub(super) fn step(&mut self) {
+        if self.is_first.is_some() {
+            (self.after, self.to) = (self.after.saturating_add(self.step_ms), self.to.saturating_add(self.step_ms));
+        }
+        self.is_first = Some(self.is_first.is_none());
+    }
+
+    /// Goes on in samples of ascending time from where the window before was.
+    #[inline]
+    pub(super) fn within<T>(&self, samples: &[T], time: impl Fn(&T) -> i64, place: &mut Range<usize>) {
+        if self.is_first == Some(true) {
+            place.start = samples.partition_point(|sample| time(sample) <= self.after);
+            place.end = samples.partition_point(|sample| time(sample) <= self.to);
+        } else {
+            while samples.get(place.start).is_some_and(|sample| time(sample) <= self.after) {
+                place.start += 1;
+            }
+            while samples.get(place.end).is_some_and(|sample| time(sample) <= self.to) {
+                place.end += 1;
+            }
+        }
+        place.end = place.end.max(place.start);
+    }
+}
+
 /// Calls `visit` with the window of each step that has samples.
 #[inline]
 pub(super) fn each_window(
@@ -303,54 +347,30 @@ pub(super) fn each_window(
     lookback_ms: i64,
     mut visit: impl FnMut(usize, Window<'_>),
 ) {
-    let (mut first, mut last, mut first_histogram, mut last_histogram) = (0, 0, 0, 0);
-    let histogram_time = |at: usize| series.histograms.get(at).map(|sample| sample.time);
-    let (mut after, mut to) = ranged.bounds(times.start, lookback_ms);
-    let (mut time, mut reference) = (times.start, ranged.moment.of(times.start));
-    // Windows of a fixed time are all the same.
-    let step_ms = if ranged.moment.at_ms.is_some() { 0 } else { times.step };
+    let mut walk = Walk::new(ranged, times, lookback_ms);
+    let (mut floats, mut histograms) = (0..0, 0..0);
     let mut looked_at = 0_usize;
-    for step in 0..times.count {
-        if step == 0 {
-            first = series.times.partition_point(|time| *time <= after);
-            last = series.times.partition_point(|time| *time <= to);
-            first_histogram = series.histograms.partition_point(|sample| sample.time <= after);
-            last_histogram = series.histograms.partition_point(|sample| sample.time <= to);
-        } else {
-            time = time.saturating_add(times.step);
-            reference = reference.saturating_add(step_ms);
-            (after, to) = (after.saturating_add(step_ms), to.saturating_add(step_ms));
-            while series.times.get(first).is_some_and(|time| *time <= after) {
-                first += 1;
-            }
-            while series.times.get(last).is_some_and(|time| *time <= to) {
-                last += 1;
-            }
-            while histogram_time(first_histogram).is_some_and(|time| time <= after) {
-                first_histogram += 1;
-            }
-            while histogram_time(last_histogram).is_some_and(|time| time <= to) {
-                last_histogram += 1;
-            }
-        }
-        last = last.max(first);
-        last_histogram = last_histogram.max(first_histogram);
-        if first == last && first_histogram == last_histogram {
+    for (step, time) in times.iter().enumerate() {
+        walk.step();
+        walk.within(series.times, |time| *time, &mut floats);
+        walk.within(series.histograms, |sample| sample.time, &mut histograms);
+        if floats.is_empty() && histograms.is_empty() {
             continue;
         }
-        looked_at += last - first + last_histogram - first_histogram;
+        looked_at += floats.len() + histograms.len();
         if looked_at >= LOOKED_AT_MAX {
             looked_at = 0;
             if ranged.stop.load(Ordering::Relaxed) {
                 return;
             }
         }
+        let reference = ranged.moment.of(time);
         let window = Window {
-            first,
-            times: &series.times[first..last],
-            values: &series.values[first..last],
-            starts: series.starts.get(first..last).unwrap_or_default(),
-            histograms: &series.histograms[first_histogram..last_histogram],
+            first: floats.start,
+            times: &series.times[floats.clone()],
+            values: &series.values[floats.clone()],
+            starts: series.starts.get(floats.clone()).unwrap_or_default(),
+            histograms: &series.histograms[histograms.clone()],
             time,
             after: reference.saturating_sub(ranged.range_ms),
             to: reference,

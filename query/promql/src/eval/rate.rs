@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::{
-    over_time::{Context, Gathered, Window, each_window, window::count},
+    over_time::{Context, Gathered, Walk, Window, each_window, window::count},
     select::Ranged,
 };
 
@@ -53,38 +53,24 @@ pub(super) fn floats(
 
 /// Of a series that never begins anew, which most are: what is left of [`extrapolated`] then, without a window for each step.
 fn rising(series: Series<'_>, ranged: &Ranged<'_>, context: &Context<'_>, cells: &mut [f64]) {
-    let (times, values, is_counter) = (series.times, series.values, context.is_counter);
-    let steps = context.times;
-    let (mut after, mut to) = ranged.bounds(steps.start, context.lookback_ms);
-    let step_ms = if ranged.moment.at_ms.is_some() { 0 } else { steps.step };
-    let mut first = times.partition_point(|time| *time <= after);
-    let mut last = times.partition_point(|time| *time <= to);
-    let mut last_ends: Option<(Shape, Ends)> = None;
-    for (step, cell) in cells.iter_mut().enumerate() {
-        if step > 0 {
-            (after, to) = (after.saturating_add(step_ms), to.saturating_add(step_ms));
-            while times.get(first).is_some_and(|time| *time <= after) {
-                first += 1;
-            }
-            while times.get(last).is_some_and(|time| *time <= to) {
-                last += 1;
-            }
-        }
+    let is_counter = context.is_counter;
+    let mut walk = Walk::new(ranged, context.times, context.lookback_ms);
+    let (mut window, mut last_ends) = (0..0, None);
+    for cell in cells {
+        walk.step();
+        walk.within(series.times, |time| *time, &mut window);
+        let samples = window.len();
         let (Some([first_time, .., last_time]), Some([low, .., high])) =
-            (times.get(first..last), values.get(first..last))
+            (series.times.get(window.clone()), series.values.get(window.clone()))
         else {
             continue;
         };
-        let (first_time, last_time, samples) = (*first_time, *last_time, last - first);
-        let shape = Shape { after, to, first_time, last_time, samples, start: NO_START, is_counter };
-        let ends = match &last_ends {
-            Some((of, ends)) if of.is_like(&shape) => *ends,
-            _ => {
-                let Some(ends) = shape.ends(context) else { continue };
-                last_ends.insert((shape, ends)).1
-            }
-        };
-        *cell = (high - low) * ends.factor_for(*low, high - low, context);
+        let (after, to) = (walk.after, walk.to);
+        let shape =
+            Shape { after, to, first_time: *first_time, last_time: *last_time, samples, start: NO_START, is_counter };
+        if let Some(ends) = ends(&shape, context, &mut last_ends) {
+            *cell = (high - low) * ends.factor_for(*low, high - low, context);
+        }
     }
 }
 
@@ -148,16 +134,19 @@ fn extrapolated(
         let factor = shape.factor_from_start();
         (difference + first, if context.is_rate { factor / seconds(context.range_ms) } else { factor })
     } else {
-        let ends = match last_ends {
-            Some((of, ends)) if of.is_like(&shape) => *ends,
-            _ => {
-                let ends = shape.ends(context)?;
-                last_ends.insert((shape, ends)).1
-            }
-        };
+        let ends = ends(&shape, context, last_ends)?;
         (difference, ends.factor_for(first, difference, context))
     };
     Some(difference * factor)
+}
+
+/// Those of the last window, if samples lie in this one as they did there.
+#[inline]
+fn ends(shape: &Shape, context: &Context<'_>, last: &mut Option<(Shape, Ends)>) -> Option<Ends> {
+    match last {
+        Some((of, ends)) if of.is_like(shape) => Some(*ends),
+        _ => Some(last.insert((*shape, shape.ends(context)?)).1),
+    }
 }
 
 /// How far the samples of a window are extrapolated, seconds.

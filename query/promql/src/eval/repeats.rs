@@ -14,7 +14,9 @@ use crate::{
 /// What is kept, and what is still to come.
 pub(super) struct Repeats<'a> {
     text: &'a str,
-    /// How often expressions of each class are still met.
+    /// How often expressions of each class are met in all.
+    met: &'a [u32],
+    /// How often they still are.
     left: Vec<u32>,
     known: HashMap<(u32, Times), Kept>,
     cells: usize,
@@ -27,8 +29,8 @@ struct Kept {
 }
 
 impl<'a> Repeats<'a> {
-    pub(super) fn new(text: &'a str, met: &[u32]) -> Self {
-        Self { text, left: met.to_vec(), known: HashMap::new(), cells: 0 }
+    pub(super) fn new(text: &'a str, met: &'a [u32]) -> Self {
+        Self { text, met, left: met.to_vec(), known: HashMap::new(), cells: 0 }
     }
 
     /// Numbers that are kept.
@@ -39,10 +41,7 @@ impl<'a> Repeats<'a> {
     /// Does an expression occur more than once, and is it more work than a copy? What has no samples is not.
     pub(super) fn is_worth(&self, plan: &Plan) -> bool {
         let is_work = matches!(plan.node, Step::Call(..) | Step::Aggregate(_) | Step::Binary(_));
-        is_work && self.left.get(plan.class as usize).is_some_and(|left| *left > 0) && {
-            // The last of one that was never kept is not worth a look.
-            self.left[plan.class as usize] > 1 || self.known.keys().any(|(class, _)| *class == plan.class)
-        }
+        is_work && self.met.get(plan.class as usize).is_some_and(|met| *met > 1)
     }
 
     /// The value of an expression like this that was evaluated at these times, and the notes on it.
@@ -54,21 +53,22 @@ impl<'a> Repeats<'a> {
         if !kept.notes.is_empty() && text(kept.span) != text(plan.span) {
             return None;
         }
-        let notes = kept.notes.moved(kept.span.start, plan.span.start);
+        let found = (kept.value.clone(), kept.notes.moved(kept.span.start, plan.span.start));
         self.met(plan);
-        let kept = self.known.get(&key)?;
-        if self.left[plan.class as usize] > 0 {
-            return Some((kept.value.clone(), notes));
-        }
-        let kept = self.known.remove(&key)?;
-        self.cells -= kept.value.cells();
-        Some((kept.value, notes))
+        Some(found)
     }
 
-    /// One of them was evaluated.
+    /// One of them has its value. After the last one, nothing of it is kept.
     pub(super) fn met(&mut self, plan: &Plan) {
-        if let Some(left) = self.left.get_mut(plan.class as usize) {
-            *left = left.saturating_sub(1);
+        let Some(left) = self.left.get_mut(plan.class as usize) else { return };
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            let cells = &mut self.cells;
+            self.known.retain(|(class, _), kept| {
+                let stays = *class != plan.class;
+                *cells -= if stays { 0 } else { kept.value.cells() };
+                stays
+            });
         }
     }
 

@@ -93,10 +93,7 @@ fn has_times(view: &View, file: &DataFile, days: &Days, times_us: &Range<i64>) -
     {
         return false;
     }
-    match file.bounds.get(view.dataset.time) {
-        Some((Bound::Int(least), Bound::Int(greatest))) => *least < times_us.end && *greatest >= times_us.start,
-        _ => true,
-    }
+    file.times_us(view.dataset).is_none_or(|(least, greatest)| least < times_us.end && greatest >= times_us.start)
 }
 
 fn has_metrics(file: &DataFile, wanted: &Wanted) -> bool {

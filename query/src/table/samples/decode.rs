@@ -17,7 +17,7 @@ use parquet::{
     },
     file::{metadata::PageIndexPolicy, page_index::column_index::ColumnIndexMetaData},
 };
-use storage::{Bound, DataFile};
+use storage::DataFile;
 
 use super::{
     super::blocks::{self, Block},
@@ -298,10 +298,8 @@ impl FileTask {
 
 /// Are all times of a file within the range?
 fn is_within(file: &DataFile, job: &Job) -> bool {
-    match file.bounds.get(job.dataset.time) {
-        Some((Bound::Int(least), Bound::Int(greatest))) => *least >= job.times_us.start && *greatest < job.times_us.end,
-        _ => false,
-    }
+    let is_within = |(least, greatest)| least >= job.times_us.start && greatest < job.times_us.end;
+    file.times_us(job.dataset).is_some_and(is_within)
 }
 
 /// Cuts stretches at the ends of blocks, and sorts them by block.

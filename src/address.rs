@@ -1,6 +1,6 @@
 //! An address of a server, and who asks there.
 //!
-//! Called by the command for source and target. Invariant: credentials are in `basic` alone; what is shown, noted or told of an
+//! Called by the commands that ask servers. Invariant: credentials are in `basic` alone; what is shown, noted or told of an
 //! address is its base. So a text that is no address is refused without being repeated: it may hold a password.
 
 use anyhow::{Result, bail, ensure};
@@ -10,11 +10,11 @@ use ureq::http::Uri;
 /// An address, split.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
-pub(super) struct Address {
+pub(crate) struct Address {
     /// Scheme, host and path, without a slash at the end.
-    pub(super) base: String,
+    pub(crate) base: String,
     /// The value of an `Authorization` header.
-    pub(super) basic: Option<String>,
+    pub(crate) basic: Option<String>,
 }
 
 impl Address {
@@ -22,7 +22,7 @@ impl Address {
     ///
     /// # Errors
     /// If it is something else. `which` says which address that was.
-    pub(super) fn parse(text: &str, which: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str, which: &str) -> Result<Self> {
         let Some((scheme, rest)) = scheme(text).and_then(|scheme| Some((scheme, text.split_once("://")?.1))) else {
             bail!("{which} is no address of a server: it begins with http:// or https://");
         };
@@ -46,7 +46,7 @@ impl Address {
 }
 
 /// Is this meant to be an address?
-pub(super) fn is_meant(text: &str) -> bool {
+pub(crate) fn is_meant(text: &str) -> bool {
     let starts = |scheme: &str| text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
     text.contains("://") || starts("http:") || starts("https:")
 }
