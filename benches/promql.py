@@ -3,14 +3,14 @@
 
     benches/promql.py                      one hour at 15 s, as it lies after the load; step 15 s
     benches/promql.py --hours 24 --interval 60 --step 60 --stored
-    benches/promql.py --hours 24 --interval 60 --step 60 --stored --cold
+    benches/promql.py --hours 24 --interval 60 --step 60 --stored --cold 3
 
 All three servers run at once on this machine and are asked one after another, query by query, round by round; the order turns by one
 each round. Wall time is that of the whole answer on a connection that is kept open; CPU is user and system time of the server's
 process by the kernel's accounting. The median of each query is shown, and its ratio to the faster peer. Before that, answers are
 compared: Prometheus' is the truth, differences are counted for streamgauge. VictoriaMetrics differs by design (no extrapolation);
-both it and streamgauge get `nocache=1`. With `--cold` a server is begun anew before each round and each query, without what the system has
-read of its files (needs root). Programs: STREAMGAUGE and LOAD by environment, or target/release. Everything started is stopped by its process id.
+both it and streamgauge get `nocache=1`. With `--cold N` there are N more rounds, in which a server is begun anew before each query, without
+what the system has read of its files (needs root). Programs: STREAMGAUGE and LOAD by environment, or target/release. Everything started is stopped by its process id.
 """
 
 import argparse, http.client, json, math, os, shutil, signal, statistics, subprocess, sys, tempfile, threading, time
@@ -152,6 +152,45 @@ def differences(ours, truth):
     return count
 
 
+def measure(servers, queries, span, rounds, cold):
+    """Wall times in ms and CPU seconds, by query and server."""
+    walls = {label: {server.name: [] for server in servers} for label, _ in queries}
+    cpus = {label: {server.name: 0.0 for server in servers} for label, _ in queries}
+    for round in range(rounds):
+        turned = servers[round % len(servers):] + servers[:round % len(servers)]
+        for label, query in queries:
+            for server in turned:
+                ask = path(server, query, *span)
+                if cold:
+                    server.begin_cold()
+                used, began = cpu(server.process.pid), time.perf_counter()
+                server.ask(ask)
+                walls[label][server.name].append((time.perf_counter() - began) * 1000)
+                cpus[label][server.name] += cpu(server.process.pid) - used
+    return walls, cpus
+
+
+def table(what, wrong, walls, cpus):
+    names = list(next(iter(walls.values())))
+    rounds = len(next(iter(walls.values()))[names[0]])
+    print(f"{what}; median of {rounds}, ms (CPU ms a query)")
+    print("| query | " + " | ".join(names) + " | ratio to the faster peer | differs from Prometheus |")
+    print("|---|" + "---|" * (len(names) + 2))
+    totals = dict.fromkeys(names, 0.0)
+
+    def ratio(of):
+        peers = [of[name] for name in names if name != "streamgauge"]
+        return f"{of['streamgauge'] / min(peers):.2f}" if peers and "streamgauge" in of else ""
+
+    for label in walls:
+        medians = {name: statistics.median(walls[label][name]) for name in names}
+        for name in names:
+            totals[name] += medians[name]
+        cells = [f"{medians[name]:.2f} ({cpus[label][name] * 1000 / rounds:.1f})" for name in names]
+        print(f"| {label} | " + " | ".join(cells) + f" | {ratio(medians)} | {wrong.get(label, '')} |")
+    print("| **sum** | " + " | ".join(f"{totals[name]:.1f}" for name in names) + f" | {ratio(totals)} | |")
+
+
 def calls(servers, rounds, span):
     print("| call | " + " | ".join(server.name for server in servers) + " | items |")
     print("|---|" + "---|" * (len(servers) + 1))
@@ -200,7 +239,7 @@ def main():
     parser.add_argument("--step", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--stored", action="store_true", help="have all data in its lasting form before asking")
-    parser.add_argument("--cold", action="store_true", help="begin each server anew before each query")
+    parser.add_argument("--cold", type=int, default=0, help="rounds in which each server is begun anew before each query")
     parser.add_argument("--peers", default="streamgauge victoria-metrics prometheus")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of queries, from 1")
     parser.add_argument("--keep", action="store_true", help="leave servers running at the end")
@@ -236,39 +275,14 @@ def main():
             answers = {server.name: series(server.ask(path(server, query, *span))) for server in servers}
             if "streamgauge" in answers and "prometheus" in answers:
                 wrong[label] = differences(answers["streamgauge"], answers["prometheus"])
-        walls = {label: {server.name: [] for server in servers} for label, _ in queries}
-        cpus = {label: {server.name: 0.0 for server in servers} for label, _ in queries}
-        for round in range(args.rounds):
-            turned = servers[round % len(servers):] + servers[:round % len(servers)]
-            for label, query in queries:
-                for server in turned:
-                    ask = path(server, query, *span)
-                    if args.cold:
-                        server.begin_cold()
-                    used, began = cpu(server.process.pid), time.perf_counter()
-                    server.ask(ask)
-                    walls[label][server.name].append((time.perf_counter() - began) * 1000)
-                    cpus[label][server.name] += cpu(server.process.pid) - used
-        names = [server.name for server in servers]
-        print(f"{args.series} series, {args.hours:g} h at {args.interval} s, step {args.step} s, "
-              f"{'stored' if args.stored else 'as loaded'}{', cold' if args.cold else ''}; median of {args.rounds}, ms (CPU ms a query)")
-        print("| query | " + " | ".join(names) + " | ratio to the faster peer | differs from Prometheus |")
-        print("|---|" + "---|" * (len(names) + 2))
-        totals = dict.fromkeys(names, 0.0)
-        for label, _ in queries:
-            medians = {name: statistics.median(walls[label][name]) for name in names}
-            for name in names:
-                totals[name] += medians[name]
-            cells = [f"{medians[name]:.2f} ({cpus[label][name] * 1000 / args.rounds:.1f})" for name in names]
-            peers = [medians[name] for name in names if name != "streamgauge"]
-            ratio = f"{medians['streamgauge'] / min(peers):.2f}" if peers and "streamgauge" in medians else ""
-            print(f"| {label} | " + " | ".join(cells) + f" | {ratio} | {wrong.get(label, '')} |")
-        peers = [totals[name] for name in names if name != "streamgauge"]
-        ratio = f"{totals['streamgauge'] / min(peers):.2f}" if peers and "streamgauge" in totals else ""
-        print("| **sum** | " + " | ".join(f"{totals[name]:.1f}" for name in names) + f" | {ratio} | |")
+        what = f"{args.series} series, {args.hours:g} h at {args.interval} s, step {args.step} s, "
+        what += "stored" if args.stored else "as loaded"
+        table(what, wrong, *measure(servers, queries, span, args.rounds, False))
         calls(servers, args.rounds, span)
         if args.crowd:
             crowd(servers, args.crowd, span)
+        if args.cold:
+            table(what + ", cold", wrong, *measure(servers, queries, span, args.cold, True))
         for server in servers:
             print(f"{server.name}: resident {memory(server.process.pid, 'VmRSS'):.0f} MiB, "
                   f"peak {memory(server.process.pid, 'VmHWM'):.0f} MiB")

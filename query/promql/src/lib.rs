@@ -70,6 +70,7 @@ pub struct Planned {
     /// How often each class of expressions is met.
     met: Vec<u32>,
     lag_ms: Option<i64>,
+    has_subqueries: bool,
     options: Options,
 }
 
@@ -140,8 +141,8 @@ impl Query {
     /// # Errors
     /// `Invalid`, with the place, if it needs what is switched off, or if a duration is none.
     pub fn plan(&self, options: Options) -> Result<Planned> {
-        let plan::Made { plan, wants, met, lag_ms } = plan::plan(&self.expr, &self.text, &options)?;
-        Ok(Planned { text: self.text.clone(), plan, wants, met, lag_ms, options })
+        let plan::Made { plan, wants, met, lag_ms, has_subqueries } = plan::plan(&self.expr, &self.text, &options)?;
+        Ok(Planned { text: self.text.clone(), plan, wants, met, lag_ms, has_subqueries, options })
     }
 }
 
@@ -163,6 +164,12 @@ impl Planned {
     #[must_use]
     pub fn lag_ms(&self) -> Option<i64> {
         self.lag_ms
+    }
+
+    /// Is it evaluated at more times than its steps?
+    #[must_use]
+    pub fn has_subqueries(&self) -> bool {
+        self.has_subqueries
     }
 
     /// Evaluates it over the samples of its wants.

@@ -130,8 +130,8 @@ pub(crate) struct Series<'s> {
 impl Series<'_> {
     /// The floats after a time and up to another; all histograms.
     pub(crate) fn between(self, after: i64, to: i64) -> Self {
-        let first = self.times.partition_point(|time| *time <= after);
-        let last = first + self.times[first..].partition_point(|time| *time <= to);
+        let first = count_until(self.times, |time| *time, after);
+        let last = first + count_until(&self.times[first..], |time| *time, to);
         Self {
             times: &self.times[first..last],
             values: &self.values[first..last],
@@ -258,6 +258,37 @@ impl Gather {
     }
 }
 
+/// How many samples of ascending time are not after a time. They come at even intervals mostly, so it is looked for where it would be
+/// then: halving a day of samples touches a line of memory that is not in the cache at each step.
+pub(crate) fn count_until<T>(samples: &[T], time: impl Fn(&T) -> i64, at: i64) -> usize {
+    let [first, .., last] = samples else { return samples.iter().filter(|sample| time(sample) <= at).count() };
+    let (first, last) = (time(first), time(last));
+    if at < first {
+        return 0;
+    }
+    if at >= last {
+        return samples.len();
+    }
+    let share = i128::from(at.abs_diff(first)) * (samples.len() - 1) as i128 / i128::from(last.abs_diff(first)).max(1);
+    let guess = usize::try_from(share).unwrap_or(0).min(samples.len() - 1);
+    // What is before `low` is not after the time, what is from `high` on is.
+    let mut step = 1;
+    let (low, high) = if time(&samples[guess]) <= at {
+        let mut low = guess + 1;
+        while low + step <= samples.len() && time(&samples[low + step - 1]) <= at {
+            (low, step) = (low + step, step * 2);
+        }
+        (low, samples.len().min(low + step))
+    } else {
+        let mut high = guess;
+        while high > step && time(&samples[high - step]) > at {
+            (high, step) = (high - step, step * 2);
+        }
+        (high.saturating_sub(step), high)
+    };
+    low + samples[low..high].partition_point(|sample| time(sample) <= at)
+}
+
 /// Is a value a staleness marker?
 pub(crate) fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE
@@ -268,4 +299,28 @@ fn size_of_histogram(histogram: &Histogram) -> usize {
     let of = |buckets: &crate::Buckets| buckets.spans.len() + buckets.counts.len();
     let words = of(&histogram.positive) + of(&histogram.negative) + histogram.custom_values.len();
     (size_of::<Histogram>() + 8 * words).div_ceil(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn samples_until_a_time_are_counted_wherever_they_are(
+            steps in prop::collection::vec(prop_oneof![3 => Just(15), 1 => 1..100_000_i64, 1 => Just(i64::MAX / 64)], 0..60),
+            start in prop_oneof![Just(i64::MIN / 2), -1_000..1_000_i64],
+            at in prop_oneof![any::<i64>(), -2_000..4_000_i64],
+        ) {
+            let mut next = start;
+            let times: Vec<i64> = steps.iter().map(|step| { next += step; next }).collect();
+            let near = times.iter().flat_map(|time| [time - 1, *time, time + 1]);
+            for at in near.chain([at, i64::MIN, i64::MAX]) {
+                let expected = times.iter().filter(|time| **time <= at).count();
+                prop_assert_eq!(count_until(&times, |time| *time, at), expected);
+            }
+        }
+    }
 }

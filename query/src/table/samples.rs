@@ -60,6 +60,9 @@ const READS_PER_CORE: usize = 2;
 /// The least and the most of these.
 const READS_MIN: usize = 4;
 const READS_MAX: usize = 16;
+/// Tasks, and series in all, up to which a read stays on its thread: what a panel with one line reads.
+const TASKS_INLINE: usize = 8;
+const SERIES_INLINE: usize = 16;
 
 /// What is read of a table.
 #[derive(Debug)]
@@ -211,13 +214,11 @@ impl Table {
         let mut tasks: Vec<BoxFuture<'static, Result<Vec<Chunk<P>>>>> = Vec::new();
         tasks.extend(of_head.into_iter().map(|task| task.run::<P>().boxed()));
         tasks.extend(of_files.into_iter().map(|task| task.run::<P>().boxed()));
-        match <[_; 1]>::try_from(tasks) {
-            Ok([task]) => task.await,
-            Err(tasks) => {
-                let tasks: Vec<BoxFuture<'static, _>> = tasks.into_iter().map(|task| spawn(task).boxed()).collect();
-                futures::stream::iter(tasks).buffer_unordered(at_once).try_concat().await
-            }
+        // To hand a few small tasks to other threads takes longer than the tasks.
+        if tasks.len() > TASKS_INLINE || job.wanted.len() > SERIES_INLINE {
+            tasks = tasks.into_iter().map(|task| spawn(task).boxed()).collect();
         }
+        futures::stream::iter(tasks).buffer_unordered(at_once).try_concat().await
     }
 }
 

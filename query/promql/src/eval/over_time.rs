@@ -17,7 +17,7 @@ use crate::{
     labels::Symbol,
     notes::Notes,
     plan::{Aggregation, Plan, Step},
-    samples::{HistogramSample, Series},
+    samples::{HistogramSample, Series, count_until},
     value::{Cell, Matrix, Row, Times, Value},
 };
 
@@ -324,8 +324,8 @@ impl Walk {
     #[inline]
     pub(super) fn within<T>(&self, samples: &[T], time: impl Fn(&T) -> i64, place: &mut Range<usize>) {
         if self.is_first == Some(true) {
-            place.start = samples.partition_point(|sample| time(sample) <= self.after);
-            place.end = samples.partition_point(|sample| time(sample) <= self.to);
+            place.start = count_until(samples, &time, self.after);
+            place.end = count_until(samples, &time, self.to);
         } else {
             while samples.get(place.start).is_some_and(|sample| time(sample) <= self.after) {
                 place.start += 1;

@@ -34,6 +34,7 @@ pub(crate) struct Made {
     pub met: Vec<u32>,
     /// How long before a step all samples are that it depends on, if it depends on nothing else.
     pub lag_ms: Option<i64>,
+    pub has_subqueries: bool,
 }
 
 /// Plans a query.
@@ -42,11 +43,12 @@ pub(crate) struct Made {
 /// `Invalid` if it needs what is switched off or a duration is none, with the place in `text`.
 pub(crate) fn plan(expr: &Expr, text: &str, options: &Options) -> Result<Made> {
     let times = Times::range(options.start_ms, options.end_ms, options.step_ms.max(1));
-    let mut planner = Planner { text, options, wants: Vec::new(), path: Vec::new(), asks_range: false };
+    let mut planner =
+        Planner { text, options, wants: Vec::new(), path: Vec::new(), asks_range: false, has_subqueries: false };
     let mut plan = planner.expr(expr, times)?;
     let met = repeats::mark(&mut plan);
     let lag_ms = lag::of(&plan, options.lookback_ms).filter(|_| !planner.asks_range);
-    Ok(Made { plan, wants: planner.wants, met, lag_ms })
+    Ok(Made { plan, wants: planner.wants, met, lag_ms, has_subqueries: planner.has_subqueries })
 }
 
 struct Planner<'a> {
@@ -57,6 +59,7 @@ struct Planner<'a> {
     path: Vec<&'static str>,
     /// Is anything asked about the range of the query?
     asks_range: bool,
+    has_subqueries: bool,
 }
 
 impl Planner<'_> {
@@ -289,6 +292,7 @@ impl Planner<'_> {
     }
 
     fn subquery(&mut self, subquery: &Subquery, times: Times) -> Result<Window> {
+        self.has_subqueries = true;
         let range_ms = self.positive(&subquery.range)?;
         let step_ms = match &subquery.step {
             Some(step) => self.positive(step)?,

@@ -10,6 +10,8 @@ use std::ops::Range;
 
 use datafusion::common::Result;
 
+use datafusion::execution::memory_pool::MemoryReservation;
+
 use super::{
     Job,
     chunk::{Chunk, Part, Payload},
@@ -29,20 +31,52 @@ pub(super) trait Sink {
 
 /// Hands rows of chunks to a sink.
 pub(super) async fn assemble<P: Payload>(job: &Job, chunks: &[Chunk<P>], sink: &mut (impl Sink + Send)) -> Result<()> {
-    let series = job.wanted.len();
-    let count: usize = chunks.iter().map(|chunk| chunk.parts.len()).sum();
-    let memory = job.memory.new_empty();
-    memory.try_grow(count * size_of::<Part>() + series * size_of::<usize>())?;
-    let (mut parts, ends) = by_series(chunks, series, count);
-    let (mut length, mut first, mut waiting) = (0, 0, 0);
-    for end in ends {
-        let parts = &mut parts[first..end];
-        first = end;
-        if parts.iter().all(Part::ascends) && !follow(parts) {
+    hand_on(job, chunks, &BySeries::of(job, chunks)?, 0..job.wanted.len(), sink).await
+}
+
+/// Parts of chunks, series by series.
+pub(super) struct BySeries {
+    parts: Vec<Part>,
+    /// Where those of each series end.
+    ends: Vec<usize>,
+    _memory: MemoryReservation,
+}
+
+impl BySeries {
+    pub(super) fn of<P>(job: &Job, chunks: &[Chunk<P>]) -> Result<Self> {
+        let series = job.wanted.len();
+        let count: usize = chunks.iter().map(|chunk| chunk.parts.len()).sum();
+        let memory = job.memory.new_empty();
+        memory.try_grow(count * size_of::<Part>() + series * size_of::<usize>())?;
+        let (parts, ends) = by_series(chunks, series, count);
+        Ok(Self { parts, ends, _memory: memory })
+    }
+
+    /// Those of a series.
+    fn of_series(&self, number: usize) -> &[Part] {
+        let begin = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.parts[begin..self.ends[number]]
+    }
+}
+
+/// Hands rows of some series to a sink.
+pub(super) async fn hand_on<P: Payload>(
+    job: &Job,
+    chunks: &[Chunk<P>],
+    by_series: &BySeries,
+    series: Range<usize>,
+    sink: &mut (impl Sink + Send),
+) -> Result<()> {
+    let (mut length, mut waiting) = (0, 0);
+    let mut parts = Vec::new();
+    for number in series {
+        parts.clear();
+        parts.extend_from_slice(by_series.of_series(number));
+        if parts.iter().all(Part::ascends) && !follow(&parts) {
             parts.sort_by_key(|part| part.first);
         }
-        if follow(parts) {
-            for part in &*parts {
+        if follow(&parts) {
+            for part in &parts {
                 sink.put(part.chunk as usize, part.range())?;
                 length += part.rows as usize;
             }
@@ -51,7 +85,7 @@ pub(super) async fn assemble<P: Payload>(job: &Job, chunks: &[Chunk<P>], sink: &
             let scratch = job.memory.new_empty();
             scratch.try_grow(2 * rows * size_of::<Row>())?;
             parts.sort_by_key(|part| (part.chunk, part.start));
-            length += merge(chunks, parts, sink)?;
+            length += merge(chunks, &parts, sink)?;
         }
         // What was copied, or was there to look at.
         if length - waiting >= YIELD_ROWS {

@@ -14,15 +14,19 @@ use datafusion::{
     execution::memory_pool::MemoryReservation,
 };
 
+use futures::future::try_join_all;
 use promql::{Floats, NO_START, Place};
 
 use super::{
     super::blocks::Block,
     Job,
-    assemble::{Sink, assemble},
+    assemble::{BySeries, Sink, hand_on},
     chunk::{Chunk, Part, Payload, times},
     head::count,
 };
+
+/// Rows to be copied from which on several threads do: some milliseconds of work.
+const SHARED_ROWS: usize = 256 << 10;
 
 /// Samples of series; those of each in ascending time, each time once.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ impl Found {
     }
 
     /// Makes an answer of chunks, oldest first.
-    pub(super) async fn assemble(job: &Job, mut chunks: Vec<Chunk<Columns>>, with_starts: bool) -> Result<Self> {
+    pub(super) async fn assemble(job: &Arc<Job>, mut chunks: Vec<Chunk<Columns>>, with_starts: bool) -> Result<Self> {
         // Of the same consumer, so that what is moved from a chunk to the answer stays with it.
         let memory = job.memory.new_empty();
         memory.try_grow(job.wanted.len() * size_of::<Place>())?;
@@ -64,20 +68,34 @@ impl Found {
             return Ok(Self { floats: vec![flat.finish()], places, memory });
         }
         let copied = copied_rows(job, &chunks);
-        memory.try_grow(copied * width(with_starts))?;
-        let mut gathered = Gathered {
-            chunks: &chunks,
-            flat: Flat::new(copied, with_starts),
-            places: Vec::with_capacity(job.wanted.len()),
-            begin: 0,
-            whole: None,
-            rows: 0,
+        let all: usize = copied.iter().sum();
+        memory.try_grow(all * width(with_starts))?;
+        let count = job.wanted.len();
+        let cores = tokio::runtime::Handle::current().metrics().num_workers();
+        let shares = if all >= SHARED_ROWS { cores.clamp(1, count) } else { 1 };
+        let of = Arc::new((BySeries::of(job, &chunks)?, chunks));
+        let share = |nth: usize| {
+            let series = count * nth / shares..count * (nth + 1) / shares;
+            let flat = Flat::new(copied[series.clone()].iter().sum(), with_starts);
+            let (job, of) = (Arc::clone(job), Arc::clone(&of));
+            async move {
+                let (by_series, chunks) = &*of;
+                let mut gathered = Gathered::new(chunks, flat, (nth, shares));
+                hand_on(&job, chunks, by_series, series, &mut gathered).await?;
+                Ok((gathered.flat.finish(), gathered.places, gathered.rows))
+            }
         };
-        assemble(job, &chunks, &mut gathered).await?;
-        let Gathered { flat, places, rows, .. } = gathered;
-        job.budget.check(rows)?;
-        let mut floats = vec![flat.finish()];
-        floats.extend(chunks.into_iter().map(|chunk| match chunk.rows {
+        let gathered = match shares {
+            1 => vec![share(0).await?],
+            _ => try_join_all((0..shares).map(|nth| super::spawn(share(nth)))).await?,
+        };
+        job.budget.check(gathered.iter().map(|(.., rows)| rows).sum())?;
+        let (mut floats, mut places) = (Vec::new(), Vec::with_capacity(count));
+        for (flat, of_share, _) in gathered {
+            floats.push(flat);
+            places.extend(of_share);
+        }
+        floats.extend(of.1.iter().map(|chunk| match &chunk.rows {
             Columns::Block(block) => Arc::clone(&block.floats),
             // Only so that chunks keep their numbers.
             _ => Arc::default(),
@@ -86,18 +104,22 @@ impl Found {
     }
 }
 
-/// Rows that will be copied: those of series in several parts, and those that are not in a block.
-fn copied_rows(job: &Job, chunks: &[Chunk<Columns>]) -> usize {
+/// Rows of each series that will be copied: those in several parts, and those that are not in a block.
+fn copied_rows(job: &Job, chunks: &[Chunk<Columns>]) -> Vec<usize> {
     let mut parts = vec![0_u32; job.wanted.len()];
     for part in chunks.iter().flat_map(|chunk| &chunk.parts) {
         parts[part.series as usize] += 1;
     }
-    let of_chunk = |chunk: &Chunk<Columns>| {
+    let mut copied = vec![0; job.wanted.len()];
+    for chunk in chunks {
         let is_block = matches!(chunk.rows, Columns::Block(_));
-        let is_copied = |part: &&Part| !is_block || parts[part.series as usize] > 1 || !part.ascends();
-        chunk.parts.iter().filter(is_copied).map(|part| part.rows as usize).sum::<usize>()
-    };
-    chunks.iter().map(of_chunk).sum()
+        for part in &chunk.parts {
+            if !is_block || parts[part.series as usize] > 1 || !part.ascends() {
+                copied[part.series as usize] += part.rows as usize;
+            }
+        }
+    }
+    copied
 }
 
 /// An answer as it grows: a series that has one part, in a block, stays there; others are copied.
@@ -105,11 +127,19 @@ struct Gathered<'a> {
     chunks: &'a [Chunk<Columns>],
     flat: Flat,
     places: Vec<Place>,
+    /// Number of `flat` among the answer's floats, and of the first chunk.
+    numbers: (usize, usize),
     /// Where in `flat` the series begins.
     begin: usize,
     /// The only rows so far, if they are of a block.
     whole: Option<(usize, Range<usize>)>,
     rows: usize,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(chunks: &'a [Chunk<Columns>], flat: Flat, numbers: (usize, usize)) -> Self {
+        Self { chunks, flat, places: Vec::new(), numbers, begin: 0, whole: None, rows: 0 }
+    }
 }
 
 impl Sink for Gathered<'_> {
@@ -129,8 +159,8 @@ impl Sink for Gathered<'_> {
 
     fn end(&mut self) -> Result<()> {
         let place = match self.whole.take() {
-            Some((chunk, rows)) => place(chunk + 1, rows)?,
-            None => place(0, self.begin..self.flat.times_ms.len())?,
+            Some((chunk, rows)) => place(self.numbers.1 + chunk, rows)?,
+            None => place(self.numbers.0, self.begin..self.flat.times_ms.len())?,
         };
         self.begin = self.flat.times_ms.len();
         self.places.push(place);
