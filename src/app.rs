@@ -118,7 +118,7 @@ pub(crate) fn engine(
     registry: &Registry,
 ) -> query::Result<Engine> {
     let (store, views) = (storage.store(), storage.clone());
-    let catalog = Catalog { store, datasets: schemas::all(), view: Arc::new(move |dataset| views.view(dataset)) };
+    let catalog = Catalog { store, datasets: schemas::all(), views: Arc::new(move |datasets| views.views(datasets)) };
     Engine::new(config, catalog, clock, registry)
 }
 

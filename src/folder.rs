@@ -46,11 +46,12 @@ impl Folder {
         let (store, views) = storage::open_read_only(&config.storage, datasets.clone(), &app::env())
             .await
             .with_context(|| format!("the data folder cannot be read data_dir={}", data_dir.display()))?;
-        let view = move |dataset: &'static Dataset| {
+        let view = move |dataset: &&'static Dataset| {
             let found = views.iter().find(|view| view.dataset.name == dataset.name);
             found.map_or_else(|| Arc::new(View::empty(dataset)), Arc::clone)
         };
-        let catalog = Catalog { store, datasets, view: Arc::new(view) };
+        let views = Arc::new(move |datasets: &[&'static Dataset]| datasets.iter().map(&view).collect());
+        let catalog = Catalog { store, datasets, views };
         // Without a folder to spill to, because this one is only read.
         let limits = query::Config { spill_dir: None, ..config.query };
         Ok(Engine::new(limits, catalog, app::env().clock, &Registry::new())?)

@@ -117,7 +117,7 @@ async fn start() -> Running {
     let catalog = Catalog {
         store: storage.store(),
         datasets: schemas::all(),
-        view: Arc::new(move |dataset| views.view(dataset)),
+        views: Arc::new(move |datasets| views.views(datasets)),
     };
     let features = Features {
         experimental_functions: true,

@@ -55,15 +55,15 @@ pub enum Encoding {
     Plain,
 }
 
-/// How a dataset is cut into partitions. The partition column is called `day`.
+/// How a dataset is cut into partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Partition {
     /// One partition.
     None,
-    /// `day` is derived from the time column and is not among the columns.
+    /// By a column `day`, which is derived from the time column and is not among the columns.
     DayOfTime,
-    /// The first column, a string or a date, is the partition.
-    FirstColumn,
+    /// So many of the first columns are the partition: a string or a date, and then dates.
+    Columns(usize),
 }
 
 impl Dataset {
@@ -80,13 +80,31 @@ impl Dataset {
         self.columns.iter().position(|c| c.name == column)
     }
 
-    /// Name of the partition column, if the table is partitioned.
+    /// Names of the partition columns; none if the table is not partitioned.
+    pub fn partition_columns(&self) -> impl Iterator<Item = &'static str> + '_ {
+        let (day, columns) = match self.partition {
+            Partition::None => (None, 0),
+            Partition::DayOfTime => (Some("day"), 0),
+            Partition::Columns(columns) => (None, columns),
+        };
+        day.into_iter().chain(self.columns.iter().take(columns).map(|column| column.name))
+    }
+
+    /// The partition columns and their values in a partition's text, where they are separated by `/`. Only the first may have one in it.
+    pub fn partition_values<'a>(&'a self, partition: &'a str) -> Vec<(&'static str, &'a str)> {
+        let names: Vec<&'static str> = self.partition_columns().collect();
+        let values = partition.rsplitn(names.len().max(1), '/');
+        let mut pairs: Vec<_> = names.into_iter().rev().zip(values).collect();
+        pairs.reverse();
+        pairs
+    }
+
+    /// How many of the first columns are not in files, since the partition says what they are.
     #[must_use]
-    pub fn partition_column(&self) -> Option<&'static str> {
+    pub fn columns_of_partition(&self) -> usize {
         match self.partition {
-            Partition::None => None,
-            Partition::DayOfTime => Some("day"),
-            Partition::FirstColumn => self.columns.first().map(|c| c.name),
+            Partition::Columns(columns) => columns,
+            Partition::None | Partition::DayOfTime => 0,
         }
     }
 
@@ -100,14 +118,12 @@ impl Dataset {
         Arc::new(Schema::new(std::iter::once(day).chain(self.schema.fields().iter().cloned()).collect::<Fields>()))
     }
 
-    /// Schema of the Parquet files: [`Dataset::schema`] without the partition column.
+    /// Schema of the Parquet files: [`Dataset::schema`] without the partition columns.
     #[must_use]
     pub fn file_schema(&self) -> SchemaRef {
-        match self.partition {
-            Partition::FirstColumn => {
-                Arc::new(Schema::new(self.schema.fields().iter().skip(1).cloned().collect::<Fields>()))
-            }
-            _ => Arc::clone(&self.schema),
+        match self.columns_of_partition() {
+            0 => Arc::clone(&self.schema),
+            skipped => Arc::new(Schema::new(self.schema.fields().iter().skip(skipped).cloned().collect::<Fields>())),
         }
     }
 }
@@ -142,6 +158,18 @@ pub fn timestamp() -> DataType {
 #[must_use]
 pub fn date() -> DataType {
     DataType::Date32
+}
+
+/// An amount of money or a price: real bills have up to 21 decimals, and sums stay below 10^16.
+#[must_use]
+pub fn money() -> DataType {
+    DataType::Decimal128(38, 22)
+}
+
+/// A quantity: real bills have 15 decimals, and byte-seconds reach 2.6 × 10^21.
+#[must_use]
+pub fn quantity() -> DataType {
+    DataType::Decimal128(38, 15)
 }
 
 /// Text with few distinct values in a batch.

@@ -7,24 +7,48 @@
 //! with millisecond content (finer jitter costs 30 times the space of the column).
 //! Not here: any code that reads or writes rows.
 
+mod billing_loads;
+mod cost_summaries;
+mod costs;
+mod costs_changes;
 mod dataset;
 mod exemplars;
 mod histograms;
 mod metadata;
 mod page;
+mod rejects;
 mod samples;
 mod series;
 
-pub use dataset::{Column, Dataset, Encoding, Partition, date, dictionary, list, string_map, timestamp};
+pub use billing_loads::billing_loads;
+pub use cost_summaries::{MANDATORY_TAGS, SUMMARY_AMOUNTS, SUMMARY_COLUMNS, costs_daily, costs_hourly};
+pub use costs::costs;
+pub use costs_changes::costs_changes;
+pub use dataset::{
+    Column, Dataset, Encoding, Partition, date, dictionary, list, money, quantity, string_map, timestamp,
+};
 pub use exemplars::exemplars;
 pub use histograms::histograms;
 pub use metadata::metadata;
 pub use page::schemas_page;
+pub use rejects::rejects;
 pub use samples::samples;
 pub use series::series;
 
 /// Every dataset of the product, in the order in which they are documented.
 #[must_use]
 pub fn all() -> Vec<&'static Dataset> {
-    vec![samples(), series(), histograms(), exemplars(), metadata()]
+    vec![
+        samples(),
+        series(),
+        histograms(),
+        exemplars(),
+        metadata(),
+        costs(),
+        costs_daily(),
+        costs_hourly(),
+        costs_changes(),
+        billing_loads(),
+        rejects(),
+    ]
 }

@@ -25,7 +25,9 @@ fn dataset_section(out: &mut String, dataset: &Dataset) {
     let partition = match dataset.partition {
         Partition::None => "not partitioned".to_owned(),
         Partition::DayOfTime => format!("partitioned by `day`, derived from `{}`", dataset.time),
-        Partition::FirstColumn => format!("partitioned by `{}`", dataset.columns[0].name),
+        Partition::Columns(_) => {
+            format!("partitioned by `{}`", dataset.partition_columns().collect::<Vec<_>>().join("`, `"))
+        }
     };
     let sort = dataset.sort.join("`, `");
     let key = dataset.sort[..dataset.key].join("`, `");

@@ -36,7 +36,7 @@ pub fn series() -> &'static Dataset {
                 time: "first_ts",
                 sort: &["metric", "series_id"],
                 key: 2,
-                partition: Partition::FirstColumn,
+                partition: Partition::Columns(1),
                 retention_days: 90,
             },
         )

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use schemas::Dataset;
 
+use crate::delta::action::Add;
+
 /// Something to write to one dataset.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -16,13 +18,15 @@ pub struct Batch {
     pub write: Write,
 }
 
-/// The write verbs that go through the log. The third, [`Replace`], is a staged stream with a position of its own.
+/// The write verbs, which all go through the log.
 #[derive(Debug, Clone)]
 pub enum Write {
     /// Add rows, whose schema is [`Dataset::schema`].
     Append(RecordBatch, Lane),
     /// Take out rows written before.
     Delete(Delete),
+    /// Put staged files in the place of rows written before.
+    Replace(Replacement),
 }
 
 /// Which way rows take; decided at admission, kept in the log.
@@ -45,26 +49,13 @@ pub struct Delete {
     pub end_us: i64,
 }
 
-/// Rows that replace all rows of one partition value; nothing of them is seen until all of them are.
-#[derive(Debug)]
-pub struct Replace {
-    /// The dataset; partitioned by its first column.
-    pub dataset: &'static Dataset,
-    /// Value of the partition column whose rows are replaced, as text.
-    pub scope: String,
-    /// The new rows, [`Dataset::schema`], all within the scope.
-    pub rows: Vec<RecordBatch>,
-    /// Where they came from; a position not above the committed one makes the call a no-op.
-    pub origin: Origin,
-}
-
-/// Where rows came from: a source partition and a position in it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Origin {
-    /// Name of the source partition, such as `wal/<uuid>`; the application id of the Delta transaction.
-    pub source: Arc<str>,
-    /// Position in it, monotonic.
-    pub position: i64,
+/// Files that replace all rows of a scope: those whose first partition column has one value. Made by [`Staging`](crate::Staging); nothing
+/// of them is seen until all of them are.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    /// Value of the first partition column, as text.
+    pub scope: Arc<str>,
+    pub(crate) files: Arc<[Add]>,
 }
 
 impl Batch {

@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::Dataset;
 
 use crate::{
-    Bound, Clock, DataFile, Delete, Env, Error, ErrorKind, Lane, Result, Rows,
+    Bound, Clock, DataFile, Delete, Env, Error, ErrorKind, Lane, Replacement, Result, Rows,
     delta::{
         Backoff, Change, Table,
         action::{Add, Place},
@@ -77,36 +77,28 @@ fn encode(dataset: &'static Dataset, rows: &[&Rows], equal: Equal) -> Result<Vec
     parts.into_iter().map(|part| Ok((part.partition, parquet_file::encode(dataset, &part.rows)?))).collect()
 }
 
-/// Commits rows in place of all files of one partition value.
+/// Commits staged files in place of all files of their scope; the head is empty.
 pub(crate) async fn replace(
     table: &mut Table,
-    scope: &str,
-    rows: Vec<RecordBatch>,
-    position: (Arc<str>, i64),
+    replacement: &Replacement,
+    positions: BTreeMap<Arc<str>, i64>,
     env: &Env,
 ) -> Result<()> {
     let dataset = table.dataset;
-    let parts = blocking(move || {
-        let parts = sort_into_partitions(dataset, &rows.iter().collect::<Vec<_>>(), Equal::Keep)?;
-        parts
-            .into_iter()
-            .map(|part| Ok((part.partition.clone(), parquet_file::encode(dataset, &part.rows)?)))
-            .collect::<Result<Vec<_>>>()
-    })
-    .await?;
-    if let Some((other, _)) = parts.iter().find(|(partition, _)| partition.as_deref() != Some(scope)) {
-        let message = format!("rows lie outside the replaced scope, scope={scope:?} found={other:?}");
-        return Err(Error::new(ErrorKind::Invalid, message));
-    }
-    let removes = table.files_where(|file| file.partition.as_deref() == Some(scope));
-    let kind = Kind { lane: Lane::InOrder, seq: table.next_seq(Lane::InOrder), level: 0, trimmed: None };
-    let mut adds = Vec::with_capacity(parts.len());
-    for (_, encoded) in parts {
-        adds.push(Folder::of(table).put(Some(scope), kind, &encoded, env).await);
-    }
+    let removes = table.files_where(|file| in_scope(dataset, file, &replacement.scope));
     let removes = removes.into_iter().map(|(path, _)| path).collect();
-    let change = Change { operation: "WRITE", adds, removes, positions: [position].into(), ..Change::default() };
-    table.commit(change, env).await
+    let seq = table.next_seq(Lane::InOrder);
+    let adds = replacement.files.iter().map(|file| file.written_as(seq)).collect();
+    let change = Change { operation: "WRITE", adds, removes, positions, ..Change::default() };
+    table.commit(change, env).await?;
+    env.probe.reach("replacement_committed");
+    Ok(())
+}
+
+/// Is a file of a scope, that is, of one value of the first partition column?
+pub(crate) fn in_scope(dataset: &Dataset, file: &DataFile, scope: &str) -> bool {
+    let values = file.partition.as_deref().map(|partition| dataset.partition_values(partition)).unwrap_or_default();
+    values.first().is_some_and(|(_, value)| *value == scope)
 }
 
 /// Rewrites the files that hold rows a delete takes out; the head is empty.
@@ -183,10 +175,8 @@ impl Folder {
 
     /// Puts a file under a new name, however long the store is away.
     pub(crate) async fn put(&self, partition: Option<&str>, kind: Kind, encoded: &Encoded, env: &Env) -> Add {
-        let folder = match (self.dataset.partition_column(), partition) {
-            (Some(column), Some(value)) => format!("{column}={}/", path_safe(value)),
-            _ => String::new(),
-        };
+        let values = partition.map(|partition| self.dataset.partition_values(partition)).unwrap_or_default();
+        let folder: String = values.iter().map(|(column, value)| format!("{column}={}/", path_safe(value))).collect();
         let path = format!("{folder}part-{:032x}-{}.parquet", env.random.bits(), encoded.tail);
         let location = self.location(&path);
         let mut backoff = Backoff::default();
@@ -272,13 +262,15 @@ pub(crate) fn read(dataset: &Dataset, bytes: Bytes, partition: Option<&str>) -> 
 
 fn restore(dataset: &Dataset, batch: &RecordBatch, partition: Option<&str>) -> Result<RecordBatch> {
     let schema: &SchemaRef = &dataset.schema;
+    let values = partition.map(|partition| dataset.partition_values(partition)).unwrap_or_default();
     let columns = schema
         .fields()
         .iter()
         .map(|field| match batch.column_by_name(field.name()) {
             Some(column) => Ok(arrow::compute::cast(column, field.data_type())?),
             None => {
-                let text = arrow::array::StringArray::from(vec![partition; batch.num_rows()]);
+                let value = values.iter().find(|(column, _)| column == field.name()).map(|(_, value)| *value);
+                let text = arrow::array::StringArray::from(vec![value; batch.num_rows()]);
                 Ok(arrow::compute::cast(&text, field.data_type())?)
             }
         })

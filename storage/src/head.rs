@@ -172,7 +172,7 @@ impl Unsorted {
             let seq = seq(self.position(), lane);
             let batches: Vec<&RecordBatch> = members().map(|rows| &rows.batch).collect();
             // A late run of a partitioned table may hold one key in two partitions; those rows are told apart at the commit.
-            let equal = if dataset.partition == schemas::Partition::FirstColumn { Equal::Keep } else { equal };
+            let equal = if dataset.columns_of_partition() > 0 { Equal::Keep } else { equal };
             runs.push(Rows { batch: sort(dataset, &batches, equal)?, sorted: true, lane, seq });
         }
         Ok(runs)

@@ -52,8 +52,8 @@ struct Order {
     leading: Vec<usize>,
     /// The sort columns after them.
     rest: Vec<usize>,
-    /// How many of `rest` belong to the key.
-    rest_key: usize,
+    /// How many of `rest` belong to the key; `None` if rows have none, and each of them stays.
+    rest_key: Option<usize>,
 }
 
 impl Order {
@@ -61,7 +61,7 @@ impl Order {
         let schema = dataset.file_schema();
         let columns = dataset.sort.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
         let (leading, rest) = columns.split_at(columns.len().min(LEADING));
-        let rest_key = dataset.key.saturating_sub(LEADING);
+        let rest_key = (dataset.key > 0).then(|| dataset.key.saturating_sub(LEADING));
         Ok(Self { leading: leading.to_vec(), rest: rest.to_vec(), rest_key })
     }
 }
@@ -186,7 +186,7 @@ struct Without {
 
 impl Without {
     fn new(dataset: &'static Dataset, texts: &mut Texts, keys: RecordBatch) -> Result<Self> {
-        let order = Order { leading: (0..keys.num_columns()).collect(), rest: Vec::new(), rest_key: 0 };
+        let order = Order { leading: (0..keys.num_columns()).collect(), rest: Vec::new(), rest_key: None };
         Ok(Self { keys: Cursor::of(dataset, &order, texts, keys)?, order })
     }
 
@@ -264,7 +264,10 @@ impl Chunk {
         if stretches.len() > 1 {
             // A stable sort: what is equal stays in the order of writing.
             stretches.sort_by(|a, b| self.compare(&order.rest, a.first(), b.first()));
-            let apart = |pair: &[Stretch]| self.compare(&order.rest, pair[0].last(), pair[1].first()).is_lt();
+            let apart = |pair: &[Stretch]| {
+                let between = self.compare(&order.rest, pair[0].last(), pair[1].first());
+                if order.rest_key.is_some() { between.is_lt() } else { between.is_le() }
+            };
             if !stretches.windows(2).all(apart) {
                 return self.interleave(order, stretches);
             }
@@ -300,7 +303,10 @@ impl Chunk {
         let mut rows: Vec<(Place, usize)> = stretches.iter().flat_map(rows).collect();
         rows.sort_by(|a, b| self.compare(&order.rest, a.0, b.0));
         let mut kept = Vec::with_capacity(rows.len());
-        for same in rows.chunk_by(|a, b| self.compare(&order.rest[..order.rest_key], a.0, b.0).is_eq()) {
+        let is_same = |a: &(Place, usize), b: &(Place, usize)| {
+            order.rest_key.is_some_and(|key| self.compare(&order.rest[..key], a.0, b.0).is_eq())
+        };
+        for same in rows.chunk_by(is_same) {
             if let Some(((batch, start), _)) = same.iter().max_by_key(|(_, input)| *input) {
                 kept.push(Piece { batch: *batch, start: *start, len: 1 });
             }

@@ -24,7 +24,7 @@ use schemas::Dataset;
 use tokio::runtime::Runtime;
 
 use crate::{
-    Batch, Config, Delete, Env, ErrorKind, Lane, Origin, Probe, Replace, Result, Storage, Tables, View, Write, commit,
+    Batch, Config, Delete, Env, ErrorKind, Lane, Probe, Result, Storage, Tables, View, Write, commit,
     open::Parts,
     store::spool,
     test_rows::{DAY_US, Sample, clock, env_at, samples, samples_of, series, series_of},
@@ -45,10 +45,11 @@ enum Step {
     /// As before, and the same request again, as a sender does that missed the answer.
     AppendTwice(Vec<(u8, u8)>),
     Flush,
+    /// Series of a day, and beside them, in the same append, samples.
     Replace {
         day: u8,
         ids: Vec<u8>,
-        repeat: bool,
+        points: Vec<(u8, u8)>,
     },
     Delete {
         series: u8,
@@ -118,6 +119,21 @@ const SPOOL: spool::Settings = spool::Settings {
     pauses: (Duration::from_millis(1), Duration::from_millis(2)),
 };
 
+fn batches(lanes: &BTreeMap<Lane, Vec<Sample>>) -> Vec<Batch> {
+    let append = |(lane, rows): (&Lane, &Vec<Sample>)| Batch::append(schemas::samples(), samples(rows), *lane);
+    lanes.iter().map(append).collect()
+}
+
+/// Stages series and puts them in the place of those of their scope, with other batches beside them.
+async fn replace_series(storage: &Storage, scope: String, rows: arrow::array::RecordBatch, mut batches: Vec<Batch>) {
+    let mut staging = storage.stage(schemas::series());
+    staging.push(rows).await.unwrap();
+    let write = Write::Replace(staging.finish(&scope).await.unwrap());
+    batches.push(Batch { dataset: schemas::series(), write });
+    let room = storage.reserve(1000).await.unwrap();
+    storage.append(room, batches).done().await.unwrap();
+}
+
 /// A sixteenth of a day.
 fn at(time: u8) -> i64 {
     FIRST_DAY * DAY_US + i64::from(time) * (DAY_US / 16)
@@ -129,8 +145,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => points().prop_map(Step::Append),
         2 => points().prop_map(Step::AppendTwice),
         3 => Just(Step::Flush),
-        2 => (0u8..3, prop::collection::vec(0u8..9, 0..6), any::<bool>())
-            .prop_map(|(day, ids, repeat)| Step::Replace { day, ids, repeat }),
+        2 => (0u8..3, prop::collection::vec(0u8..9, 0..6), prop::collection::vec((0u8..6, 0u8..40), 0..4))
+            .prop_map(|(day, ids, points)| Step::Replace { day, ids, points }),
         2 => (0u8..6, 0u8..40, 0u8..40).prop_map(|(series, from, to)| Step::Delete { series, from, to }),
         1 => (0u8..6, any::<bool>())
             .prop_map(|(series, delete_first)| Step::DeleteAmidUpkeep { series, delete_first }),
@@ -204,7 +220,6 @@ struct World {
     /// Every key ever written, deleted or not: a row with such a key is late.
     ever: BTreeMap<(String, i64, i64), ()>,
     series: BTreeMap<i32, Vec<(String, i64)>>,
-    revisions: BTreeMap<i32, i64>,
     value: u64,
     now_us: Arc<AtomicI64>,
     probe: Trap,
@@ -225,7 +240,6 @@ impl World {
             samples: BTreeMap::new(),
             ever: BTreeMap::new(),
             series: BTreeMap::new(),
-            revisions: BTreeMap::new(),
             value: 0,
             now_us,
             probe: Trap::default(),
@@ -332,7 +346,8 @@ impl World {
         runtime.block_on(work(storage.clone()))
     }
 
-    fn append(&mut self, points: &[(u8, u8)], twice: bool) {
+    /// Adds samples to what is expected; gives them by the lane that they take.
+    fn samples(&mut self, points: &[(u8, u8)]) -> BTreeMap<Lane, Vec<Sample>> {
         let mut lanes: BTreeMap<Lane, Vec<Sample>> = BTreeMap::new();
         for (series, time) in points {
             self.value += 1;
@@ -342,10 +357,11 @@ impl World {
             lanes.entry(lane).or_default().push((row.0.clone(), row.1, row.2, value));
             self.samples.insert(row, value.to_bits());
         }
-        let batches = |lanes: &BTreeMap<Lane, Vec<Sample>>| -> Vec<Batch> {
-            let append = |(lane, rows): (&Lane, &Vec<Sample>)| Batch::append(schemas::samples(), samples(rows), *lane);
-            lanes.iter().map(append).collect()
-        };
+        lanes
+    }
+
+    fn append(&mut self, points: &[(u8, u8)], twice: bool) {
+        let lanes = self.samples(points);
         // In one request a key may come twice: the in-order one first, then the late one.
         self.send(batches(&lanes));
         if twice {
@@ -362,28 +378,20 @@ impl World {
         });
     }
 
-    fn replace(&mut self, day: u8, ids: &[u8], repeat: bool) {
-        let replace = self.replacement(day, ids, repeat);
-        self.run(async |storage| storage.replace(replace).await).unwrap();
+    fn replace(&mut self, day: u8, ids: &[u8], points: &[(u8, u8)]) {
+        let (scope, rows) = self.replacement(day, ids);
+        let batches = batches(&self.samples(points));
+        self.run(async |storage| replace_series(&storage, scope, rows, batches).await);
     }
 
-    /// Puts series in the place of those of a day in what is expected; gives the replacement that makes it so.
-    fn replacement(&mut self, day: u8, ids: &[u8], repeat: bool) -> Replace {
+    /// Puts series in the place of those of a day in what is expected; gives the scope and the rows that make it so.
+    fn replacement(&mut self, day: u8, ids: &[u8]) -> (String, arrow::array::RecordBatch) {
         let day = i32::from(day) + i32::try_from(FIRST_DAY).unwrap();
-        let revision = self.revisions.entry(day).or_default();
-        if !repeat || *revision == 0 {
-            *revision += 1;
-            let mut rows: Vec<(String, i64)> = ids.iter().map(|id| ("up".to_owned(), i64::from(*id))).collect();
-            rows.sort();
-            self.series.insert(day, rows);
-        }
+        let mut expected: Vec<(String, i64)> = ids.iter().map(|id| ("up".to_owned(), i64::from(*id))).collect();
+        expected.sort();
+        self.series.insert(day, expected);
         let rows: Vec<(i32, &str, i64)> = ids.iter().map(|id| (day, "up", i64::from(*id))).collect();
-        Replace {
-            dataset: schemas::series(),
-            scope: crate::sort::day_text(day),
-            rows: vec![series(&rows)],
-            origin: Origin { source: format!("billing/test/{day}").into(), position: *revision },
-        }
+        (crate::sort::day_text(day), series(&rows))
     }
 
     fn delete(&mut self, id: u8, from: u8, to: u8) {
@@ -539,7 +547,7 @@ fn check(bucket: bool, steps: Vec<Step>) {
             Step::Append(points) => world.append(&points, false),
             Step::AppendTwice(points) => world.append(&points, true),
             Step::Flush => world.run(async |storage| storage.flush().await).unwrap(),
-            Step::Replace { day, ids, repeat } => world.replace(day, &ids, repeat),
+            Step::Replace { day, ids, points } => world.replace(day, &ids, &points),
             Step::Delete { series, from, to } => world.delete(series, from.min(to), from.max(to)),
             Step::DeleteAmidUpkeep { series, delete_first } => world.delete_amid_upkeep(series, delete_first),
             Step::ReplaceAmidUpkeep { day, ids, replace_first } => world.replace_amid_upkeep(day, &ids, replace_first),

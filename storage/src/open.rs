@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 mod metrics;
 
 use crate::{
-    Ack, Batch, Env, Error, ErrorKind, Replace, Result, Room, View, Write,
+    Ack, Batch, Env, Error, ErrorKind, Result, Room, Staging, View, Write,
     checked::CheckedStore,
     delta::Table,
     disk::{Disk, LocalDisk},
@@ -34,7 +34,7 @@ use crate::{
         local::FolderStore,
         spool::{self, Side, Spools},
     },
-    ticket::Ticket,
+    ticket::{Slot, Ticket},
     upkeep::{Step, Trim, Upkeep, Upkept},
     wal::{
         self, Entry, Log, Segments,
@@ -83,7 +83,7 @@ struct Inner {
     shared: Arc<Shared>,
     store: Arc<dyn ObjectStore>,
     spools: Spools,
-    views: HashMap<&'static str, Arc<RwLock<Arc<View>>>>,
+    views: HashMap<&'static str, Slot>,
     writers: Mutex<HashMap<&'static str, mpsc::Sender<Message>>>,
     /// Gone once storage closes.
     log: Mutex<Option<mpsc::Sender<Entry>>>,
@@ -137,17 +137,17 @@ impl Storage {
         let Found { folder, store, spools, failure, source, tables, mut recovered } =
             Found::read(&config, &datasets, &env, registry, parts).await?;
         let (wal_metrics, writer_metrics, upkeep_metrics) = metrics::register(registry, &env)?;
-        let segments = Arc::new(Segments::of(&recovered));
         let shared = Arc::new(Shared {
             env: env.clone(),
             source: Arc::clone(&source),
-            segments: Arc::clone(&segments),
+            segments: Arc::new(Segments::of(&recovered)),
             disk: Arc::clone(&disk),
             committed: Mutex::default(),
             head_bytes: AtomicUsize::new(0),
             head_bytes_max: config.head_bytes_max,
             flush_bytes: config.flush_bytes,
             flush_age_ms: config.flush_age_ms,
+            moment: Arc::default(),
             failure,
             metrics: writer_metrics,
         });
@@ -165,7 +165,7 @@ impl Storage {
             next_lsn,
             segment_bytes: config.wal_segment_bytes,
             writers: started.writers.clone(),
-            segments,
+            segments: Arc::clone(&shared.segments),
             clock: env.clock.clone(),
             probe: env.probe.clone(),
             metrics: wal_metrics,
@@ -236,7 +236,8 @@ impl Storage {
 
     /// Hands batches to the log as one record: all of them become durable and visible, or none. Does not block, so the
     /// caller may hold the lock that ordered the batches. An append without rows is a barrier: its ack resolves when
-    /// everything appended before it is durable and visible. A delete is an append of its own.
+    /// everything appended before it is durable and visible. A delete is an append of its own; a replacement has others beside it, but
+    /// none for its dataset.
     pub fn append(&self, room: Room, batches: Vec<Batch>) -> Ack {
         self.append_in(self.generation(), room, batches)
     }
@@ -250,9 +251,11 @@ impl Storage {
 
     /// As [`Storage::append`], by who last looked at the views in this generation. Refused if another has begun.
     pub fn append_in(&self, generation: u64, room: Room, batches: Vec<Batch>) -> Ack {
-        let (ticket, ack) = Ticket::new(room);
-        if batches.len() > 1 && batches.iter().any(|batch| matches!(batch.write, Write::Delete(_))) {
-            ticket.fail(Error::new(ErrorKind::Invalid, "a delete must be an append of its own"));
+        let replaces = batches.iter().any(|batch| matches!(batch.write, Write::Replace(_)));
+        let moment = replaces.then(|| Arc::clone(&self.inner.shared.moment));
+        let (ticket, ack) = Ticket::new(room, moment);
+        if let Err(error) = self.check_datasets(&batches).and_then(|()| check_company(&batches)) {
+            ticket.fail(error);
             return ack;
         }
         let sent = match &*self.inner.log.lock() {
@@ -266,14 +269,26 @@ impl Storage {
         ack
     }
 
-    /// Replaces the rows of one partition value. Returns when committed.
-    ///
-    /// # Errors
-    /// `Invalid` if the rows are not of the scope.
-    pub async fn replace(&self, replace: Replace) -> Result<()> {
-        self.healthy()?;
-        let name = replace.dataset.name;
-        self.ask(name, |answer| Message::Replace(Box::new(replace), answer)).await
+    fn check_datasets(&self, batches: &[Batch]) -> Result<()> {
+        match batches.iter().find(|batch| !self.inner.views.contains_key(batch.dataset.name)) {
+            None => Ok(()),
+            Some(batch) => {
+                let message = format!("storage was opened without a dataset, dataset={}", batch.dataset.name);
+                Err(Error::new(ErrorKind::Internal, message))
+            }
+        }
+    }
+
+    /// Begins files that are to take the place of rows of a dataset that is partitioned by columns.
+    pub fn stage(&self, dataset: &'static Dataset) -> Staging {
+        Staging::new(self.clone(), dataset)
+    }
+
+    /// The newest views of datasets, all of one moment: what was replaced in several of them by one append is in all or in none.
+    #[must_use]
+    pub fn views(&self, datasets: &[&'static Dataset]) -> Vec<Arc<View>> {
+        let _moment = self.inner.shared.moment.read();
+        datasets.iter().map(|dataset| self.view(dataset)).collect()
     }
 
     /// The newest view of a dataset; empty if storage was opened without it.
@@ -412,6 +427,21 @@ impl Storage {
     }
 }
 
+/// May these batches be one append? A delete and a replacement commit what came before them with a position before theirs, so their
+/// datasets have nothing else of it.
+fn check_company(batches: &[Batch]) -> Result<()> {
+    let alone = |batch: &Batch| match &batch.write {
+        Write::Append(..) => true,
+        Write::Delete(_) => batches.len() == 1,
+        Write::Replace(_) => batches.iter().filter(|other| other.dataset.name == batch.dataset.name).count() == 1,
+    };
+    if batches.iter().all(alone) {
+        return Ok(());
+    }
+    let message = "a delete must be an append of its own, and a replacement the only batch for its dataset";
+    Err(Error::new(ErrorKind::Invalid, message))
+}
+
 /// What is on disk and in the tables, before anything runs on it.
 struct Found {
     folder: Folder,
@@ -462,7 +492,7 @@ impl Found {
 #[derive(Default)]
 struct Started {
     writers: HashMap<&'static str, mpsc::Sender<Message>>,
-    views: HashMap<&'static str, Arc<RwLock<Arc<View>>>>,
+    views: HashMap<&'static str, Slot>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 

@@ -20,7 +20,7 @@ use parquet::{
     },
     schema::types::ColumnPath,
 };
-use schemas::{Dataset, Encoding, Partition};
+use schemas::{Dataset, Encoding};
 
 use crate::{Bound, Result, checked};
 
@@ -57,7 +57,7 @@ pub(crate) fn encode(dataset: &Dataset, rows: &RecordBatch) -> Result<Encoded> {
 
 /// The columns of rows that stand in files.
 pub(crate) fn file_rows(dataset: &Dataset, rows: &RecordBatch) -> Result<RecordBatch> {
-    let first = usize::from(dataset.partition == Partition::FirstColumn);
+    let first = dataset.columns_of_partition();
     Ok(RecordBatch::try_new(dataset.file_schema(), rows.columns()[first..].to_vec())?)
 }
 
@@ -119,8 +119,11 @@ fn properties(dataset: &Dataset, effort: Effort) -> WriterProperties {
         Effort::Kept => 3,
     };
     let zstd = ZstdLevel::try_new(level).map_or(Compression::SNAPPY, Compression::ZSTD);
+    // Only the second version has dictionaries of decimals.
+    let has_decimals = dataset.columns.iter().any(|column| matches!(column.data_type, DataType::Decimal128(..)));
+    let version = if has_decimals { WriterVersion::PARQUET_2_0 } else { WriterVersion::PARQUET_1_0 };
     let mut properties = WriterProperties::builder()
-        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_writer_version(version)
         .set_created_by(concat!("streamgauge version ", env!("CARGO_PKG_VERSION")).into())
         .set_compression(zstd)
         .set_data_page_size_limit(PAGE_BYTES)
@@ -163,7 +166,7 @@ fn sorting_columns(dataset: &Dataset) -> Option<Vec<SortingColumn>> {
         .iter()
         .map(|name| {
             let leaf = leaves.iter().position(|path| path.len() == 1 && path[0] == *name)?;
-            Some(SortingColumn { column_idx: i32::try_from(leaf).ok()?, descending: false, nulls_first: false })
+            Some(SortingColumn { column_idx: i32::try_from(leaf).ok()?, descending: false, nulls_first: true })
         })
         .collect()
 }

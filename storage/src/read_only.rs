@@ -7,15 +7,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::{AsArray, BooleanArray, RecordBatch},
+    compute::{cast, filter_record_batch},
+    datatypes::DataType,
+};
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 use prometheus::Registry;
 use schemas::Dataset;
 
 use crate::{
-    Batch, Config, DataFile, Delete, Env, Error, ErrorKind, Lane, Result, Rows, View, Write,
+    Batch, Config, DataFile, Delete, Env, Error, ErrorKind, Lane, Replacement, Result, Rows, View, Write,
     checked::CheckedStore,
-    commit,
+    commit::{self, Folder as TableFolder},
     delta::Table,
     folder::Folder,
     head,
@@ -95,6 +99,7 @@ async fn view(table: &Table, source: &str, appends: &mut [(i64, Vec<Batch>)]) ->
             match write {
                 Write::Append(batch, lane) => head.push(rows(batch, lane, head::seq(position, lane), false)),
                 Write::Delete(delete) => hide(table, &mut files, &mut head, &delete).await?,
+                Write::Replace(replacement) => replace(table, &mut files, &mut head, &replacement)?,
             }
         }
     }
@@ -105,6 +110,33 @@ async fn view(table: &Table, source: &str, appends: &mut [(i64, Vec<Batch>)]) ->
         head,
         positions: Arc::new(table.positions()),
     })
+}
+
+/// Applies a replacement that no server has applied yet.
+fn replace(
+    table: &Table,
+    files: &mut Vec<Arc<DataFile>>,
+    head: &mut [Arc<Rows>],
+    replacement: &Replacement,
+) -> Result<()> {
+    let dataset = table.dataset;
+    files.retain(|file| !commit::in_scope(dataset, file, &replacement.scope));
+    let is_of_scope = |rows: &Rows| {
+        let first = rows.batch.column(0);
+        let texts = cast(first, &DataType::Utf8)?;
+        let texts = texts.as_string::<i32>();
+        Ok::<BooleanArray, Error>(texts.iter().map(|text| Some(text != Some(&*replacement.scope))).collect())
+    };
+    for rows in head.iter_mut() {
+        let batch = filter_record_batch(&rows.batch, &is_of_scope(rows)?)?;
+        *rows = Arc::new(Rows { batch, ..(**rows).clone() });
+    }
+    let version = table.version.map_or(0, |version| version + 1);
+    for file in replacement.files.iter() {
+        let path = TableFolder::of(table).location(&file.path);
+        files.push(Arc::new(file.to_file(dataset, path, version)?));
+    }
+    Ok(())
 }
 
 /// Applies a delete that no server has applied yet: what it leaves of the files stands in the head.

@@ -150,22 +150,23 @@ impl Numbers {
                     number
                 })
             }
-            Partition::FirstColumn => {
-                let first = batch.column(0);
-                match first.data_type() {
-                    DataType::Date32 => {
-                        let days = first.as_primitive::<Date32Type>().values();
-                        work(&mut |row| self.of(PartitionValue::Day(days[row])))
+            Partition::Columns(1) if *batch.column(0).data_type() == DataType::Date32 => {
+                let days = batch.column(0).as_primitive::<Date32Type>().values();
+                work(&mut |row| self.of(PartitionValue::Day(days[row])))
+            }
+            Partition::Columns(columns) => {
+                let columns = &batch.columns()[..columns];
+                let same = columns.iter().map(same_as_before).collect::<Option<Vec<_>>>().ok_or_else(|| {
+                    let message = format!("columns cannot be a partition, dataset={}", dataset.name);
+                    Error::new(ErrorKind::Internal, message)
+                })?;
+                let mut number = 0;
+                work(&mut |row| {
+                    if row == 0 || !same.iter().all(|same| same(row)) {
+                        number = self.of(PartitionValue::Text(partition_text(columns, row)));
                     }
-                    DataType::Utf8 => {
-                        let texts = first.as_string::<i32>();
-                        work(&mut |row| self.of(PartitionValue::Text(texts.value(row).to_owned())))
-                    }
-                    other => {
-                        let message = format!("a {other} column cannot be a partition, dataset={}", dataset.name);
-                        Err(Error::new(ErrorKind::Internal, message))
-                    }
-                }
+                    number
+                })
             }
         }
     }
@@ -179,6 +180,30 @@ impl Numbers {
         groups.renumber_partitions(&ranks);
         self.0.into_keys().collect()
     }
+}
+
+/// Tells whether a column's value is that of the row before.
+fn same_as_before(column: &ArrayRef) -> Option<Box<dyn Fn(usize) -> bool + '_>> {
+    Some(match column.data_type() {
+        DataType::Date32 => {
+            let days = column.as_primitive::<Date32Type>().values();
+            Box::new(|row| days[row] == days[row - 1])
+        }
+        DataType::Utf8 => {
+            let texts = column.as_string::<i32>();
+            Box::new(|row| texts.value(row) == texts.value(row - 1))
+        }
+        _ => return None,
+    })
+}
+
+/// Values of partition columns as one text.
+fn partition_text(columns: &[ArrayRef], row: usize) -> String {
+    let text = |column: &ArrayRef| match column.as_primitive_opt::<Date32Type>() {
+        Some(days) => day_text(days.value(row)),
+        None => column.as_string::<i32>().value(row).to_owned(),
+    };
+    columns.iter().map(text).collect::<Vec<_>>().join("/")
 }
 
 fn column<'a>(dataset: &Dataset, rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {

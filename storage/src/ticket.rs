@@ -7,10 +7,16 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, View};
+
+/// Where the newest view of a dataset is.
+pub(crate) type Slot = Arc<RwLock<Arc<View>>>;
+
+/// Held while several views are swapped, or taken, as one.
+pub(crate) type Moment = Arc<RwLock<()>>;
 
 /// Room reserved for an append: a place in every inbox, and bytes.
 #[derive(Debug)]
@@ -29,13 +35,46 @@ pub(crate) struct Ticket {
     /// Batches that are not yet applied; `usize::MAX` while the log has not said how many there are.
     waiting: AtomicUsize,
     answer: Mutex<Option<(oneshot::Sender<Result<()>>, Room)>>,
+    together: Option<Together>,
+}
+
+/// Views that wait to be shown in one moment.
+struct Together {
+    moment: Moment,
+    views: Mutex<Vec<(Slot, Arc<View>)>>,
+    /// Are they shown, or will they never be?
+    is_over: watch::Sender<bool>,
 }
 
 impl Ticket {
-    pub(crate) fn new(room: Room) -> (Arc<Self>, Ack) {
+    /// Of an append whose batches are shown in one moment, if there is one.
+    pub(crate) fn new(room: Room, moment: Option<Moment>) -> (Arc<Self>, Ack) {
         let (sender, receiver) = oneshot::channel();
-        let ticket = Self { waiting: AtomicUsize::new(usize::MAX), answer: Mutex::new(Some((sender, room))) };
-        (Arc::new(ticket), Ack(receiver))
+        let together =
+            moment.map(|moment| Together { moment, views: Mutex::default(), is_over: watch::Sender::new(false) });
+        let answer = Mutex::new(Some((sender, room)));
+        (Arc::new(Self { waiting: AtomicUsize::new(usize::MAX), answer, together }), Ack(receiver))
+    }
+
+    /// Are all batches shown in one moment?
+    pub(crate) fn is_together(&self) -> bool {
+        self.together.is_some()
+    }
+
+    /// One batch is applied, and this view has it. Returns when it is shown, which is when those of all batches are: a writer that waits
+    /// here waits for others to come to the same place of the log, and they do not wait for it before.
+    pub(crate) async fn show(&self, slot: Slot, view: Arc<View>) {
+        let Some(together) = &self.together else { return };
+        together.views.lock().push((slot, view));
+        if self.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            {
+                let _moment = together.moment.write();
+                together.views.lock().drain(..).for_each(|(slot, view)| *slot.write() = view);
+            }
+            self.answer(Ok(()));
+        }
+        // The sender lives as long as the ticket.
+        let _ = together.is_over.subscribe().wait_for(|is_over| *is_over).await;
     }
 
     /// Says how many batches must be applied; called once, before the first of them is sent.
@@ -59,6 +98,9 @@ impl Ticket {
         if let Some((sender, _room)) = self.answer.lock().take() {
             // The caller may have gone; what is durable stays so.
             let _ = sender.send(result);
+        }
+        if let Some(together) = &self.together {
+            together.is_over.send_replace(true);
         }
     }
 }

@@ -1,11 +1,11 @@
 //! One task per dataset: applies records to the head, publishes views, and commits.
 //!
-//! Fed by the log, in LSN order, and by staged replacements. Owns the table and the head. At most one commit and one sort are
+//! Fed by the log, in LSN order. Owns the table and the head. At most one commit and one sort are
 //! under way, each on a task of its own, so that records are applied meanwhile.
 //!
 //! Invariants: an ack resolves only after the view that holds its rows is published; rows leave the head in the same swap that
 //! brings their files in; a delete or a replacement stands between the records before it, which are committed first, and those
-//! after it, which wait.
+//! after it, which wait. What an append with a replacement does to several datasets is published in one moment.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use schemas::Dataset;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -24,11 +24,11 @@ use tokio::{
 };
 
 use crate::{
-    Delete, Env, Error, ErrorKind, Latency, Replace, Result, Rows, View, Write, commit,
+    Delete, Env, Error, ErrorKind, Latency, Replacement, Result, Rows, View, Write, commit,
     delta::{Change, Table, action::Add},
     error::Failure,
     head::{Head, Unsorted},
-    ticket::Ticket,
+    ticket::{Moment, Slot, Ticket},
     wal::Segments,
 };
 
@@ -40,8 +40,6 @@ pub(crate) enum Message {
     Barrier(Arc<Ticket>),
     /// Resolves when everything before it is committed.
     Flush(oneshot::Sender<Result<()>>),
-    /// Rows in place of a partition value's.
-    Replace(Box<Replace>, oneshot::Sender<Result<()>>),
     /// Files in place of others, with their rows or fewer; false if one of those is gone.
     Rewrite(Rewrite, oneshot::Sender<Result<bool>>),
     /// Which files that were removed before a time (ms) does no view read any more?
@@ -86,6 +84,8 @@ pub(crate) struct Shared {
     pub head_bytes_max: usize,
     pub flush_bytes: usize,
     pub flush_age_ms: i64,
+    /// Held while views of several datasets are swapped as one.
+    pub moment: Moment,
     /// Why writes are refused, once they are.
     pub failure: Arc<Failure>,
     pub metrics: Metrics,
@@ -109,7 +109,7 @@ pub(crate) struct Writer {
     /// Away while a commit is under way.
     table: Option<Table>,
     head: Head,
-    view: Arc<RwLock<Arc<View>>>,
+    view: Slot,
     /// Newest applied position of the log.
     applied: i64,
     committing: Option<JoinHandle<(Table, Committed)>>,
@@ -134,11 +134,11 @@ const MESSAGES_MAX: usize = 256;
 const PRESSURE_PERCENT: usize = 50;
 
 impl Writer {
-    pub(crate) fn new(table: Table, view: Arc<RwLock<Arc<View>>>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(table: Table, view: Slot, shared: Arc<Shared>) -> Self {
         let applied = table.position(&shared.source);
         shared.committed.lock().insert(table.dataset.name, applied);
         let dataset = table.dataset;
-        let mut writer = Self {
+        let writer = Self {
             dataset,
             shared,
             table: Some(table),
@@ -171,7 +171,11 @@ impl Writer {
         for write in writes {
             match write {
                 Write::Append(rows, lane) => self.push(rows, lane, position),
-                Write::Delete(delete) => self.delete(&delete, position).await?,
+                Write::Delete(delete) => {
+                    self.delete(&delete, position).await?;
+                    self.publish();
+                }
+                Write::Replace(replacement) => self.replace(&replacement, position).await?,
             }
         }
         self.applied = position;
@@ -249,11 +253,12 @@ impl Writer {
         for message in messages.drain(..) {
             match message {
                 Message::Record(Record { position, writes, ticket }) => {
-                    if writes.iter().any(|write| matches!(write, Write::Delete(_))) {
+                    if ticket.is_together() || writes.iter().any(|write| matches!(write, Write::Delete(_))) {
                         // A delete takes as long as a rewrite; those before it need not wait for that.
                         self.acknowledge(&mut applied);
                     }
                     match self.apply(position, writes).await {
+                        Ok(()) if ticket.is_together() => ticket.show(Arc::clone(&self.view), self.newest()).await,
                         Ok(()) => applied.push(ticket),
                         Err(error) => ticket.fail(error),
                     }
@@ -265,10 +270,6 @@ impl Writer {
                     } else {
                         self.flushes.push((self.applied, answer));
                     }
-                }
-                Message::Replace(replace, answer) => {
-                    self.acknowledge(&mut applied);
-                    let _ = answer.send(self.replace(*replace).await);
                 }
                 other => self.waiting.push_back(other),
             }
@@ -287,7 +288,15 @@ impl Writer {
     }
 
     /// Makes the newest state visible.
-    fn publish(&mut self) {
+    fn publish(&self) {
+        let view = self.newest();
+        *self.view.write() = view;
+        let bytes = self.shared.head_bytes.load(Ordering::Relaxed);
+        self.shared.metrics.head_bytes.set(bytes.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// The newest state.
+    fn newest(&self) -> Arc<View> {
         let before = Arc::clone(&self.view.read());
         let mut view = View { head: self.head.rows(), ..(*before).clone() };
         if let Some(table) = &self.table
@@ -302,9 +311,7 @@ impl Writer {
             metrics.files.with_label_values(&name).set(view.files.len().try_into().unwrap_or(i64::MAX));
             metrics.file_bytes.with_label_values(&name).set(bytes.try_into().unwrap_or(i64::MAX));
         }
-        *self.view.write() = Arc::new(view);
-        let bytes = self.shared.head_bytes.load(Ordering::Relaxed);
-        self.shared.metrics.head_bytes.set(bytes.try_into().unwrap_or(i64::MAX));
+        Arc::new(view)
     }
 
     // === runs ===
@@ -396,11 +403,14 @@ impl Writer {
                     self.account(-bytes.cast_signed());
                 }
                 let _ = self.finish(result);
+                self.publish();
             }
             Ok((table, Committed::Files(result, answer))) => {
                 self.table = Some(table);
+                let result = self.finish(result);
+                self.publish();
                 // Upkeep may have been stopped; the commit stands.
-                let _ = answer.send(self.finish(result).map(|()| true));
+                let _ = answer.send(result.map(|()| true));
             }
             Err(error) => self.fail(&error),
         }
@@ -456,22 +466,19 @@ impl Writer {
         self.finish(result)
     }
 
-    async fn replace(&mut self, replace: Replace) -> Result<()> {
-        let Replace { scope, rows, origin, .. } = replace;
+    async fn replace(&mut self, replacement: &Replacement, position: i64) -> Result<()> {
         self.drain().await?;
+        self.applied = position;
+        let positions = self.positions(position);
         let Some(table) = &mut self.table else { return self.health() };
-        if table.position(&origin.source) >= origin.position {
-            return Ok(());
-        }
-        let position = (origin.source, origin.position);
-        let result = commit::replace(table, &scope, rows, position, &self.shared.env).await;
+        let result = commit::replace(table, replacement, positions, &self.shared.env).await;
         self.finish(result)
     }
 
+    /// After a commit, before it is published.
     fn finish(&mut self, result: Result<()>) -> Result<()> {
         match &result {
             Ok(()) => {
-                self.publish();
                 self.trim();
                 self.start_checkpoint();
             }

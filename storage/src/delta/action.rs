@@ -178,10 +178,10 @@ impl Add {
             ("sorted", "true".to_owned()),
         ];
         let trimmed = trimmed.map(|mark| (TRIMMED, format!("{mark:016x}")));
-        let partition = dataset.partition_column().map(|column| (column.to_owned(), place.partition));
+        let partition = partition_values(dataset, place.partition.as_deref());
         Self {
             path: place.path,
-            partition_values: partition.into_iter().collect(),
+            partition_values: partition,
             size: i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX),
             modification_time: place.now_ms,
             data_change: true,
@@ -195,6 +195,13 @@ impl Add {
         let mut tags = self.tags.clone().unwrap_or_default();
         tags.insert(TRIMMED.to_owned(), Some(format!("{mark:016x}")));
         Self { tags: Some(tags), data_change: false, ..self.clone() }
+    }
+
+    /// The same file as a commit writes it that numbers its rows so.
+    pub(crate) fn written_as(&self, seq: i64) -> Self {
+        let mut tags = self.tags.clone().unwrap_or_default();
+        tags.insert("seq".to_owned(), Some(seq.to_string()));
+        Self { tags: Some(tags), ..self.clone() }
     }
 
     /// Size of the file.
@@ -214,15 +221,16 @@ impl Add {
             let high = stats.max_values.get(name)?;
             Some((name.clone(), (schema::bound(data_type, low)?, schema::bound(data_type, high)?)))
         });
-        let partition = dataset.partition_column().and_then(|column| self.partition_values.get(column)?.as_deref());
+        let values = dataset.partition_columns().map(|column| self.partition_values.get(column)?.as_deref());
+        let partition = values.collect::<Option<Vec<_>>>().filter(|values| !values.is_empty());
         Ok(DataFile {
             path,
             size: self.bytes(),
             rows: stats.num_records,
-            partition: partition.map(Into::into),
+            partition: partition.map(|values| values.join("/").into()),
             bounds: bounds.collect(),
-            // What another engine wrote may repeat a key.
-            lane: if tag("lane") == Some("in_order") { Lane::InOrder } else { Lane::Late },
+            // What another engine wrote may repeat a key, if rows have one.
+            lane: if dataset.key == 0 || tag("lane") == Some("in_order") { Lane::InOrder } else { Lane::Late },
             seq: tag("seq").and_then(|seq| seq.parse().ok()).unwrap_or(version * 2 + 1),
             sorted: tag("sorted") == Some("true"),
             level: tag("level").and_then(|level| level.parse().ok()).unwrap_or(0),
@@ -231,6 +239,12 @@ impl Add {
             known_at: version - i64::from(!self.data_change),
         })
     }
+}
+
+/// Partition columns and their values, as the log has them.
+pub(crate) fn partition_values(dataset: &Dataset, partition: Option<&str>) -> BTreeMap<String, Option<String>> {
+    let values = partition.map(|partition| dataset.partition_values(partition)).unwrap_or_default();
+    values.into_iter().map(|(column, value)| (column.to_owned(), Some(value.to_owned()))).collect()
 }
 
 impl Remove {

@@ -27,7 +27,7 @@ pub(crate) fn preamble(dataset: &Dataset, format: &str, id: u128, now_ms: i64) -
         description: Some(dataset.about.to_owned()),
         format: Format { provider: "parquet".to_owned(), options: BTreeMap::new() },
         schema_string: schema_string(dataset)?,
-        partition_columns: dataset.partition_column().map(str::to_owned).into_iter().collect(),
+        partition_columns: dataset.partition_columns().map(str::to_owned).collect(),
         configuration: configuration.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         created_time: Some(now_ms),
     };

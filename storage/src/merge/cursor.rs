@@ -24,6 +24,8 @@ const BATCH_ROWS: usize = 32 << 10;
 /// A value of a sort column. Of one column, all are of one kind.
 #[derive(Debug, Clone)]
 pub(super) enum Word {
+    /// Comes before all others.
+    Null,
     Int(i64),
     Text(Arc<str>),
 }
@@ -35,8 +37,9 @@ impl Ord for Word {
             // Inputs in step share their texts, and the same metric is compared for every series of it.
             (Self::Text(a), Self::Text(b)) if Arc::ptr_eq(a, b) => Ordering::Equal,
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
-            (Self::Int(_), Self::Text(_)) => Ordering::Less,
-            (Self::Text(_), Self::Int(_)) => Ordering::Greater,
+            (Self::Null, Self::Null) => Ordering::Equal,
+            (Self::Null, _) | (Self::Int(_), Self::Text(_)) => Ordering::Less,
+            (_, Self::Null) | (Self::Text(_), Self::Int(_)) => Ordering::Greater,
         }
     }
 }
@@ -189,6 +192,14 @@ impl Cursor {
 
 /// The value of a column at `start`, and where another one begins.
 fn stretch(column: &ArrayRef, start: usize, end: usize, texts: &mut Texts) -> Result<(Word, usize)> {
+    // What is null stands before the rest.
+    let end = match column.nulls() {
+        Some(nulls) if nulls.is_null(start) => {
+            return Ok((Word::Null, (start + 1..end).find(|row| nulls.is_valid(*row)).unwrap_or(end)));
+        }
+        Some(nulls) => (start + 1..end).find(|row| nulls.is_null(*row)).unwrap_or(end),
+        None => end,
+    };
     Ok(match column.data_type() {
         DataType::Dictionary(_, _) => {
             let column = column.as_dictionary::<Int32Type>();
@@ -247,6 +258,10 @@ fn conform(dataset: &Dataset, batch: &RecordBatch) -> Result<RecordBatch> {
 
 /// Order of two rows by a column of integers or text.
 pub(super) fn compare(a: &ArrayRef, a_row: usize, b: &ArrayRef, b_row: usize) -> Ordering {
+    match (a.is_null(a_row), b.is_null(b_row)) {
+        (false, false) => {}
+        (a, b) => return b.cmp(&a),
+    }
     match a.data_type() {
         DataType::Int64 => a.as_primitive::<Int64Type>().value(a_row).cmp(&b.as_primitive::<Int64Type>().value(b_row)),
         DataType::Timestamp(_, _) => {

@@ -9,7 +9,7 @@ use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use schemas::Dataset;
 
-use super::{World, kill};
+use super::{World, kill, replace_series};
 use crate::{
     ErrorKind, Result, Storage, Trim, TrimRule,
     test_rows::{DAY_US, samples},
@@ -51,8 +51,8 @@ impl World {
     }
 
     pub(super) fn replace_amid_upkeep(&mut self, day: u8, ids: &[u8], replace_first: bool) {
-        let replace = self.replacement(day, ids, false);
-        self.amid_upkeep(replace_first, async |storage| storage.replace(replace).await.unwrap());
+        let (scope, rows) = self.replacement(day, ids);
+        self.amid_upkeep(replace_first, async |storage| replace_series(storage, scope, rows, Vec::new()).await);
     }
 
     /// Works while upkeep does: begins before it, or when it has put its first file and is to commit it.

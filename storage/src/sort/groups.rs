@@ -50,18 +50,19 @@ struct Group {
 /// Numbers for texts, in the order met.
 #[derive(Default)]
 struct Texts<'a> {
-    numbers: HashMap<&'a str, u64>,
+    numbers: HashMap<Option<&'a str>, u64>,
 }
 
 impl<'a> Texts<'a> {
-    fn number(&mut self, text: &'a str) -> u64 {
+    fn number(&mut self, text: Option<&'a str>) -> u64 {
         let next = self.numbers.len() as u64;
         *self.numbers.entry(text).or_insert(next)
     }
 
     /// Ranks by number.
     fn ranks(&self) -> Vec<u64> {
-        let mut sorted: Vec<(&str, u64)> = self.numbers.iter().map(|(text, number)| (*text, *number)).collect();
+        // What is null comes first.
+        let mut sorted: Vec<(Option<&str>, u64)> = self.numbers.iter().map(|(text, number)| (*text, *number)).collect();
         sorted.sort_unstable();
         let mut ranks = vec![0; sorted.len()];
         for (rank, (_, number)) in (0u64..).zip(sorted) {
@@ -233,7 +234,10 @@ impl<'a> Groups<'a> {
         }
         // A key is no shorter than what makes a group.
         let in_key = self.dataset.key.saturating_sub(self.leading()).min(rest.len());
-        let same = |a: u32, b: u32| rest[..in_key].iter().all(|ranks| ranks[a as usize] == ranks[b as usize]);
+        // Rows without a key are never the same.
+        let has_key = self.dataset.key > 0;
+        let same =
+            |a: u32, b: u32| has_key && rest[..in_key].iter().all(|ranks| ranks[a as usize] == ranks[b as usize]);
         let (mut start, mut next) = (0usize, 0u32);
         let mut ends = Vec::with_capacity(placement.ends.len());
         let mut kept: Vec<u32> = Vec::new();
@@ -293,9 +297,10 @@ fn compare(rest: &[Vec<u64>], a: u32, b: u32) -> Ordering {
     rest.iter().map(|ranks| ranks[a as usize].cmp(&ranks[b as usize])).find(|order| order.is_ne()).unwrap_or(a.cmp(&b))
 }
 
-/// The values of a column as integers: in the order of the values, or, of texts, their numbers.
+/// The values of a column as integers: in the order of the values, null before all, or, of texts, their numbers.
 fn integers<'a>(column: &'a ArrayRef, texts: &mut Texts<'a>, out: &mut Vec<u64>) -> Result<()> {
     let signed = |value: i64| value.cast_unsigned() ^ (1 << 63);
+    let mut null = 0;
     out.clear();
     match column.data_type() {
         DataType::Int64 => out.extend(column.as_primitive::<Int64Type>().values().iter().map(|v| signed(*v))),
@@ -311,16 +316,25 @@ fn integers<'a>(column: &'a ArrayRef, texts: &mut Texts<'a>, out: &mut Vec<u64>)
         DataType::Dictionary(_, _) => {
             let dictionary = column.as_dictionary::<Int32Type>();
             let values = dictionary.values().as_string::<i32>();
-            let numbers: Vec<u64> = values.iter().map(|text| texts.number(text.unwrap_or_default())).collect();
+            let numbers: Vec<u64> = values.iter().map(|text| texts.number(Some(text.unwrap_or_default()))).collect();
+            null = if column.null_count() > 0 { texts.number(None) } else { 0 };
             let number = |key: &i32| usize::try_from(*key).ok().and_then(|key| numbers.get(key)).copied();
             out.extend(dictionary.keys().values().iter().map(|key| number(key).unwrap_or(0)));
         }
         DataType::Utf8 => {
             let values = column.as_string::<i32>();
-            out.extend((0..values.len()).map(|row| texts.number(values.value(row))));
+            null = if column.null_count() > 0 { texts.number(None) } else { 0 };
+            out.extend((0..values.len()).map(|row| texts.number(Some(values.value(row)))));
         }
         other => {
             return Err(Error::new(ErrorKind::Internal, format!("rows cannot be sorted by a column of type {other}")));
+        }
+    }
+    if let Some(nulls) = column.nulls() {
+        for (value, is_valid) in out.iter_mut().zip(nulls) {
+            if !is_valid {
+                *value = null;
+            }
         }
     }
     Ok(())

@@ -205,8 +205,9 @@ fn window_end_ms(dataset: &Dataset, file: &DataFile) -> Option<i64> {
     Some((last_us.div_euclid(1000 * WINDOW_MS) + 1) * WINDOW_MS)
 }
 
-/// Start of the day that a partition value names.
+/// Start of the day that a partition is of, by its last column.
 fn day_start_ms(partition: &str) -> Option<i64> {
+    let partition = partition.rsplit('/').next()?;
     let day = chrono::NaiveDate::parse_from_str(partition, "%Y-%m-%d").ok()?;
     Some(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis())
 }

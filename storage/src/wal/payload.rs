@@ -2,7 +2,8 @@
 //!
 //! Called by the log thread (encode) and by recovery (decode). Layout: count, then per batch the dataset's name, the verb,
 //! a fingerprint of the schema, for a delete its time range and number of key columns, the number of rows, and the columns in
-//! the form of [`super::codec`].
+//! the form of [`super::codec`]. A replacement has its scope and its files, as they will stand in the table's log, in the place of all
+//! that follows the verb.
 
 use std::sync::Arc;
 
@@ -10,11 +11,12 @@ use arrow::datatypes::{Schema, SchemaRef};
 use schemas::Dataset;
 
 use super::codec::{self, BadPayload, Input};
-use crate::{Batch, Delete, Lane, Write};
+use crate::{Batch, Delete, Lane, Replacement, Write, delta::action::Add};
 
 const IN_ORDER: u8 = 0;
 const LATE: u8 = 1;
 const DELETE: u8 = 2;
+const REPLACE: u8 = 3;
 
 /// Appends the payload of one append to `out`.
 pub(crate) fn encode(batches: &[Batch], out: &mut Vec<u8>) {
@@ -33,6 +35,11 @@ pub(crate) fn encode(batches: &[Batch], out: &mut Vec<u8>) {
                 out.extend_from_slice(&delete.end_us.to_le_bytes());
                 varint(delete.keys.num_columns(), out);
                 &delete.keys
+            }
+            Write::Replace(replacement) => {
+                out.push(REPLACE);
+                encode_replacement(replacement, out);
+                continue;
             }
         };
         out.extend_from_slice(&codec::fingerprint(rows.schema_ref()).to_le_bytes());
@@ -66,6 +73,7 @@ fn decode_batch(input: &mut Input<'_>, datasets: &[&'static Dataset]) -> Result<
             let columns = input.count()?;
             (delete_schema(dataset, columns), Some(range))
         }
+        REPLACE => return Ok(Batch { dataset, write: Write::Replace(decode_replacement(input)?) }),
         _ => return input.bad("unknown verb"),
     };
     if u32::from_le_bytes(input.array()?) != codec::fingerprint(&schema) {
@@ -78,6 +86,39 @@ fn decode_batch(input: &mut Input<'_>, datasets: &[&'static Dataset]) -> Result<
         None => Write::Append(rows, if verb == IN_ORDER { Lane::InOrder } else { Lane::Late }),
     };
     Ok(Batch { dataset, write })
+}
+
+fn encode_replacement(Replacement { scope, files }: &Replacement, out: &mut Vec<u8>) {
+    text(scope.as_bytes(), out);
+    varint(files.len(), out);
+    for file in files.iter() {
+        // Its fields are texts and numbers, which JSON can always hold.
+        text(&serde_json::to_vec(file).unwrap_or_default(), out);
+    }
+}
+
+fn decode_replacement(input: &mut Input<'_>) -> Result<Replacement, BadPayload> {
+    let Ok(scope) = std::str::from_utf8(bytes(input)?) else { return input.bad("scope is not UTF-8") };
+    let scope = scope.into();
+    let count = input.count()?;
+    let mut files = Vec::with_capacity(count.min(1024));
+    for _ in 0..count {
+        match serde_json::from_slice::<Add>(bytes(input)?) {
+            Ok(file) => files.push(file),
+            Err(_) => return input.bad("file of a replacement cannot be read"),
+        }
+    }
+    Ok(Replacement { scope, files: files.into() })
+}
+
+fn text(bytes: &[u8], out: &mut Vec<u8>) {
+    varint(bytes.len(), out);
+    out.extend_from_slice(bytes);
+}
+
+fn bytes<'a>(input: &mut Input<'a>) -> Result<&'a [u8], BadPayload> {
+    let len = input.count()?;
+    input.take(len)
 }
 
 /// Schema of a delete's keys: the first `columns` sort columns.

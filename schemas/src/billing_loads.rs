@@ -1,0 +1,102 @@
+//! `billing_loads`: one row per load of a billing export, whatever came of it.
+//!
+//! Written with the rows of the load in one append, so that a load is in the ledger if and only if it is in `costs`. What is loaded of a
+//! scope now is its row of the largest revision.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field, Fields};
+
+use crate::dataset::{Column, Dataset, Encoding, Layout, Partition, dictionary, list, money, timestamp};
+
+/// The ledger of billing loads.
+#[must_use]
+pub fn billing_loads() -> &'static Dataset {
+    static DATASET: LazyLock<Dataset> = LazyLock::new(|| {
+        let text = |name, about| Column::new(name, dictionary(), Encoding::Dictionary, about);
+        let count = |name, about| Column::new(name, DataType::Int64, Encoding::Dictionary, about);
+        Dataset::new(
+            "billing_loads",
+            "One load of a billing export, with what must add up.",
+            vec![
+                Column::new("loaded_at", timestamp(), Encoding::Delta, "When it was loaded."),
+                text("scope", "What it replaced: `x_Scope` of its rows in `costs`."),
+                text("export", "The export it is of."),
+                text("format", "What the files are: focus, aws, azure, gcp, oci or manual."),
+                count("revision", "Number of the load within its scope, from 1."),
+                text("delivery", "The provider's id of the delivery, or a digest of its files."),
+                Column::new("delivered_at", timestamp(), Encoding::Dictionary, "When the provider delivered it.")
+                    .nullable(),
+                text("outcome", "`loaded`, or `empty` if it had no rows."),
+                count("rows", "Rows written to `costs`."),
+                count("rejects", "Lines that were refused; the first of each file are in `rejects`."),
+                count("rounded", "Amounts that had more digits than are kept."),
+                Column::new("files", list(file()), Encoding::Dictionary, "Files that were read, in their order."),
+                Column::new(
+                    "totals",
+                    list(total()),
+                    Encoding::Dictionary,
+                    "Sums by currency and charge category. `delivered` is the sum of the lines as the files have them.",
+                ),
+                Column::new(
+                    "adjustments",
+                    list(adjustment()),
+                    Encoding::Dictionary,
+                    "What was made of lines, by code and currency: how many, and what amount; which one, the list of codes says.",
+                ),
+                Column::new(
+                    "findings",
+                    list(DataType::Utf8),
+                    Encoding::Dictionary,
+                    "What a reader of the numbers should know.",
+                ),
+                count("took_ms", "How long the load took, milliseconds."),
+            ],
+            Layout {
+                time: "loaded_at",
+                sort: &["scope", "revision"],
+                key: 2,
+                partition: Partition::None,
+                retention_days: 10 * 365,
+            },
+        )
+    });
+    &DATASET
+}
+
+fn file() -> DataType {
+    fields(vec![
+        Field::new("path", DataType::Utf8, false),
+        Field::new("bytes", DataType::Int64, false),
+        Field::new("digest", DataType::Utf8, false),
+        Field::new("rows", DataType::Int64, false),
+        Field::new("rejects", DataType::Int64, false),
+    ])
+}
+
+fn total() -> DataType {
+    let amount = |name| Field::new(name, money(), false);
+    fields(vec![
+        Field::new("currency", DataType::Utf8, false),
+        Field::new("category", DataType::Utf8, false),
+        Field::new("rows", DataType::Int64, false),
+        amount("delivered"),
+        amount("billed"),
+        amount("effective"),
+        amount("list"),
+        amount("contracted"),
+    ])
+}
+
+fn adjustment() -> DataType {
+    fields(vec![
+        Field::new("code", DataType::Utf8, false),
+        Field::new("currency", DataType::Utf8, false),
+        Field::new("rows", DataType::Int64, false),
+        Field::new("amount", money(), false),
+    ])
+}
+
+fn fields(fields: Vec<Field>) -> DataType {
+    DataType::Struct(fields.into_iter().map(Arc::new).collect::<Fields>())
+}
