@@ -1,0 +1,345 @@
+//! Azure's cost details, of enterprise, customer and pay-as-you-go agreements, old and new, with headers in any language.
+//!
+//! Called by the reader for each record. Azure tells costs in two parts, actual and amortized: what a commitment covers costs nothing in
+//! one, and its purchase is not in the other. Together they are rows that are billed and rows that cost; alone each says half.
+//!
+//! Invariants: `x_DeliveredCost` is the cost of the line in the currency of the bill. Prices are of a block of units, as `100 Hours`, and
+//! quantities of single ones: a quantity in blocks, times the price, is a cost.
+//! Spec: <https://learn.microsoft.com/azure/cost-management-billing/automate/understand-usage-details-fields>
+
+#[cfg(test)]
+mod tests;
+
+use hashbrown::HashSet;
+
+use crate::{
+    columns::{Amount, Quantity, Text, Time},
+    decimal,
+    detect::Format,
+    error::Result,
+    extras::{self, Extras},
+    json, lookup,
+    mapping::{self, Mapping},
+    options::{AzurePart, Options},
+    record::{Column, Header, Record},
+    row::{Adjustment, Fault, Row},
+    sink::Sink,
+    time,
+};
+
+const MICROSOFT: &str = "Microsoft";
+/// Code of the finding that covered usage has no effective cost, since the amortized part is not here.
+const WITHOUT_AMORTIZED: &str = "azure-actual-without-amortized";
+/// Code of rows that are left out, since the amortized part has them.
+const IN_AMORTIZED: &str = "azure-in-amortized-part";
+/// Columns that are one of FOCUS as they are, by key; the first there is counts.
+const TEXTS: [(Text, &[&str]); 16] = [
+    (Text::BillingAccountName, &["billingaccountname"]),
+    (Text::SubAccountId, &["subscriptionid", "subscriptionguid"]),
+    (Text::SubAccountName, &["subscriptionname"]),
+    (Text::InvoiceId, &["invoiceid"]),
+    (Text::InvoiceIssuerName, &["partnername"]),
+    (Text::PublisherName, &["publishername"]),
+    (Text::ChargeDescription, &["productname", "product"]),
+    (Text::AvailabilityZone, &["availabilityzone"]),
+    (Text::ResourceId, &["resourceid", "instanceid", "instancename"]),
+    (Text::ResourceName, &["resourcename"]),
+    (Text::ResourceType, &["resourcetype"]),
+    (Text::SkuId, &["productid", "meterid"]),
+    (Text::SkuMeter, &["metername"]),
+    (Text::PricingCurrency, &["pricingcurrency"]),
+    (Text::CommitmentDiscountId, &["benefitid", "reservationid"]),
+    (Text::CommitmentDiscountName, &["benefitname", "reservationname"]),
+];
+
+/// How records of one header become rows.
+#[derive(Debug)]
+pub(crate) struct Azure {
+    part: AzurePart,
+    texts: Vec<(usize, Text)>,
+    cost: Column,
+    currency: Column,
+    account: Column,
+    date: (Column, time::Cached),
+    period: [(Column, time::Cached); 2],
+    charge_type: Column,
+    frequency: Column,
+    pricing_model: Column,
+    quantity: Column,
+    unit: Column,
+    unit_facts: lookup::Cached<Option<(u64, &'static str)>>,
+    unit_price: Column,
+    list_price: Column,
+    list_cost: Column,
+    consumed_service: Column,
+    meter_category: Column,
+    service: lookup::Cached<lookup::AzureService>,
+    location: Column,
+    region: lookup::Cached<Option<(&'static str, &'static str)>>,
+    tags: (Column, json::Cached),
+    extras: Extras,
+}
+
+impl Azure {
+    pub(crate) fn new(header: &Header, options: &Options) -> Result<Self> {
+        let mut taken = HashSet::new();
+        let mut take = |keys: &[&str]| {
+            let column = header.column(keys);
+            taken.extend(column.slot);
+            column
+        };
+        let texts = TEXTS.iter().filter_map(|(text, keys)| Some((take(keys).slot?, *text))).collect();
+        // Of a customer agreement the profile is what is invoiced, of others the account.
+        let has_profile = header.find("exchangeratepricingtobilling").is_some();
+        let account = take(if has_profile { &["billingprofileid", "billingaccountid"] } else { &["billingaccountid"] });
+        let cost = mapping::needed(header, Format::Azure, &["costinbillingcurrency", "pretaxcost", "cost"], options)?;
+        let currency = mapping::currency(header, &["billingcurrencycode", "billingcurrency", "currency"], options)?;
+        taken.extend(cost.slot.into_iter().chain(currency.slot));
+        let mut take = |keys: &[&str]| {
+            let column = header.column(keys);
+            taken.extend(column.slot);
+            column
+        };
+        let mut azure = Self {
+            part: options.azure,
+            texts,
+            cost,
+            currency,
+            account,
+            date: (take(&["date", "usagedatetime", "usagedate"]), time::Cached::default()),
+            period: [take(&["billingperiodstartdate"]), take(&["billingperiodenddate"])]
+                .map(|c| (c, time::Cached::default())),
+            charge_type: header.column(&["chargetype"]),
+            frequency: take(&["frequency"]),
+            pricing_model: header.column(&["pricingmodel"]),
+            quantity: take(&["quantity", "usagequantity"]),
+            unit: header.column(&["unitofmeasure"]),
+            unit_facts: lookup::Cached::default(),
+            unit_price: take(&["unitprice"]),
+            list_price: take(&["paygprice"]),
+            list_cost: take(&["paygcostinbillingcurrency"]),
+            consumed_service: header.column(&["consumedservice"]),
+            meter_category: header.column(&["metercategory"]),
+            service: lookup::Cached::default(),
+            location: header.column(&["resourcelocation"]),
+            region: lookup::Cached::default(),
+            tags: (take(&["tags"]), json::Cached::default()),
+            extras: Extras::default(),
+        };
+        azure.extras = Extras::new(header, &taken);
+        Ok(azure)
+    }
+
+    fn periods(&mut self, record: &Record<'_>, row: &mut Row<'_>) -> Result<(), Fault> {
+        let (column, cached) = &mut self.date;
+        if let Some(day) = mapping::time(column, cached, column.of(record))? {
+            row.time(Time::ChargePeriodStart, day);
+            row.time(Time::ChargePeriodEnd, time::next_day(day));
+        }
+        let [start, end] = &mut self.period;
+        row.times[Time::BillingPeriodStart as usize] = mapping::time(&start.0, &mut start.1, start.0.of(record))?;
+        // Azure states the last day of a period, FOCUS the first one after it.
+        let last = mapping::time(&end.0, &mut end.1, end.0.of(record))?;
+        row.times[Time::BillingPeriodEnd as usize] = last.and_then(time::after_last_day);
+        Ok(())
+    }
+
+    fn describe<'a>(&mut self, record: &Record<'a>, row: &mut Row<'a>) {
+        for (slot, column) in &self.texts {
+            row.set(*column, record.get(*slot));
+        }
+        row.set(Text::BillingAccountId, self.account.of(record));
+        row.set(Text::SubAccountType, "Subscription");
+        let (kind, name) = resource(row.text(Text::ResourceId));
+        default(row, Text::ResourceName, name);
+        default(row, Text::ResourceType, kind);
+        default(row, Text::InvoiceIssuerName, MICROSOFT);
+        default(row, Text::PublisherName, MICROSOFT);
+        default(row, Text::ChargeDescription, row.text(Text::SkuMeter));
+        for column in [Text::ProviderName, Text::ServiceProviderName, Text::HostProviderName] {
+            row.set(column, MICROSOFT);
+        }
+        let consumed = self.consumed_service.of(record);
+        let service = self.service.get(&format!("{consumed},{}", row.text(Text::ResourceType)), lookup::azure_service);
+        row.set(Text::ServiceName, service.name);
+        default(row, Text::ServiceName, self.meter_category.of(record));
+        default(row, Text::ServiceName, consumed);
+        row.set(Text::ServiceCategory, service.category);
+        row.set(Text::ServiceSubcategory, service.subcategory);
+        let location = self.location.of(record);
+        let (id, name) = self.region.get(location, lookup::azure_region).unwrap_or((location, location));
+        row.set(Text::RegionId, id);
+        row.set(Text::RegionName, name);
+        row.currency = self.currency.of(record);
+    }
+
+    /// Fills quantities and prices, and the costs that follow from them.
+    fn prices<'a>(&mut self, record: &Record<'a>, row: &mut Row<'a>) -> Result<(), Fault> {
+        let unit = self.unit.of(record);
+        let (block, name) =
+            self.unit_facts.get(unit, lookup::azure_unit).map_or((1, unit), |(block, name)| (block, name));
+        row.set(Text::PricingUnit, name);
+        let list = row.money(self.list_cost.of(record), &self.list_cost.name)?;
+        let list_price = row.money(self.list_price.of(record), &self.list_price.name)?;
+        let unit_price = row.money(self.unit_price.of(record), &self.unit_price.name)?;
+        row.amounts[Amount::ListUnitPrice as usize] = list_price;
+        row.amounts[Amount::ContractedUnitPrice as usize] = unit_price;
+        let Some(quantity) = row.count(self.quantity.of(record), &self.quantity.name)? else {
+            row.amounts[Amount::ListCost as usize] = list;
+            return Ok(());
+        };
+        let cost = |price: Option<i128>, column: &Column| {
+            price
+                .map(|price| decimal::cost(price, quantity, block))
+                .transpose()
+                .map_err(|reason| Fault::new(column.name.clone(), reason))
+        };
+        row.amounts[Amount::ListCost as usize] = match list {
+            Some(list) => Some(list),
+            None => cost(list_price, &self.list_price)?,
+        };
+        row.amounts[Amount::ContractedCost as usize] = cost(unit_price, &self.unit_price)?;
+        row.quantity(Quantity::PricingQuantity, Some(decimal::divide(quantity, block)));
+        if row.text(Text::ChargeCategory) == "Usage" && row.text(Text::CommitmentDiscountStatus) != "Unused" {
+            row.quantity(Quantity::ConsumedQuantity, Some(quantity));
+            row.set(Text::ConsumedUnit, name);
+        }
+        Ok(())
+    }
+
+    fn categorise(&self, record: &Record<'_>, row: &mut Row<'_>) -> Charge {
+        let charge_type = self.charge_type.of(record);
+        let model = self.pricing_model.of(record);
+        let benefit = row.text(Text::CommitmentDiscountId);
+        let is_commitment = matches!(model, "Reservation" | "SavingsPlan") || (model.is_empty() && !benefit.is_empty());
+        let is_unused = matches!(charge_type, "UnusedReservation" | "UnusedSavingsPlan");
+        let category = match charge_type {
+            "" | "Usage" | "UnusedReservation" | "UnusedSavingsPlan" => "Usage",
+            "Purchase" | "Refund" => "Purchase",
+            "Tax" => "Tax",
+            "Credit" => "Credit",
+            _ => "Adjustment",
+        };
+        row.set(Text::ChargeCategory, category);
+        row.set(Text::ChargeClass, if charge_type == "Refund" { "Correction" } else { "" });
+        row.set(
+            Text::ChargeFrequency,
+            match self.frequency.of(record) {
+                "OneTime" => "One-Time",
+                "Recurring" => "Recurring",
+                _ => "Usage-Based",
+            },
+        );
+        row.set(
+            Text::PricingCategory,
+            match model {
+                _ if category == "Tax" => "",
+                _ if is_commitment && category == "Usage" => "Committed",
+                "Spot" => "Dynamic",
+                _ => "Standard",
+            },
+        );
+        if is_commitment || is_unused {
+            let is_plan =
+                model == "SavingsPlan" || benefit.to_ascii_lowercase().contains("/microsoft.billingbenefits/");
+            row.set(Text::CommitmentDiscountCategory, if is_plan { "Spend" } else { "Usage" });
+            row.set(Text::CommitmentDiscountType, if is_plan { "Savings Plan" } else { "Reservation" });
+            if category == "Usage" {
+                row.set(Text::CommitmentDiscountStatus, if is_unused { "Unused" } else { "Used" });
+            }
+        }
+        match category {
+            "Usage" if is_unused => Charge::Unused,
+            "Usage" if is_commitment => Charge::Covered,
+            "Purchase" if is_commitment => Charge::Purchase,
+            _ => Charge::Plain,
+        }
+    }
+}
+
+/// What a line is about, as far as its costs go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Charge {
+    Plain,
+    /// Usage that a commitment covers.
+    Covered,
+    /// What nothing used of a commitment.
+    Unused,
+    /// Purchase or refund of a commitment.
+    Purchase,
+}
+
+/// Fills what is billed and what it costs. Tells whether the row is one of this part.
+fn charge(charge: Charge, cost: i128, part: AzurePart, row: &mut Row<'_>) -> bool {
+    let (billed, effective, code) = match (charge, part) {
+        (Charge::Purchase, AzurePart::Actual) => (cost, None, Some(Adjustment::AzureEffectiveUnknown)),
+        (Charge::Purchase, _) => (cost, Some(0), Some(Adjustment::AzurePurchase)),
+        (_, AzurePart::ActualBesideAmortized) => return false,
+        (Charge::Plain, _) => (cost, Some(cost), None),
+        (Charge::Unused, _) => (0, Some(cost), Some(Adjustment::AzureUnused)),
+        (Charge::Covered, AzurePart::Amortized) => (0, Some(cost), Some(Adjustment::AzureCovered)),
+        // Only amortized costs have a cost for covered usage.
+        (Charge::Covered, AzurePart::Unknown) if cost != 0 => (0, Some(cost), Some(Adjustment::AzureCovered)),
+        (Charge::Covered, _) => (cost, None, Some(Adjustment::AzureEffectiveUnknown)),
+    };
+    row.amount(Amount::BilledCost, billed);
+    row.amounts[Amount::EffectiveCost as usize] = effective;
+    if let Some(code) = code {
+        let by = match code {
+            Adjustment::AzurePurchase => -cost,
+            Adjustment::AzureEffectiveUnknown => billed,
+            _ => billed.saturating_sub(cost),
+        };
+        row.adjust(code, by);
+    }
+    true
+}
+
+impl Mapping for Azure {
+    fn map(&mut self, record: &Record<'_>, sink: &mut Sink) -> Result<(), Fault> {
+        let mut row = Row::new();
+        let cost = row.delivered(self.cost.of(record), &self.cost.name)?;
+        self.periods(record, &mut row)?;
+        self.describe(record, &mut row);
+        let kind = self.categorise(record, &mut row);
+        self.prices(record, &mut row)?;
+        if !charge(kind, cost, self.part, &mut row) {
+            sink.leave_out(IN_AMORTIZED, &row);
+            return Ok(());
+        }
+        if row.adjustments.iter().any(|(code, _)| *code == Adjustment::AzureEffectiveUnknown) {
+            sink.tally.find(WITHOUT_AMORTIZED, || row.text(Text::CommitmentDiscountId).to_owned());
+        }
+        for column in [Amount::ListCost, Amount::ContractedCost] {
+            if kind == Charge::Unused {
+                row.amount(column, 0);
+            } else if row.text(Text::ChargeCategory) != "Usage" {
+                row.amounts[column as usize].get_or_insert(cost);
+            }
+        }
+        row.extras = self.extras.collect(record, str::is_empty);
+        let (column, cached) = &mut self.tags;
+        let text = column.of(record);
+        if cached.read(text).is_err() {
+            extras::insert(&mut row.extras, "x_Tags", text);
+            sink.tally.find(mapping::TAGS_UNREADABLE, || text.to_owned());
+        }
+        row.tags = cached.entries().collect();
+        sink.write(&mut row)
+    }
+}
+
+fn default<'a>(row: &mut Row<'a>, column: Text, text: &'a str) {
+    if row.text(column).is_empty() {
+        row.set(column, text);
+    }
+}
+
+/// Type and name of a resource, from its path: `…/providers/Microsoft.Compute/disks/data` is `data`, of `Microsoft.Compute/disks`.
+fn resource(id: &str) -> (&str, &str) {
+    const PROVIDERS: &str = "/providers/";
+    let Some(at) = id.rfind(PROVIDERS) else { return ("", "") };
+    let rest = id.get(at + PROVIDERS.len()..).unwrap_or_default();
+    let end = rest.match_indices('/').nth(1).map_or(rest.len(), |(at, _)| at);
+    (rest.get(..end).unwrap_or_default(), rest.rsplit('/').next().unwrap_or_default())
+}

@@ -1,0 +1,166 @@
+//! A header and a record of texts: what every container is turned into before a provider's mapping reads it.
+//!
+//! Built by `csv`, `jsonl` and `nested`; read by the mappings. Columns are found by a key under which the spellings of a name in the wild
+//! are one: `lineItem/UnblendedCost`, `line_item_unblended_cost`, `Kategorie der Verbrauchseinheit (MeterCategory)`.
+//!
+//! Invariants: fields are UTF-8; a record has as many as the header. Not here: what is null for which provider.
+
+use hashbrown::HashMap;
+
+/// Columns of a file: a file with more has values for names. Reports with every tag of a large customer have some hundred.
+pub(crate) const COLUMNS_MAX: usize = 4_096;
+
+/// Marks the place of a field that had to be rewritten, which is in `Record::side`.
+const SIDE: u32 = 1 << 31;
+
+/// Names of columns.
+#[derive(Debug, Default)]
+pub(crate) struct Header {
+    pub names: Vec<String>,
+    /// Columns whose numbers were binary floats before they were text.
+    pub floats: Vec<usize>,
+    by_key: HashMap<String, usize>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Header {
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        let mut header = Self::default();
+        for name in names {
+            header.push(name);
+        }
+        header
+    }
+
+    /// Adds a column, and tells its place.
+    pub(crate) fn push(&mut self, name: String) -> usize {
+        let slot = self.names.len();
+        // The first of two columns of one name is the one that counts; the other is kept among those without a place.
+        self.by_key.entry(key(&name)).or_insert(slot);
+        self.by_name.entry(name.clone()).or_insert(slot);
+        self.names.push(name);
+        slot
+    }
+
+    /// The column of a key, as [`key`] makes them.
+    pub(crate) fn find(&self, key: &str) -> Option<usize> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The column of a name as it is.
+    pub(crate) fn find_exact(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The first of some keys that there is.
+    pub(crate) fn find_any(&self, keys: &[&str]) -> Option<usize> {
+        keys.iter().find_map(|key| self.find(key))
+    }
+
+    pub(crate) fn name(&self, slot: usize) -> &str {
+        self.names.get(slot).map_or("", String::as_str)
+    }
+
+    /// The column of the first of some keys that there is, with its name.
+    pub(crate) fn column(&self, keys: &[&str]) -> Column {
+        let slot = self.find_any(keys);
+        Column { slot, name: slot.map_or("", |slot| self.name(slot)).to_owned() }
+    }
+}
+
+/// A column that the file may not have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Column {
+    pub slot: Option<usize>,
+    pub name: String,
+}
+
+impl Column {
+    pub(crate) fn of<'a>(&self, record: &Record<'a>) -> &'a str {
+        record.of(self.slot)
+    }
+}
+
+/// A name without what its spellings differ in: case, separators, and the translation in front of a name in brackets.
+pub(crate) fn key(name: &str) -> String {
+    let name = name.trim_end();
+    let inner = name.strip_suffix(')').and_then(|name| name.rsplit_once('(')).map_or(name, |(_, inner)| inner);
+    inner.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// Where a field is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// In the text of the record.
+    pub(crate) fn raw(start: usize, end: usize) -> Self {
+        Self { start: place(start), end: place(end) }
+    }
+
+    /// In the text beside it.
+    pub(crate) fn side(start: usize, end: usize) -> Self {
+        Self { start: place(start) | SIDE, end: place(end) }
+    }
+}
+
+/// Records are bounded far below this.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(SIDE - 1)
+}
+
+/// What is next in a file.
+pub(crate) enum Next {
+    /// A record, and the line it begins in.
+    Record { line: u64 },
+    /// What cannot be one, and why.
+    Broken { line: u64, reason: String },
+    /// Nothing more.
+    End,
+}
+
+/// One record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record<'a> {
+    /// The record as the file has it.
+    pub raw: &'a str,
+    /// Fields that are not so in the file, such as quoted ones with quotes in them.
+    pub side: &'a str,
+    pub spans: &'a [Span],
+}
+
+impl<'a> Record<'a> {
+    /// A field; empty if there is none.
+    pub(crate) fn get(&self, slot: usize) -> &'a str {
+        let Some(span) = self.spans.get(slot) else { return "" };
+        let (text, start) =
+            if span.start & SIDE == 0 { (self.raw, span.start) } else { (self.side, span.start & !SIDE) };
+        text.get(start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    /// Is a field empty? Most are, and this is cheaper than to look.
+    pub(crate) fn is_empty(&self, slot: usize) -> bool {
+        self.spans.get(slot).is_none_or(|span| span.start & !SIDE == span.end)
+    }
+
+    /// A field of a column that the file may not have.
+    pub(crate) fn of(&self, slot: Option<usize>) -> &'a str {
+        slot.map_or("", |slot| self.get(slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key;
+
+    #[test]
+    fn spellings_of_a_name_have_one_key() {
+        assert_eq!(key("lineItem/UnblendedCost"), key("line_item_unblended_cost"));
+        assert_eq!(key("savingsPlan/SavingsPlanARN"), key("savings_plan_savings_plan_a_r_n"));
+        assert_eq!(key("Kategorie der Verbrauchseinheit (MeterCategory)"), key("meterCategory"));
+        assert_eq!(key("service.description"), "servicedescription");
+    }
+}
