@@ -26,6 +26,7 @@ use datafusion::{
         object_store::ObjectStoreUrl,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
+    optimizer::Analyzer,
     prelude::SessionConfig,
 };
 use futures::StreamExt;
@@ -42,7 +43,7 @@ use bounded::Bounded;
 use run::{Threads, Work, YieldInJoins, defect};
 
 use crate::{
-    Error, ErrorKind, PromqlConfig, Result, Selector, Series, Wanted,
+    Error, ErrorKind, PromqlConfig, Result, Selector, Series, Wanted, decimal,
     evaluate::kept::Answers,
     filter::filters,
     gate,
@@ -69,6 +70,9 @@ const QUEUE_FACTOR: usize = 8;
 /// `generate_series` and `range` stream, and stay.
 const UNBOUNDED: [&str; 7] = ["array_repeat", "array_resize", "generate_series", "lpad", "range", "repeat", "rpad"];
 
+/// Gives a view for each dataset, all of one moment.
+type Views = dyn Fn(&[&'static Dataset]) -> Vec<Arc<View>> + Send + Sync;
+
 /// Where the rows are.
 #[derive(Clone)]
 pub struct Catalog {
@@ -76,8 +80,8 @@ pub struct Catalog {
     pub store: Arc<dyn ObjectStore>,
     /// Datasets shown as tables.
     pub datasets: Vec<&'static Dataset>,
-    /// Gives the newest view of a dataset, at once.
-    pub view: Arc<dyn Fn(&'static Dataset) -> Arc<View> + Send + Sync>,
+    /// Gives the newest views of datasets, all of one moment, at once.
+    pub views: Arc<Views>,
 }
 
 /// Limits of queries.
@@ -396,8 +400,11 @@ impl Engine {
         }
     }
 
+    /// The table of a dataset as it is now.
     pub(crate) fn table(&self, dataset: &'static Dataset) -> Arc<Table> {
-        Arc::new(Table::new((self.0.catalog.view)(dataset), Arc::clone(&self.0.reader)))
+        let mut views = (self.0.catalog.views)(&[dataset]).into_iter();
+        let view = views.next().unwrap_or_else(|| Arc::new(View::empty(dataset)));
+        Arc::new(Table::new(view, Arc::clone(&self.0.reader)))
     }
 
     pub(crate) async fn admit(&self) -> Result<OwnedSemaphorePermit> {
@@ -453,21 +460,19 @@ impl Engine {
     /// A session over one view per dataset.
     fn session(&self) -> Result<SessionState> {
         let schema = MemorySchemaProvider::new();
-        let (labels, rest): (Vec<_>, Vec<_>) =
-            self.0.catalog.datasets.iter().copied().partition(|d| d.name == schemas::series().name);
+        let mut datasets = self.0.catalog.datasets.clone();
         // A series is committed before its samples: whoever sees the samples first finds all their series.
+        datasets.sort_by_key(|dataset| dataset.name == schemas::series().name);
         let (mut samples, mut series) = (None, None);
-        for dataset in rest {
-            let table = self.table(dataset);
-            if dataset.name == schemas::samples().name {
+        for view in (self.0.catalog.views)(&datasets) {
+            let name = view.dataset.name;
+            let table = Arc::new(Table::new(view, Arc::clone(&self.0.reader)));
+            if name == schemas::samples().name {
                 samples = Some(Arc::clone(&table));
+            } else if name == schemas::series().name {
+                series = Some(Arc::clone(&table));
             }
-            schema.register_table(dataset.name.to_owned(), table)?;
-        }
-        for dataset in labels {
-            let table = self.table(dataset);
-            series = Some(Arc::clone(&table));
-            schema.register_table(dataset.name.to_owned(), table)?;
+            schema.register_table(name.to_owned(), table)?;
         }
         if let (Some(samples), Some(series)) = (samples, series) {
             schema.register_table(
@@ -540,6 +545,7 @@ fn template(runtime: Arc<RuntimeEnv>) -> SessionState {
         .with_information_schema(true);
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
+    options.sql_parser.parse_float_as_decimal = true;
     options.execution.time_zone = Some("UTC".to_owned());
     options.execution.parquet.max_in_list_size = IN_LIST_MAX;
     // Each scan decides for itself; see `table`.
@@ -547,13 +553,21 @@ fn template(runtime: Arc<RuntimeEnv>) -> SessionState {
     // No file formats and no table factories: nothing a statement could open a file with.
     let table_functions = SessionStateDefaults::default_table_functions().into_iter();
     let scalar_functions = SessionStateDefaults::default_scalar_functions().into_iter();
+    let mut planners = SessionStateDefaults::default_expr_planners();
+    planners.insert(0, Arc::new(decimal::Planner));
+    // Later ones take the place of those of the same name.
+    let mut aggregates = SessionStateDefaults::default_aggregate_functions();
+    aggregates.extend(decimal::aggregates());
+    let mut rules = Analyzer::new().rules;
+    rules.insert(0, Arc::new(decimal::Rule));
     SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
-        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .with_expr_planners(planners)
+        .with_analyzer_rules(rules)
         .with_scalar_functions(scalar_functions.filter(|f| !UNBOUNDED.contains(&f.name())).collect())
         .with_physical_optimizer_rule(Arc::new(YieldInJoins))
-        .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .with_aggregate_functions(aggregates)
         .with_window_functions(SessionStateDefaults::default_window_functions())
         .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
         .with_table_functions(table_functions.map(|f| (f.name().to_owned(), f)).collect())

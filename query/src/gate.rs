@@ -8,6 +8,8 @@
 //! Deep nesting is refused before anything recurses: a chain like `1+1+1+…` is parsed without recursion, but walking and
 //! freeing the tree is not, and a full stack would end the process.
 
+mod arrows;
+
 use std::ops::ControlFlow;
 
 use datafusion::sql::{
@@ -25,8 +27,11 @@ use crate::{Error, ErrorKind, Position, Result};
 /// Longest text, bytes. The longest sensible query is a list of ten thousand ids: a fifth of this.
 pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Operators that may follow each other. Each can deepen the tree by one level, and a level costs up to half a kilobyte of a
-/// stack of 2 MiB. Lists (`IN (…)`, `VALUES`) are not counted, since they do not nest.
+/// stack of 2 MiB while it is read. Lists (`IN (…)`, `VALUES`) are not counted, since they do not nest.
 const OPERATORS_MAX: usize = 1_000;
+/// Those among them that compute. Each is a call once decimals are met, and planning a chain of calls takes time by the third power of its
+/// length, since each level asks for the names of all below: a second for these.
+const ARITHMETIC_MAX: usize = 200;
 /// Tables in one query; each join is a level of the plan, and plans of machines seldom have twenty.
 const TABLES_MAX: usize = 64;
 /// Brackets in brackets; above the parser's default of 50, which generated queries reach.
@@ -43,6 +48,7 @@ pub(crate) fn check(text: &str) -> Result<Statement> {
         refused(format!("not valid SQL: {}", error.message)).at(Some(position))
     })?;
     check_depth(&tokens)?;
+    let tokens = arrows::subscripts(tokens);
     let mut parser = DFParserBuilder::new(tokens).with_dialect(&dialect).with_recursion_limit(NESTING_MAX).build()?;
     let mut statements = parser.parse_statements()?;
     let Some(statement) = statements.pop_front() else {
@@ -56,12 +62,19 @@ pub(crate) fn check(text: &str) -> Result<Statement> {
 }
 
 fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
-    let mut operators = 0;
+    let (mut operators, mut arithmetic) = (0, 0);
     let mut starts_element = true;
     for token in tokens.iter().map(|t| &t.token).filter(|t| !matches!(t, Token::Whitespace(_))) {
         // The first token of a list's element, such as the sign of a number, begins a tree and does not deepen one.
         operators += usize::from(!starts_element && deepens(token));
+        let computes = matches!(token, Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod);
+        arithmetic += usize::from(!starts_element && computes);
         starts_element = matches!(token, Token::Comma | Token::LParen);
+    }
+    if arithmetic > ARITHMETIC_MAX {
+        return Err(refused(format!(
+            "query has too many of + - * / %; sum() adds up columns of VALUES operators={arithmetic} operators_max={ARITHMETIC_MAX}"
+        )));
     }
     if operators <= OPERATORS_MAX {
         return Ok(());

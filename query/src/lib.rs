@@ -11,6 +11,7 @@
 //! Not here: what a view is (`storage`), what datasets there are (`schemas`), authentication (the binary).
 
 mod cut;
+mod decimal;
 mod engine;
 mod error;
 mod evaluate;
@@ -23,6 +24,7 @@ mod index;
 mod metadata;
 mod meter;
 mod metrics;
+mod names;
 mod native;
 mod raw;
 mod running;

@@ -166,7 +166,7 @@ impl Table {
     /// Columns that are the same in all rows of one key: the key itself, and the partition.
     fn identity(&self) -> BTreeSet<&'static str> {
         let dataset = self.dataset();
-        dataset.sort.iter().take(dataset.key).copied().chain(dataset.partition_column()).collect()
+        dataset.sort.iter().take(dataset.key).copied().chain(dataset.partition_columns()).collect()
     }
 
     fn choose(&self, filter: &Filter) -> Result<Parts> {
@@ -218,7 +218,7 @@ impl Table {
     fn partitions(&self, slice: &Slice) -> Result<Option<Vec<Option<Arc<str>>>>> {
         match self.dataset().partition {
             Partition::None => Ok(Some(vec![None])),
-            Partition::FirstColumn => Ok(None),
+            Partition::Columns(_) => Ok(None),
             Partition::DayOfTime => {
                 let Some(time) = self.dataset().index_of(self.dataset().time) else { return Ok(None) };
                 let column = slice.rows.batch.column(time).slice(slice.range.start, slice.range.len());
@@ -266,8 +266,8 @@ impl Table {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let dataset = self.dataset();
         let mut key: Vec<&str> = dataset.sort.iter().take(dataset.key).copied().collect();
-        if dataset.partition == Partition::FirstColumn {
-            key.extend(dataset.partition_column());
+        if dataset.columns_of_partition() > 0 {
+            key.extend(dataset.partition_columns());
         }
         let mut columns = key.clone();
         columns.extend(wanted.iter().filter(|c| !key.contains(c)));

@@ -1,5 +1,7 @@
 //! Views made by hand for tests: Parquet files in a store in memory that counts what is read, and head rows.
 
+pub(crate) mod bills;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -46,6 +48,7 @@ pub(crate) const HOUR_MS: i64 = 3_600_000;
 pub(crate) struct Bench {
     pub store: Arc<Counting>,
     pub(crate) views: Arc<Mutex<BTreeMap<&'static str, View>>>,
+    datasets: Vec<&'static Dataset>,
     next: AtomicI64,
 }
 
@@ -72,8 +75,14 @@ pub(crate) fn data_file(lane: Lane, seq: i64, sorted: bool) -> DataFile {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        let views = schemas::all().into_iter().map(|d| (d.name, View::empty(d))).collect();
-        Self { store: Arc::default(), views: Arc::new(Mutex::new(views)), next: AtomicI64::new(1) }
+        Self::with(&[])
+    }
+
+    /// With datasets that only a test knows.
+    pub(crate) fn with(others: &[&'static Dataset]) -> Self {
+        let datasets = [schemas::all().as_slice(), others].concat();
+        let views = datasets.iter().map(|d| (d.name, View::empty(d))).collect();
+        Self { store: Arc::default(), views: Arc::new(Mutex::new(views)), datasets, next: AtomicI64::new(1) }
     }
 
     /// The next order of writing.
@@ -94,7 +103,7 @@ impl Bench {
         file.rows = batch.num_rows() as u64;
         file.bounds = bounds(batch);
         let stored = match dataset.partition {
-            Partition::FirstColumn => batch.project(&(1..batch.num_columns()).collect::<Vec<_>>()).unwrap(),
+            Partition::Columns(columns) => batch.project(&(columns..batch.num_columns()).collect::<Vec<_>>()).unwrap(),
             _ => batch.clone(),
         };
         let properties = WriterProperties::builder()
@@ -152,8 +161,11 @@ impl Bench {
         let views = Arc::clone(&self.views);
         let catalog = Catalog {
             store: Arc::clone(&self.store) as _,
-            datasets: schemas::all(),
-            view: Arc::new(move |dataset| Arc::new(views.lock()[dataset.name].clone())),
+            datasets: self.datasets.clone(),
+            views: Arc::new(move |datasets| {
+                let views = views.lock();
+                datasets.iter().map(|dataset| Arc::new(views[dataset.name].clone())).collect()
+            }),
         };
         let clock = Clock::new(|| DAY_MS * 1_000);
         Engine::new(config, catalog, clock, &prometheus::Registry::new()).unwrap()
@@ -226,7 +238,7 @@ fn text<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
 fn partition(dataset: &Dataset, batch: &RecordBatch) -> Option<Arc<str>> {
     let day = match dataset.partition {
         Partition::None => return None,
-        Partition::FirstColumn => Arc::clone(batch.column(0)),
+        Partition::Columns(_) => Arc::clone(batch.column(0)),
         Partition::DayOfTime => cast(batch.column_by_name(dataset.time).unwrap(), &DataType::Date32).unwrap(),
     };
     let days = cast(&day, &DataType::Utf8).unwrap();

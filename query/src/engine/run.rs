@@ -28,10 +28,14 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, decimal, names};
 
 /// Batches that wait for the reader: one being written to the network, one ready.
 const BATCHES_MAX: usize = 2;
+
+/// Stack of a thread: the longest chain of operators that the gate lets through is evaluated level by level, and each level of exact
+/// decimals takes some kilobytes. What is not used is not there.
+const STACK_BYTES: usize = 32 << 20;
 
 /// A batch, the end of the answer, or why there is none.
 type Item = Result<Option<RecordBatch>>;
@@ -51,7 +55,12 @@ pub(super) struct Work {
 impl Threads {
     pub(super) fn new() -> Result<Self> {
         let threads = available_parallelism().map_or(1, NonZeroUsize::get);
-        let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name("query").enable_all().build();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("query")
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build();
         let failed = |error| Error::new(ErrorKind::Internal, format!("threads for queries cannot be started: {error}"));
         Ok(Self(Some(runtime.map_err(failed)?)))
     }
@@ -132,7 +141,9 @@ async fn run(
     }
 }
 
-async fn plan(state: &SessionState, statement: Statement) -> Result<SendableRecordBatchStream> {
+async fn plan(state: &SessionState, mut statement: Statement) -> Result<SendableRecordBatchStream> {
+    names::resolve(state, &mut statement).await?;
+    decimal::prepare(&mut statement)?;
     let plan = state.statement_to_plan(statement).await?;
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     read_only.verify_plan(&plan)?;

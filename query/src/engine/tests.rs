@@ -15,7 +15,9 @@ async fn tables_are_the_datasets_and_the_view() {
     let names = bench
         .rows("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name")
         .await;
-    assert_eq!(names, ["exemplars", "histograms", "metadata", "metrics", "samples", "series"].map(|n| json!([n])));
+    let mut wanted: Vec<&str> = schemas::all().iter().map(|dataset| dataset.name).chain(["metrics"]).collect();
+    wanted.sort_unstable();
+    assert_eq!(names, wanted.iter().map(|name| json!([name])).collect::<Vec<_>>());
     assert!(bench.rows("SHOW TABLES").await.len() > 6);
     let columns = bench.rows("DESCRIBE samples").await;
     assert_eq!(
@@ -124,7 +126,7 @@ async fn a_join_that_multiplies_rows_is_stopped_for_good() {
 async fn a_deep_query_that_passes_the_gate_does_not_exhaust_the_stack() {
     let engine = Bench::new().engine();
     for sql in [
-        format!("SELECT i{} FROM generate_series(1, 2) AS g(i)", "+i".repeat(980)),
+        format!("SELECT i{} FROM generate_series(1, 2) AS g(i)", "+i".repeat(190)),
         format!("SELECT count(*) FROM samples WHERE {}false", "value = 1 OR ".repeat(300)),
         format!("SELECT {}1{}", "abs(".repeat(40), ")".repeat(40)),
         format!("SELECT 1 {}", "UNION ALL SELECT 1 ".repeat(200)),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Format, csv, json as to_json, table, text};
 use crate::testing::Bench;
 
-const ALL: &str = "SELECT CAST(1 AS BIGINT) AS i, 1.5 AS f, CAST('NaN' AS DOUBLE) AS nan, CAST('Infinity' AS DOUBLE) AS inf, \
+const ALL: &str = "SELECT CAST(1 AS BIGINT) AS i, 1.5e0 AS f, CAST('NaN' AS DOUBLE) AS nan, CAST('Infinity' AS DOUBLE) AS inf, \
     CAST('-Infinity' AS DOUBLE) AS ninf, 'a\"b,c' AS s, true AS b, NULL AS n, DATE '2026-11-22' AS d, \
     TIMESTAMP '2026-11-22T01:02:03.456Z' AS ms, TIMESTAMP '2026-11-22T01:02:03.456789Z' AS us, \
     CAST('123456789012345678901.123456789012345' AS DECIMAL(38, 15)) AS m, [1, 2] AS l, \

@@ -1,6 +1,6 @@
 //! What passes the gate, and what does not.
 
-use super::{OPERATORS_MAX, TEXT_BYTES_MAX, check};
+use super::{ARITHMETIC_MAX, TEXT_BYTES_MAX, check};
 use crate::ErrorKind;
 
 #[test]
@@ -145,6 +145,6 @@ fn a_text_that_would_exhaust_the_stack_is_refused() {
 fn a_long_list_of_signed_numbers_passes() {
     let ids: Vec<String> = (0..20_000).map(|i| (-i).to_string()).collect();
     check(&format!("SELECT * FROM samples WHERE series_id IN ({})", ids.join(", "))).unwrap();
-    let terms = "1+".repeat(OPERATORS_MAX - 10);
+    let terms = "1+".repeat(ARITHMETIC_MAX - 10);
     check(&format!("SELECT {terms}1")).unwrap();
 }

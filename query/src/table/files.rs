@@ -185,8 +185,8 @@ impl Scan<'_> {
     /// Columns of the files, then the constants of a file.
     fn schema(&self, with_written: bool) -> TableSchema {
         let dataset = self.table.dataset();
-        let partition = dataset.partition_column().and_then(|name| self.table.schema.field_with_name(name).ok());
-        let mut constants: Vec<FieldRef> = partition.map(|field| Arc::new(field.clone())).into_iter().collect();
+        let partition = dataset.partition_columns().filter_map(|name| self.table.schema.field_with_name(name).ok());
+        let mut constants: Vec<FieldRef> = partition.map(|field| Arc::new(field.clone())).collect();
         if with_written {
             constants.push(Arc::new(Field::new(WRITTEN, DataType::Int64, false)));
         }
@@ -196,8 +196,9 @@ impl Scan<'_> {
     fn file(&self, file: &DataFile, written: Option<i64>) -> Result<PartitionedFile> {
         let dataset = self.table.dataset();
         let mut constants = Vec::new();
-        if let Some(name) = dataset.partition_column() {
-            constants.push(prune::partition_value(file, self.table.schema.field_with_name(name)?.data_type())?);
+        for name in dataset.partition_columns() {
+            let data_type = self.table.schema.field_with_name(name)?.data_type();
+            constants.push(prune::partition_value(dataset, file, name, data_type)?);
         }
         constants.extend(written.map(|written| ScalarValue::Int64(Some(written))));
         Ok(PartitionedFile::new_from_meta(meta(file))

@@ -207,8 +207,8 @@ pub(super) fn bounds(
     column: &str,
     data_type: &DataType,
 ) -> Option<(ScalarValue, ScalarValue)> {
-    if dataset.partition_column() == Some(column) {
-        let value = partition_value(file, data_type).ok()?;
+    if dataset.partition_columns().any(|name| name == column) {
+        let value = partition_value(dataset, file, column, data_type).ok()?;
         return Some((value.clone(), value));
     }
     if let Some((min, max)) = file.bounds.get(column) {
@@ -216,7 +216,9 @@ pub(super) fn bounds(
     }
     // A foreign engine may have written no statistics, but the partition still bounds the time.
     if dataset.partition == Partition::DayOfTime && dataset.time == column {
-        let ScalarValue::Date32(Some(day)) = partition_value(file, &DataType::Date32).ok()? else { return None };
+        let ScalarValue::Date32(Some(day)) = partition_value(dataset, file, "day", &DataType::Date32).ok()? else {
+            return None;
+        };
         let start = i64::from(day) * DAY_US;
         return Some((scalar(&Bound::Int(start), data_type)?, scalar(&Bound::Int(start + DAY_US - 1), data_type)?));
     }
@@ -235,9 +237,16 @@ fn scalar(bound: &Bound, data_type: &DataType) -> Option<ScalarValue> {
     }
 }
 
-/// Value of the partition column of a file's rows.
-pub(super) fn partition_value(file: &DataFile, data_type: &DataType) -> Result<ScalarValue> {
-    ScalarValue::Utf8(file.partition.as_deref().map(str::to_owned)).cast_to(data_type)
+/// Value of a partition column of a file's rows.
+pub(super) fn partition_value(
+    dataset: &Dataset,
+    file: &DataFile,
+    column: &str,
+    data_type: &DataType,
+) -> Result<ScalarValue> {
+    let values = file.partition.as_deref().map(|partition| dataset.partition_values(partition)).unwrap_or_default();
+    let value = values.into_iter().find(|(name, _)| *name == column).map(|(_, value)| value.to_owned());
+    ScalarValue::Utf8(value).cast_to(data_type)
 }
 
 /// Narrows sorted head rows to those whose leading key columns have pinned values.

@@ -21,7 +21,7 @@ use super::{
     super::blocks::Block,
     Job,
     assemble::{BySeries, Sink, hand_on},
-    chunk::{Chunk, Part, Payload, times},
+    chunk::{Chunk, Payload, times},
     head::count,
 };
 
