@@ -5,6 +5,7 @@
 //! is (`progress`). Invariants: a source is only read; whatever breaks off can be done again, since the server stores equal samples
 //! once. Not here: the formats (`ingest`).
 
+mod billing;
 mod blocks;
 mod deliver;
 mod encode;
@@ -88,6 +89,9 @@ enum From {
     /// The history of a Prometheus: its data folder, a snapshot, OpenMetrics text, or a running one by remote read.
     #[command(after_help = EXAMPLES)]
     Prometheus(Box<Prometheus>),
+    /// Billing exports of clouds and others.
+    #[command(after_help = billing::EXAMPLES)]
+    Billing(billing::Billing),
 }
 
 #[derive(Debug, Args)]
@@ -186,8 +190,10 @@ impl Import {
     /// # Errors
     /// Why it broke off; or that not everything was taken.
     pub fn run(self) -> Result<()> {
-        let From::Prometheus(prometheus) = self.from;
-        prometheus.run()
+        match self.from {
+            From::Prometheus(prometheus) => prometheus.run(),
+            From::Billing(billing) => billing.run(),
+        }
     }
 }
 

@@ -167,7 +167,7 @@ fn the_sql_command_prints_the_same_from_a_server_and_from_its_folder() {
     let server = Server::start(folder.path(), &[]);
     let at = now_ms();
     assert!(server.write("a\"b,c", &[(at, 1.5), (at + 1, f64::NAN)], None).status < 300);
-    let question = "SELECT metric, ts, value FROM samples ORDER BY ts";
+    let question = "SELECT Metric, ts, value, 0.1 + 0.2 = 0.3 AS exact FROM samples ORDER BY TS";
     for format in ["table", "csv", "json", "ndjson"] {
         let asked = run(binary().args(["sql", "--url", &server.url(""), "--format", format, question]));
         let read = run(binary()
@@ -176,7 +176,7 @@ fn the_sql_command_prints_the_same_from_a_server_and_from_its_folder() {
             .args(["--format", format, question]));
         assert_eq!(asked.0, 0, "{format}: {}", asked.2);
         assert_eq!(asked, read, "{format}");
-        assert!(asked.1.contains("1.5"), "{format}: {}", asked.1);
+        assert!(asked.1.contains("1.5") && asked.1.contains("true"), "{format}: {}", asked.1);
     }
     let (code, _, err) = run(binary().args(["sql", "--url", &server.url(""), "SELECT FROM WHERE"]));
     assert!(code == 1 && err.contains("status=400"), "{code} {err}");

@@ -6,12 +6,14 @@
 //! a limit that is checked before memory is taken; nothing is acknowledged before storage says that it is durable.
 //! Not here: keeping rows (`storage`), asking for them (`query`), authentication (the composition root).
 
+pub mod billing;
 mod error;
 pub mod openmetrics;
 pub mod protobuf;
 pub mod remote_read;
 pub mod remote_write;
 pub mod samples;
+mod stored;
 pub mod tsdb;
 
 pub use error::{Error, ErrorKind, Result};

@@ -29,11 +29,13 @@ pub(super) struct Progress {
     before: f64,
     share: f64,
     what: String,
+    /// What is counted.
+    unit: &'static str,
     drawn: bool,
 }
 
 impl Progress {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock, unit: &'static str) -> Self {
         let now_us = clock.now_us();
         let terminal = io::stderr().is_terminal();
         Self {
@@ -44,6 +46,7 @@ impl Progress {
             before: 0.0,
             share: 0.0,
             what: String::new(),
+            unit,
             drawn: false,
         }
     }
@@ -68,13 +71,13 @@ impl Progress {
     }
 
     /// Draws, if it is time to.
-    pub(super) fn show(&mut self, samples: u64) {
+    pub(super) fn show(&mut self, done: u64) {
         let now_us = self.clock.now_us();
         if now_us - self.shown_us < if self.terminal { DRAW_US } else { PRINT_US } {
             return;
         }
         self.shown_us = now_us;
-        let line = self.line(samples);
+        let line = self.line(done);
         let mut err = io::stderr().lock();
         // What cannot be shown is not worth an error.
         let _ = if self.terminal {
@@ -87,13 +90,13 @@ impl Progress {
         };
     }
 
-    fn line(&self, samples: u64) -> String {
+    fn line(&self, done: u64) -> String {
         let seconds = self.seconds();
         #[allow(clippy::cast_precision_loss, reason = "for people")]
-        let speed = count(samples as f64 / seconds);
-        let done = self.share - self.before;
-        let left = if done > 0.001 { show_seconds(seconds * (1.0 - self.share) / done) } else { "?".to_owned() };
-        format!("{:5.1} %  {speed} samples/s  ETA {left}  {}", self.share * 100.0, self.what)
+        let speed = count(done as f64 / seconds);
+        let share = self.share - self.before;
+        let left = if share > 0.001 { show_seconds(seconds * (1.0 - self.share) / share) } else { "?".to_owned() };
+        format!("{:5.1} %  {speed} {}/s  ETA {left}  {}", self.share * 100.0, self.unit, self.what)
     }
 
     /// Prints a line of its own.

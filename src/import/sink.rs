@@ -111,7 +111,7 @@ impl Sink {
             current: None,
             faulty: HashSet::new(),
             state,
-            progress: Progress::new(clock.clone()),
+            progress: Progress::new(clock.clone(), "samples"),
             clock: clock.clone(),
             saved_us: clock.now_us(),
             outcome: Outcome::default(),

@@ -13,9 +13,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType},
 };
-use futures::TryStreamExt as _;
-use parquet::arrow::{ProjectionMask, async_reader::ParquetRecordBatchStreamBuilder};
-use storage::{Bound, DataFile, Storage, StoredFile, View};
+use storage::{Bound, DataFile, Storage, View};
 
 use super::{
     admit::{Admission, Limits},
@@ -25,7 +23,10 @@ use super::{
     series_index::{Last, NONE},
     window::Window,
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{
+    Error, ErrorKind, Result,
+    stored::{column, read_file},
+};
 
 /// Files that reach into so much before the newest committed time are read for the last times of their series; older ones
 /// only bound them. Two senders' clocks and a scrape interval differ by less.
@@ -52,33 +53,6 @@ pub(crate) async fn admission(
     }
     metadata(storage, &mut admission).await?;
     Ok(admission)
-}
-
-/// Calls `each` with the wanted columns of a file's rows, batch by batch.
-async fn read_file(
-    storage: &Storage,
-    file: &DataFile,
-    columns: &[&str],
-    mut each: impl FnMut(&RecordBatch) -> Result<()>,
-) -> Result<()> {
-    let reader = StoredFile::new(storage.store(), file);
-    let place = |error: parquet::errors::ParquetError| {
-        Error::new(ErrorKind::Corrupt, format!("file cannot be read at start: path={}", file.path)).caused_by(error)
-    };
-    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(place)?;
-    let projection = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-    let mut batches = builder.with_projection(projection).with_batch_size(8192).build().map_err(place)?;
-    while let Some(batch) = batches.try_next().await.map_err(place)? {
-        each(&batch)?;
-    }
-    Ok(())
-}
-
-fn column(batch: &RecordBatch, name: &str, data_type: &DataType) -> Result<ArrayRef> {
-    let Some(column) = batch.column_by_name(name) else {
-        return Err(Error::new(ErrorKind::Corrupt, format!("stored rows lack a column: column={name}")));
-    };
-    Ok(cast(column, data_type)?)
 }
 
 fn metrics(batch: &RecordBatch) -> Result<DictionaryArray<Int32Type>> {

@@ -1,0 +1,196 @@
+//! Rows about a load: its row of the ledger, and what it refused.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{
+        ArrayRef, Decimal128Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
+        TimestampMicrosecondArray,
+    },
+    buffer::OffsetBuffer,
+    compute::cast,
+    datatypes::{DataType, i256},
+};
+use billing::Totals;
+
+use super::{File, Request, Summary, load::money};
+use crate::{Error, ErrorKind, Result};
+
+/// A load that is to be written down.
+pub(super) struct Load<'a> {
+    pub request: &'a Request,
+    pub summary: &'a Summary,
+    pub revision: i64,
+    pub delivery: &'a str,
+    pub now_us: i64,
+}
+
+impl Load<'_> {
+    /// The row of `billing_loads`.
+    pub(super) fn ledger(&self) -> Result<RecordBatch> {
+        let Self { request, summary, revision, delivery, now_us } = self;
+        let files = &summary.files;
+        let sum = |of: &dyn Fn(&File) -> u64| integer(files.iter().map(of).sum());
+        let format = files.iter().find_map(|file| file.format).map(|format| format.to_string()).unwrap_or_default();
+        let written = sum(&|file| file.report.rows_delivered + file.report.rows_derived);
+        let outcome = if written > 0 { "loaded" } else { "empty" };
+        let mut findings: Vec<&str> = files.iter().flat_map(|file| file.report.findings.keys().copied()).collect();
+        findings.sort_unstable();
+        findings.dedup();
+        let columns: Vec<ArrayRef> = vec![
+            time(vec![Some(*now_us)]),
+            text(vec![&summary.scope])?,
+            text(vec![&request.export])?,
+            text(vec![&format])?,
+            int(vec![*revision]),
+            text(vec![delivery])?,
+            time(vec![request.delivered_us.map(|us| us.div_euclid(1000) * 1000)]),
+            text(vec![outcome])?,
+            int(vec![written]),
+            int(vec![sum(&|file| file.report.rows_rejected)]),
+            int(vec![sum(&|file| file.report.values_rounded)]),
+            self.files("files")?,
+            self.totals("totals")?,
+            self.adjustments("adjustments")?,
+            list("findings", Arc::new(StringArray::from_iter_values(findings)))?,
+            int(vec![summary.took_ms]),
+        ];
+        Ok(RecordBatch::try_new(Arc::clone(&schemas::billing_loads().schema), columns)?)
+    }
+
+    fn files(&self, name: &str) -> Result<ArrayRef> {
+        let files = &self.summary.files;
+        let column = |of: &dyn Fn(&File) -> u64| int(files.iter().map(|file| integer(of(file))).collect());
+        let text = |of: &dyn Fn(&File) -> String| -> ArrayRef {
+            Arc::new(StringArray::from_iter_values(files.iter().map(of)))
+        };
+        structs(
+            name,
+            vec![
+                text(&|file| file.path.display().to_string()),
+                column(&|file| file.bytes),
+                text(&|file| file.digest.clone()),
+                column(&|file| file.report.rows_read),
+                column(&|file| file.report.rows_rejected),
+            ],
+        )
+    }
+
+    fn totals(&self, name: &str) -> Result<ArrayRef> {
+        let totals = totals(&self.summary.files);
+        let amount = |of: &dyn Fn(&Totals) -> i256| {
+            let amounts = totals.values().map(|totals| money(of(totals))).collect::<Result<Vec<_>>>()?;
+            Ok::<ArrayRef, Error>(Arc::new(Decimal128Array::from(amounts).with_data_type(schemas::money())))
+        };
+        structs(
+            name,
+            vec![
+                Arc::new(StringArray::from_iter_values(totals.keys().map(|(currency, _)| currency))),
+                Arc::new(StringArray::from_iter_values(totals.keys().map(|(_, category)| category))),
+                int(totals.values().map(|totals| integer(totals.rows)).collect()),
+                amount(&|totals| totals.delivered)?,
+                amount(&|totals| totals.billed)?,
+                amount(&|totals| totals.effective)?,
+                amount(&|totals| totals.list)?,
+                amount(&|totals| totals.contracted)?,
+            ],
+        )
+    }
+
+    fn adjustments(&self, name: &str) -> Result<ArrayRef> {
+        let mut all: BTreeMap<(&str, &str), (i64, i256)> = BTreeMap::new();
+        for ((code, currency), counted) in self.summary.files.iter().flat_map(|file| &file.report.adjustments) {
+            let (rows, sum) = all.entry((code.code(), currency)).or_default();
+            *rows += integer(counted.rows);
+            *sum = sum.wrapping_add(counted.sum);
+        }
+        let amounts = all.values().map(|(_, sum)| money(*sum)).collect::<Result<Vec<_>>>()?;
+        structs(
+            name,
+            vec![
+                Arc::new(StringArray::from_iter_values(all.keys().map(|(code, _)| code))),
+                Arc::new(StringArray::from_iter_values(all.keys().map(|(_, currency)| currency))),
+                int(all.values().map(|(rows, _)| *rows).collect()),
+                Arc::new(Decimal128Array::from(amounts).with_data_type(schemas::money())),
+            ],
+        )
+    }
+
+    /// Rows of `rejects`.
+    pub(super) fn rejects(&self) -> Result<RecordBatch> {
+        let rejects: Vec<_> = self
+            .summary
+            .files
+            .iter()
+            .flat_map(|file| file.report.rejects.iter().map(move |reject| (file, reject)))
+            .collect();
+        let source = format!("billing/{}", self.summary.scope);
+        let columns: Vec<ArrayRef> = vec![
+            time(vec![Some(self.now_us); rejects.len()]),
+            text(vec![source.as_str(); rejects.len()])?,
+            text(rejects.iter().map(|(file, _)| file.path.to_string_lossy()).collect())?,
+            int(rejects.iter().map(|(_, reject)| integer(reject.line)).collect()),
+            text(rejects.iter().map(|(_, reject)| reject.column.as_deref().unwrap_or_default()).collect())?,
+            text(rejects.iter().map(|(_, reject)| reject.reason.as_str()).collect())?,
+            Arc::new(StringArray::from_iter_values(rejects.iter().map(|(_, reject)| &reject.text))),
+        ];
+        Ok(RecordBatch::try_new(Arc::clone(&schemas::rejects().schema), columns)?)
+    }
+}
+
+/// Sums of all files, by currency and charge category.
+#[must_use]
+pub fn totals(files: &[File]) -> BTreeMap<(String, String), Totals> {
+    let mut all: BTreeMap<(String, String), Totals> = BTreeMap::new();
+    for (group, totals) in files.iter().flat_map(|file| &file.report.totals) {
+        let all = all.entry(group.clone()).or_default();
+        all.rows += totals.rows;
+        for (sum, of_file) in [
+            (&mut all.delivered, totals.delivered),
+            (&mut all.delivered_lost, totals.delivered_lost),
+            (&mut all.credits, totals.credits),
+            (&mut all.billed, totals.billed),
+            (&mut all.effective, totals.effective),
+            (&mut all.list, totals.list),
+            (&mut all.contracted, totals.contracted),
+        ] {
+            *sum = sum.wrapping_add(of_file);
+        }
+    }
+    all
+}
+
+fn integer(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn int(values: Vec<i64>) -> ArrayRef {
+    Arc::new(Int64Array::from(values))
+}
+
+fn time(values: Vec<Option<i64>>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC"))
+}
+
+fn text(values: Vec<impl AsRef<str>>) -> Result<ArrayRef> {
+    Ok(cast(&StringArray::from_iter_values(values), &schemas::dictionary())?)
+}
+
+/// One list of the ledger's column `name`, of structs with these fields.
+fn structs(name: &str, columns: Vec<ArrayRef>) -> Result<ArrayRef> {
+    let field = schemas::billing_loads().schema.field_with_name(name)?;
+    let DataType::List(item) = field.data_type() else { return Err(no_list(name)) };
+    let DataType::Struct(fields) = item.data_type() else { return Err(no_list(name)) };
+    list(name, Arc::new(StructArray::try_new(fields.clone(), columns, None)?))
+}
+
+fn list(name: &str, values: ArrayRef) -> Result<ArrayRef> {
+    let field = schemas::billing_loads().schema.field_with_name(name)?;
+    let DataType::List(item) = field.data_type() else { return Err(no_list(name)) };
+    let offsets = OffsetBuffer::from_lengths([values.len()]);
+    Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, None)?))
+}
+
+fn no_list(name: &str) -> Error {
+    Error::new(ErrorKind::Internal, format!("column of the ledger is no list, column={name}"))
+}
