@@ -124,16 +124,6 @@ fn batches(lanes: &BTreeMap<Lane, Vec<Sample>>) -> Vec<Batch> {
     lanes.iter().map(append).collect()
 }
 
-/// Stages series and puts them in the place of those of their scope, with other batches beside them.
-async fn replace_series(storage: &Storage, scope: String, rows: arrow::array::RecordBatch, mut batches: Vec<Batch>) {
-    let mut staging = storage.stage(schemas::series());
-    staging.push(rows).await.unwrap();
-    let write = Write::Replace(staging.finish(&scope).await.unwrap());
-    batches.push(Batch { dataset: schemas::series(), write });
-    let room = storage.reserve(1000).await.unwrap();
-    storage.append(room, batches).done().await.unwrap();
-}
-
 /// A sixteenth of a day.
 fn at(time: u8) -> i64 {
     FIRST_DAY * DAY_US + i64::from(time) * (DAY_US / 16)
@@ -381,7 +371,7 @@ impl World {
     fn replace(&mut self, day: u8, ids: &[u8], points: &[(u8, u8)]) {
         let (scope, rows) = self.replacement(day, ids);
         let batches = batches(&self.samples(points));
-        self.run(async |storage| replace_series(&storage, scope, rows, batches).await);
+        self.run(async |storage| upkeep::replace_series(&storage, scope, rows, batches).await);
     }
 
     /// Puts series in the place of those of a day in what is expected; gives the scope and the rows that make it so.

@@ -9,9 +9,9 @@ use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use schemas::Dataset;
 
-use super::{World, kill, replace_series};
+use super::{World, kill};
 use crate::{
-    ErrorKind, Result, Storage, Trim, TrimRule,
+    Batch, ErrorKind, Result, Storage, Trim, TrimRule, Write,
     test_rows::{DAY_US, samples},
 };
 
@@ -39,6 +39,16 @@ impl Trim for SeriesRule {
         }
         .boxed()
     }
+}
+
+/// Stages series and puts them in the place of those of their scope, with other batches beside them.
+pub(super) async fn replace_series(storage: &Storage, scope: String, rows: RecordBatch, mut batches: Vec<Batch>) {
+    let mut staging = storage.stage(schemas::series());
+    staging.push(rows).await.unwrap();
+    let write = Write::Replace(staging.finish(&scope).await.unwrap());
+    batches.push(Batch { dataset: schemas::series(), write });
+    let room = storage.reserve(1000).await.unwrap();
+    storage.append(room, batches).done().await.unwrap();
 }
 
 impl World {

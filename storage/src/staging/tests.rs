@@ -1,3 +1,5 @@
+//! Files that are staged: what they replace, when they are seen, and what is refused.
+
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use arrow::{
