@@ -110,6 +110,17 @@ async fn open(config: &Config, shared: &Shared, env: Env, registry: &Registry) -
     Ok(storage)
 }
 
+/// Storage for a command that works on a data folder without a server, and the clock.
+pub(crate) async fn alone(settings: storage::Config, registry: &Registry) -> Result<(Storage, Clock)> {
+    let data_dir = settings.data_dir.clone();
+    let (settings, env) = (storage::Config { upkeep: false, ..settings }, env());
+    let clock = env.clock.clone();
+    let storage = Storage::open(settings, schemas::all(), env, registry)
+        .await
+        .with_context(|| format!("the data folder cannot be opened data_dir={}", data_dir.display()))?;
+    Ok((storage, clock))
+}
+
 /// An engine over open storage.
 pub(crate) fn engine(
     config: query::Config,

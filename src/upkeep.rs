@@ -11,7 +11,6 @@ use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use prometheus::Registry;
 use serde_json::Value;
-use storage::Storage;
 
 use crate::{
     app, cli,
@@ -73,14 +72,10 @@ impl Upkeep {
 
 /// Opens the folder as a server would, without one.
 async fn own(config: Config) -> Result<()> {
-    let data_dir = config.storage.data_dir.clone();
+    let data_dir = &config.storage.data_dir;
     ensure!(data_dir.join("streamgauge.json").exists(), "this is not a data folder data_dir={}", data_dir.display());
-    let settings = storage::Config { upkeep: false, ..config.storage };
-    let (env, registry) = (app::env(), Registry::new());
-    let clock = env.clock.clone();
-    let storage = Storage::open(settings, schemas::all(), env, &registry)
-        .await
-        .with_context(|| format!("the data folder cannot be opened data_dir={}", data_dir.display()))?;
+    let registry = Registry::new();
+    let (storage, clock) = app::alone(config.storage, &registry).await?;
     if !config.retention_rules.is_empty() {
         // Finding series puts nothing on disk.
         let limits = query::Config { spill_dir: None, ..config.query };

@@ -1,11 +1,11 @@
 //! Loads billing exports: files in, one append out, in which everything agrees.
 //!
-//! Called by the command line and the billing endpoints. Crate `billing` decodes; rows of `costs` go into staged files, and what follows
+//! Called by the command line. Crate `billing` decodes; rows of `costs` go into staged files, and what follows
 //! from them (`costs_daily`, `costs_hourly`, `costs_changes`, `billing_loads`, `rejects`) beside them into the same append, so that a load
 //! is seen wholly or not at all, whatever crashes. What a load replaces is its scope: what one export says of one billing period.
 //!
-//! Invariants: the same delivery again is no load; an earlier one is refused; a file that cannot be read to its end loads nothing; memory is
-//! bounded whatever the size of the files. Not here: formats (`billing`), where files come from.
+//! Invariants: the same delivery again is no load; one that its manifest says is earlier is refused; a file that cannot be read to its end loads nothing; memory is
+//! bounded whatever the size of the files, but for the days, services and accounts there are. Not here: formats (`billing`), where files come from.
 
 mod changes;
 mod digest;
@@ -22,14 +22,14 @@ use storage::{Clock, Storage};
 
 use self::ledger::Ledger;
 pub use self::{rows::totals, tags::Tags};
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 /// A delivery to be loaded.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// The export it is of.
     pub export: String,
-    /// What of the export it replaces, such as `2026-11`; the month of its rows if nothing is said.
+    /// What of the export it replaces, such as `2026-11`; the month of its period, or of its rows, if nothing is said.
     pub part: Option<String>,
     /// Its files, in their order.
     pub files: Vec<PathBuf>,
@@ -131,13 +131,17 @@ pub fn money_text(sum: arrow::datatypes::i256) -> String {
     billing::decimal::text(sum, billing::decimal::MONEY_SCALE)
 }
 
-impl From<billing::Error> for crate::Error {
+fn too_large() -> Error {
+    Error::new(ErrorKind::Invalid, "a sum of costs has more than 16 digits before the decimal point")
+}
+
+impl From<billing::Error> for Error {
     fn from(error: billing::Error) -> Self {
         let kind = match error.kind {
-            billing::ErrorKind::Invalid => storage::ErrorKind::Invalid,
-            billing::ErrorKind::Unavailable => storage::ErrorKind::Unavailable,
-            billing::ErrorKind::Corrupt => storage::ErrorKind::Corrupt,
-            billing::ErrorKind::Internal => storage::ErrorKind::Internal,
+            billing::ErrorKind::Invalid => ErrorKind::Invalid,
+            billing::ErrorKind::Unavailable => ErrorKind::Unavailable,
+            billing::ErrorKind::Corrupt => ErrorKind::Corrupt,
+            billing::ErrorKind::Internal => ErrorKind::Internal,
         };
         Self::new(kind, error.to_string()).caused_by(error)
     }

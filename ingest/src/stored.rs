@@ -1,6 +1,6 @@
 //! Reads back what storage holds, without queries: files and head of a view.
 //!
-//! Called at start by those that go on where the tables end.
+//! Called at start by those that go on where the tables end, and by loads that compare with what they replace.
 
 use arrow::{
     array::{ArrayRef, RecordBatch},
@@ -22,7 +22,7 @@ pub(crate) async fn read_file(
 ) -> Result<()> {
     let reader = StoredFile::new(storage.store(), file);
     let place = |error: parquet::errors::ParquetError| {
-        Error::new(ErrorKind::Corrupt, format!("file cannot be read at start: path={}", file.path)).caused_by(error)
+        Error::new(ErrorKind::Corrupt, format!("stored file cannot be read path={}", file.path)).caused_by(error)
     };
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(place)?;
     let projection = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());

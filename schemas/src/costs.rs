@@ -27,7 +27,7 @@ pub fn costs() -> &'static Dataset {
                 sort: &["ServiceName", "SubAccountId", "ResourceId", "SkuId", "ChargePeriodStart"],
                 key: 0,
                 partition: Partition::Columns(2),
-                // Seven years and a month: books are kept for seven years after the one they are of.
+                // Books are kept for seven years after the one they are of.
                 retention_days: 8 * 365,
             },
         )

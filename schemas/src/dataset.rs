@@ -91,7 +91,7 @@ impl Dataset {
     }
 
     /// The partition columns and their values in a partition's text, where they are separated by `/`. Only the first may have one in it.
-    pub fn partition_values<'a>(&'a self, partition: &'a str) -> Vec<(&'static str, &'a str)> {
+    pub fn partition_values<'a>(&self, partition: &'a str) -> Vec<(&'static str, &'a str)> {
         let names: Vec<&'static str> = self.partition_columns().collect();
         let values = partition.rsplitn(names.len().max(1), '/');
         let mut pairs: Vec<_> = names.into_iter().rev().zip(values).collect();

@@ -15,20 +15,18 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use clap::{Args, ValueEnum};
-use ingest::billing::{
-    AzurePart, Format, Loads, Manifest, Outcome, Request, Summary, Tags, money_text, read_manifest, totals,
-};
-use prometheus::Registry;
-use storage::Storage;
-
 use super::progress::Progress;
 use crate::{
     app, cli,
     config::{Config, Overrides},
     times,
 };
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::{Args, ValueEnum};
+use ingest::billing::{
+    AzurePart, Format, Loads, Manifest, Outcome, Request, Summary, Tags, money_text, read_manifest, totals,
+};
+use prometheus::Registry;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -38,13 +36,13 @@ Examples:
   streamgauge import billing november.csv --export azure-ea --part 2026-11 --force
 
 Each PATH is one delivery: a file, or a folder of files that belong together, of which only those are read that
-its manifest names, if it has one. What it is, is found out: FOCUS 1.0
-to 1.4, AWS cost and usage reports (legacy and 2.0), Azure cost details, Google Cloud's export to BigQuery, Oracle
-Cloud cost reports, as CSV or Parquet, gzip or not; and lines written by hand, with the columns
-date, provider, service, description, amount, currency.
+its manifest names, if it has one. What it is, is found out: FOCUS 1.0 to 1.4, AWS cost and usage reports (legacy
+and 2.0), Azure cost details, Google Cloud's export to BigQuery, Oracle Cloud cost reports, as CSV, JSON lines or
+Parquet, text with gzip or not; and lines written by hand, with the columns date, provider, service, description,
+amount, currency.
 
 A delivery replaces what was loaded of the same part of the same export before, at once and wholly. The same
-delivery again changes nothing; one that is known to be older is refused without --force. Sums by currency are
+delivery again changes nothing; one that its manifest says is older is refused without --force. Sums by currency are
 shown; `SELECT * FROM billing_loads` has them later, `rejects` has the lines that were refused, and
 `costs_changes` what a load changed.";
 
@@ -57,7 +55,7 @@ pub(super) struct Billing {
     /// Name of the export, which tells it from others [default: the name of the file or folder].
     #[arg(long, value_name = "NAME")]
     export: Option<String>,
-    /// What of the export is replaced, such as 2026-11 [default: the billing month of its rows].
+    /// What of the export is replaced, such as 2026-11 [default: the month of its period, or of its rows].
     #[arg(long, value_name = "PART")]
     part: Option<String>,
     /// What the files are [default: found out].
@@ -128,7 +126,7 @@ impl Billing {
         });
         Ok(Request {
             export,
-            part: self.part.clone().or_else(|| Some(month(manifest.period_us.as_ref()?.start))),
+            part: self.part.clone(),
             files,
             delivery: Some(manifest.revision).filter(|revision| !revision.is_empty()),
             delivered_us: manifest.delivered_us,
@@ -187,11 +185,6 @@ fn delivery(path: &Path) -> Result<(Vec<PathBuf>, Manifest)> {
     Ok((found, of))
 }
 
-/// The month of a time, such as `2026-11`.
-fn month(us: i64) -> String {
-    chrono::DateTime::from_timestamp_micros(us).map(|time| time.format("%Y-%m").to_string()).unwrap_or_default()
-}
-
 /// The files of a folder, in the order of their names.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
@@ -209,13 +202,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 async fn load(config: Config, requests: Vec<Request>) -> Result<()> {
-    let data_dir = config.storage.data_dir.clone();
-    let settings = storage::Config { upkeep: false, ..config.storage };
-    let (env, registry) = (app::env(), Registry::new());
-    let clock = env.clock.clone();
-    let storage = Storage::open(settings, schemas::all(), env, &registry)
-        .await
-        .with_context(|| format!("the data folder cannot be opened data_dir={}", data_dir.display()))?;
+    let (storage, clock) = app::alone(config.storage, &Registry::new()).await?;
     let loads = Loads::open(storage.clone(), clock.clone(), Tags::default()).await?;
     let mut failed = 0;
     for request in requests {

@@ -85,7 +85,7 @@ pub(crate) async fn replace(
     env: &Env,
 ) -> Result<()> {
     let dataset = table.dataset;
-    let removes = table.files_where(|file| in_scope(dataset, file, &replacement.scope));
+    let removes = table.files_where(|file| file.scope(dataset) == Some(&replacement.scope));
     let removes = removes.into_iter().map(|(path, _)| path).collect();
     let seq = table.next_seq(Lane::InOrder);
     let adds = replacement.files.iter().map(|file| file.written_as(seq)).collect();
@@ -93,12 +93,6 @@ pub(crate) async fn replace(
     table.commit(change, env).await?;
     env.probe.reach("replacement_committed");
     Ok(())
-}
-
-/// Is a file of a scope, that is, of one value of the first partition column?
-pub(crate) fn in_scope(dataset: &Dataset, file: &DataFile, scope: &str) -> bool {
-    let values = file.partition.as_deref().map(|partition| dataset.partition_values(partition)).unwrap_or_default();
-    values.first().is_some_and(|(_, value)| *value == scope)
 }
 
 /// Rewrites the files that hold rows a delete takes out; the head is empty.

@@ -120,7 +120,7 @@ fn replace(
     replacement: &Replacement,
 ) -> Result<()> {
     let dataset = table.dataset;
-    files.retain(|file| !commit::in_scope(dataset, file, &replacement.scope));
+    files.retain(|file| file.scope(dataset) != Some(&replacement.scope));
     let is_of_scope = |rows: &Rows| {
         let first = rows.batch.column(0);
         let texts = cast(first, &DataType::Utf8)?;

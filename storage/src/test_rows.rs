@@ -1,8 +1,12 @@
 //! Rows, environments and stores for the tests of this crate.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
 };
 
 use arrow::array::{
@@ -11,7 +15,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 
-use crate::{Clock, Env, Probe, Random};
+use crate::{Clock, Config, Env, Probe, Random, Tables};
 
 pub(crate) const DAY_US: i64 = 86_400_000_000;
 
@@ -39,6 +43,22 @@ pub(crate) fn env_at(seed: u64, now: Arc<AtomicI64>) -> Env {
         clock: Clock::new(move || now.fetch_add(1, Ordering::Relaxed)).skipping(skip),
         random: Random::new(move || u128::from(bits.fetch_add(1, Ordering::Relaxed)) << 64 | u128::from(seed)),
         probe: Probe::default(),
+    }
+}
+
+/// Settings of small storage without upkeep of its own.
+pub(crate) fn config(data_dir: &Path) -> Config {
+    Config {
+        data_dir: data_dir.to_owned(),
+        tables: Tables::default(),
+        tenant: "default".into(),
+        flush_bytes: 1 << 20,
+        flush_age_ms: i64::MAX,
+        head_bytes_max: 64 << 20,
+        // So small that every append has a segment of its own, and trimming shows.
+        wal_segment_bytes: 4096,
+        upkeep: false,
+        retention_days: BTreeMap::new(),
     }
 }
 

@@ -63,7 +63,8 @@ impl Ticket {
 
     /// One batch is applied, and this view has it. Returns when it is shown, which is when those of all batches are: a writer that waits
     /// here waits for others to come to the same place of the log, and they do not wait for it before.
-    pub(crate) async fn show(&self, slot: Slot, view: Arc<View>) {
+    /// If a writer stops before, the others wait no longer: who waits holds no ticket, so the last one dropped says that it failed.
+    pub(crate) async fn show(self: Arc<Self>, slot: Slot, view: Arc<View>) {
         let Some(together) = &self.together else { return };
         together.views.lock().push((slot, view));
         if self.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -73,8 +74,9 @@ impl Ticket {
             }
             self.answer(Ok(()));
         }
-        // The sender lives as long as the ticket.
-        let _ = together.is_over.subscribe().wait_for(|is_over| *is_over).await;
+        let mut over = together.is_over.subscribe();
+        drop(self);
+        let _ = over.wait_for(|is_over| *is_over).await;
     }
 
     /// Says how many batches must be applied; called once, before the first of them is sent.
@@ -120,5 +122,52 @@ impl Ack {
         let stopped =
             || Error::new(ErrorKind::Unavailable, "storage stopped before the append was durable; send it again");
         self.0.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{sync::Semaphore, time::timeout};
+
+    use super::*;
+
+    async fn room() -> Room {
+        let permits = Arc::new(Semaphore::new(2));
+        let permit = async || Arc::clone(&permits).acquire_owned().await.unwrap();
+        Room { _place: permit().await, _bytes: permit().await }
+    }
+
+    fn view() -> (Slot, Arc<View>) {
+        let empty = Arc::new(View::empty(schemas::samples()));
+        (Arc::new(RwLock::new(Arc::clone(&empty))), Arc::new(View { version: Some(7), ..(*empty).clone() }))
+    }
+
+    #[tokio::test]
+    async fn views_are_shown_once_all_are_there() {
+        let (ticket, ack) = Ticket::new(room().await, Some(Arc::default()));
+        ticket.expect(2);
+        let ((one, new), (other, other_new)) = (view(), view());
+        let first = tokio::spawn(Arc::clone(&ticket).show(Arc::clone(&one), new));
+        tokio::task::yield_now().await;
+        assert_eq!(one.read().version, None);
+        ticket.show(Arc::clone(&other), other_new).await;
+        assert_eq!((one.read().version, other.read().version), (Some(7), Some(7)));
+        first.await.unwrap();
+        ack.done().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_stops_holds_up_neither_the_others_nor_the_caller() {
+        let (ticket, ack) = Ticket::new(room().await, Some(Arc::default()));
+        ticket.expect(2);
+        let (slot, new) = view();
+        let waiting = tokio::spawn(Arc::clone(&ticket).show(Arc::clone(&slot), new));
+        tokio::task::yield_now().await;
+        drop(ticket);
+        timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
+        assert_eq!(ack.done().await.unwrap_err().kind, ErrorKind::Unavailable);
+        assert_eq!(slot.read().version, None);
     }
 }

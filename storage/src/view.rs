@@ -83,6 +83,13 @@ pub struct Rows {
 }
 
 impl DataFile {
+    /// What is replaced as a whole: the value of the first partition column.
+    #[must_use]
+    pub fn scope(&self, dataset: &Dataset) -> Option<&str> {
+        let partition = self.partition.as_deref()?;
+        dataset.partition_values(partition).first().map(|(_, value)| *value)
+    }
+
     /// Smallest and largest value of the time column, microseconds, as far as they are known.
     #[must_use]
     pub fn times_us(&self, dataset: &Dataset) -> Option<(i64, i64)> {

@@ -10,8 +10,6 @@ mod line;
 #[cfg(test)]
 mod tests;
 
-use hashbrown::HashSet;
-
 use self::line::Kind;
 use crate::{
     columns::{Quantity, Text, Time},
@@ -19,7 +17,7 @@ use crate::{
     error::Result,
     extras::{self, Extras},
     json, lookup,
-    mapping::{self, Mapping},
+    mapping::{self, Mapping, Taken},
     options::Options,
     record::{Column, Header, Record},
     row::{Entries, Fault, Row},
@@ -82,30 +80,25 @@ struct Tags {
 
 impl Aws {
     pub(crate) fn new(header: &Header, options: &Options) -> Result<Self> {
-        let mut taken = HashSet::new();
-        let mut take = |keys: &[&str]| {
-            let column = header.column(keys);
-            taken.extend(column.slot);
-            column
-        };
-        let texts = TEXTS.iter().filter_map(|(text, keys)| Some((take(keys).slot?, *text))).collect();
+        let mut taken = Taken::of(header);
+        let texts = TEXTS.iter().filter_map(|(text, keys)| Some((taken.take(keys).slot?, *text))).collect();
         let times = [
             (Time::BillingPeriodStart, "billbillingperiodstartdate"),
             (Time::BillingPeriodEnd, "billbillingperiodenddate"),
             (Time::ChargePeriodStart, "lineitemusagestartdate"),
             (Time::ChargePeriodEnd, "lineitemusageenddate"),
         ]
-        .map(|(time, key)| (take(&[key]), time, time::Cached::default()));
+        .map(|(time, key)| (taken.take(&[key]), time, time::Cached::default()));
         let service = Service {
-            product_name: take(&["productproductname"]),
+            product_name: taken.take(&["productproductname"]),
             service_code: header.column(&["productservicecode"]),
             product_code: header.column(&["lineitemproductcode"]),
-            invoicing_entity: take(&["billinvoicingentity"]),
-            legal_entity: take(&["lineitemlegalentity"]),
+            invoicing_entity: taken.take(&["billinvoicingentity"]),
+            legal_entity: taken.take(&["lineitemlegalentity"]),
             category: lookup::Cached::default(),
         };
-        let unit = take(&["pricingunit"]);
-        let pricing_currency = take(&["pricingcurrency"]);
+        let unit = taken.take(&["pricingunit"]);
+        let pricing_currency = taken.take(&["pricingcurrency"]);
         let map = |key, prefix| (header.column(&[key]), json::Cached::with_prefix(prefix));
         let is_there = |map: &(Column, json::Cached)| map.0.slot.is_some();
         let maps =
@@ -117,8 +110,8 @@ impl Aws {
         let currency = mapping::currency(header, &["lineitemcurrencycode"], options)?;
         let line =
             line::Columns::new(mapping::needed(header, Format::Aws, &["lineitemunblendedcost"], options)?, header);
-        taken.extend(currency.slot.into_iter().chain(line.placed()));
-        taken.extend(tags.columns.iter().map(|(_, slot)| *slot));
+        taken.slots.extend(currency.slot.into_iter().chain(line.placed()));
+        taken.slots.extend(tags.columns.iter().map(|(_, slot)| *slot));
         let mut mapping = Self {
             texts,
             currency,
@@ -131,8 +124,8 @@ impl Aws {
             maps,
             extras: Extras::default(),
         };
-        taken.extend(mapping.maps.iter().chain(&mapping.tags.maps).filter_map(|(column, _)| column.slot));
-        mapping.extras = Extras::new(header, &taken);
+        taken.slots.extend(mapping.maps.iter().chain(&mapping.tags.maps).filter_map(|(column, _)| column.slot));
+        mapping.extras = Extras::new(header, &taken.slots);
         Ok(mapping)
     }
 

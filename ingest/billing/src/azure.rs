@@ -10,8 +10,6 @@
 #[cfg(test)]
 mod tests;
 
-use hashbrown::HashSet;
-
 use crate::{
     columns::{Amount, Quantity, Text, Time},
     decimal,
@@ -19,7 +17,7 @@ use crate::{
     error::Result,
     extras::{self, Extras},
     json, lookup,
-    mapping::{self, Mapping},
+    mapping::{self, Mapping, Taken},
     options::{AzurePart, Options},
     record::{Column, Header, Record},
     row::{Adjustment, Fault, Row},
@@ -82,51 +80,42 @@ pub(crate) struct Azure {
 
 impl Azure {
     pub(crate) fn new(header: &Header, options: &Options) -> Result<Self> {
-        let mut taken = HashSet::new();
-        let mut take = |keys: &[&str]| {
-            let column = header.column(keys);
-            taken.extend(column.slot);
-            column
-        };
-        let texts = TEXTS.iter().filter_map(|(text, keys)| Some((take(keys).slot?, *text))).collect();
+        let mut taken = Taken::of(header);
+        let texts = TEXTS.iter().filter_map(|(text, keys)| Some((taken.take(keys).slot?, *text))).collect();
         // Of a customer agreement the profile is what is invoiced, of others the account.
         let has_profile = header.find("exchangeratepricingtobilling").is_some();
-        let account = take(if has_profile { &["billingprofileid", "billingaccountid"] } else { &["billingaccountid"] });
+        let account =
+            taken.take(if has_profile { &["billingprofileid", "billingaccountid"] } else { &["billingaccountid"] });
         let cost = mapping::needed(header, Format::Azure, &["costinbillingcurrency", "pretaxcost", "cost"], options)?;
         let currency = mapping::currency(header, &["billingcurrencycode", "billingcurrency", "currency"], options)?;
-        taken.extend(cost.slot.into_iter().chain(currency.slot));
-        let mut take = |keys: &[&str]| {
-            let column = header.column(keys);
-            taken.extend(column.slot);
-            column
-        };
+        taken.slots.extend(cost.slot.into_iter().chain(currency.slot));
         let mut azure = Self {
             part: options.azure,
             texts,
             cost,
             currency,
             account,
-            date: (take(&["date", "usagedatetime", "usagedate"]), time::Cached::default()),
-            period: [take(&["billingperiodstartdate"]), take(&["billingperiodenddate"])]
+            date: (taken.take(&["date", "usagedatetime", "usagedate"]), time::Cached::default()),
+            period: [taken.take(&["billingperiodstartdate"]), taken.take(&["billingperiodenddate"])]
                 .map(|c| (c, time::Cached::default())),
             charge_type: header.column(&["chargetype"]),
-            frequency: take(&["frequency"]),
+            frequency: taken.take(&["frequency"]),
             pricing_model: header.column(&["pricingmodel"]),
-            quantity: take(&["quantity", "usagequantity"]),
+            quantity: taken.take(&["quantity", "usagequantity"]),
             unit: header.column(&["unitofmeasure"]),
             unit_facts: lookup::Cached::default(),
-            unit_price: take(&["unitprice"]),
-            list_price: take(&["paygprice"]),
-            list_cost: take(&["paygcostinbillingcurrency"]),
+            unit_price: taken.take(&["unitprice"]),
+            list_price: taken.take(&["paygprice"]),
+            list_cost: taken.take(&["paygcostinbillingcurrency"]),
             consumed_service: header.column(&["consumedservice"]),
             meter_category: header.column(&["metercategory"]),
             service: lookup::Cached::default(),
             location: header.column(&["resourcelocation"]),
             region: lookup::Cached::default(),
-            tags: (take(&["tags"]), json::Cached::default()),
+            tags: (taken.take(&["tags"]), json::Cached::default()),
             extras: Extras::default(),
         };
-        azure.extras = Extras::new(header, &taken);
+        azure.extras = Extras::new(header, &taken.slots);
         Ok(azure)
     }
 

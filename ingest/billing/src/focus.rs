@@ -5,15 +5,13 @@
 //! Invariants: columns are found whatever their case, and under the names that earlier versions and some tools gave them; a missing column
 //! is null. Spec: <https://focus.finops.org/focus-specification/>
 
-use hashbrown::HashSet;
-
 use crate::{
     columns::{Amount, Quantity, Text, Time},
     detect::Format,
     error::Result,
     extras::{self, Extras},
     json,
-    mapping::{self, Mapping, is_null, or_null},
+    mapping::{self, Mapping, Taken, is_null, or_null},
     options::Options,
     record::{Column, Header, Record},
     row::{Fault, Row},
@@ -56,12 +54,10 @@ struct Tags {
 
 impl Focus {
     pub(crate) fn new(header: &Header, options: &Options) -> Result<Self> {
-        let mut taken = HashSet::new();
+        let mut taken = Taken::of(header);
         let mut find = |name: &str| {
             let alias = ALIASES.iter().find(|alias| alias.0 == name).map_or("", |alias| alias.1);
-            let column = header.column(&[&name.to_ascii_lowercase(), alias]);
-            taken.extend(column.slot);
-            column
+            taken.take(&[&name.to_ascii_lowercase(), alias])
         };
         let texts = Text::ALL.iter().filter_map(|text| Some((find(text.name()).slot?, *text))).collect();
         let there = |column: &Column| column.slot.is_some();
@@ -78,8 +74,8 @@ impl Focus {
         let allocated_tags = Tags { column: find("AllocatedTags"), cached: json::Cached::default() };
         let billed = mapping::needed(header, Format::Focus, &["billedcost"], options)?;
         let currency = mapping::currency(header, &["billingcurrency"], options)?;
-        taken.extend(billed.slot.into_iter().chain(currency.slot));
-        let extras = Extras::new(header, &taken);
+        taken.slots.extend(billed.slot.into_iter().chain(currency.slot));
+        let extras = Extras::new(header, &taken.slots);
         Ok(Self { texts, amounts, quantities, times, billed, currency, tags, allocated_tags, extras })
     }
 }

@@ -10,8 +10,6 @@
 #[cfg(test)]
 mod tests;
 
-use hashbrown::HashSet;
-
 use crate::{
     columns::{Amount, Quantity, Text, Time},
     detect::Format,
@@ -19,7 +17,7 @@ use crate::{
     extras::{self, Extras},
     json::{self, Object},
     lookup,
-    mapping::{self, Mapping},
+    mapping::{self, Mapping, Taken},
     options::Options,
     record::{Column, Header, Record},
     row::{Adjustment, Fault, Row, sum},
@@ -103,38 +101,34 @@ impl Gcp {
     pub(crate) fn new(header: &Header, options: &Options) -> Result<Self> {
         let cost = mapping::needed(header, Format::Gcp, &["cost"], options)?;
         let currency = mapping::currency(header, &["currency"], options)?;
-        let mut taken: HashSet<usize> = cost.slot.into_iter().chain(currency.slot).collect();
-        let mut take = |keys: &[&str]| {
-            let column = header.column(keys);
-            taken.extend(column.slot);
-            column
-        };
+        let mut taken = Taken::of(header);
+        taken.slots.extend(cost.slot.into_iter().chain(currency.slot));
         let labels = |column, prefix| (column, json::Cached::with_prefix(prefix));
         let mut gcp = Self {
-            texts: TEXTS.iter().filter_map(|(text, keys)| Some((take(keys).slot?, *text))).collect(),
+            texts: TEXTS.iter().filter_map(|(text, keys)| Some((taken.take(keys).slot?, *text))).collect(),
             cost,
             currency,
             credits: header.column(&["credits"]),
-            start: (take(&["usagestarttime"]), time::Cached::default()),
-            end: (take(&["usageendtime"]), time::Cached::default()),
+            start: (taken.take(&["usagestarttime"]), time::Cached::default()),
+            end: (taken.take(&["usageendtime"]), time::Cached::default()),
             invoice_month: header.column(&["invoicemonth"]),
             cost_type: header.column(&["costtype"]),
-            region: take(&["locationregion"]),
-            amount: take(&["usageamount"]),
-            pricing_amount: take(&["usageamountinpricingunits"]),
-            list_cost: take(&["costatlist"]),
-            contracted_cost: take(&["costateffectivepricedefault"]),
-            list_price: take(&["pricelistprice"]),
-            contracted_price: take(&["priceeffectiveprice"]),
+            region: taken.take(&["locationregion"]),
+            amount: taken.take(&["usageamount"]),
+            pricing_amount: taken.take(&["usageamountinpricingunits"]),
+            list_cost: taken.take(&["costatlist"]),
+            contracted_cost: taken.take(&["costateffectivepricedefault"]),
+            list_price: taken.take(&["pricelistprice"]),
+            contracted_price: taken.take(&["priceeffectiveprice"]),
             category: lookup::Cached::default(),
             tags: [
-                labels(take(&["labels"]), ""),
-                labels(take(&["projectlabels"]), "project:"),
-                labels(take(&["systemlabels"]), "system:"),
+                labels(taken.take(&["labels"]), ""),
+                labels(taken.take(&["projectlabels"]), "project:"),
+                labels(taken.take(&["systemlabels"]), "system:"),
             ],
             extras: Extras::default(),
         };
-        gcp.extras = Extras::new(header, &taken);
+        gcp.extras = Extras::new(header, &taken.slots);
         Ok(gcp)
     }
 

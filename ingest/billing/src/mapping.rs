@@ -2,6 +2,8 @@
 //!
 //! A mapping is made for a header and turns each of its records into a row, sometimes two, or says why it cannot.
 
+use hashbrown::HashSet;
+
 use crate::{
     aws::Aws,
     azure::Azure,
@@ -25,6 +27,25 @@ pub(crate) const TAGS_UNREADABLE: &str = "tags-unreadable";
 
 /// Code of the finding that the end of a period could not be read and is kept as it is, in `x_Columns`.
 const TIME_UNREADABLE: &str = "period-end-unreadable";
+
+/// Columns of a header that there is a place for; the others go into `x_Columns`.
+pub(crate) struct Taken<'a> {
+    header: &'a Header,
+    pub slots: HashSet<usize>,
+}
+
+impl<'a> Taken<'a> {
+    pub(crate) fn of(header: &'a Header) -> Self {
+        Self { header, slots: HashSet::new() }
+    }
+
+    /// The first column there is of these keys, which is taken.
+    pub(crate) fn take(&mut self, keys: &[&str]) -> Column {
+        let column = self.header.column(keys);
+        self.slots.extend(column.slot);
+        column
+    }
+}
 
 /// How records of one header become rows.
 pub(crate) trait Mapping {

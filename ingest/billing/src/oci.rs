@@ -8,14 +8,12 @@
 #[cfg(test)]
 mod tests;
 
-use hashbrown::HashSet;
-
 use crate::{
     columns::{Amount, Quantity, Text, Time},
     detect::Format,
     error::Result,
     extras::Extras,
-    mapping::{self, Mapping},
+    mapping::{self, Mapping, Taken},
     options::Options,
     record::{Column, Header, Record},
     row::{Fault, Row},
@@ -58,7 +56,8 @@ impl Oci {
     pub(crate) fn new(header: &Header, options: &Options) -> Result<Self> {
         let cost = mapping::needed(header, Format::Oci, &["costmycost"], options)?;
         let currency = mapping::currency(header, &["costcurrencycode"], options)?;
-        let mut taken: HashSet<usize> = cost.slot.into_iter().chain(currency.slot).collect();
+        let mut taken = Taken::of(header);
+        taken.slots.extend(cost.slot.into_iter().chain(currency.slot));
         let tags = header
             .names
             .iter()
@@ -67,28 +66,23 @@ impl Oci {
         let mut tags: Vec<_> = tags.collect();
         tags.sort();
         tags.dedup_by(|after, before| after.0 == before.0);
-        taken.extend(tags.iter().map(|(_, slot)| *slot));
-        let mut take = |key: &str| {
-            let column = header.column(&[key]);
-            taken.extend(column.slot);
-            column
-        };
+        taken.slots.extend(tags.iter().map(|(_, slot)| *slot));
         let time = |column, time| (column, time, time::Cached::default());
         let mut oci = Self {
-            texts: TEXTS.iter().filter_map(|(text, key)| Some((take(key).slot?, *text))).collect(),
+            texts: TEXTS.iter().filter_map(|(text, key)| Some((taken.take(&[*key]).slot?, *text))).collect(),
             cost,
             currency,
             times: [
-                time(take("lineitemintervalusagestart"), Time::ChargePeriodStart),
-                time(take("lineitemintervalusageend"), Time::ChargePeriodEnd),
+                time(taken.take(&["lineitemintervalusagestart"]), Time::ChargePeriodStart),
+                time(taken.take(&["lineitemintervalusageend"]), Time::ChargePeriodEnd),
             ],
-            quantity: take("usagebilledquantity"),
-            price: take("costunitprice"),
-            is_correction: take("lineitemiscorrection"),
+            quantity: taken.take(&["usagebilledquantity"]),
+            price: taken.take(&["costunitprice"]),
+            is_correction: taken.take(&["lineitemiscorrection"]),
             tags,
             extras: Extras::default(),
         };
-        oci.extras = Extras::new(header, &taken);
+        oci.extras = Extras::new(header, &taken.slots);
         Ok(oci)
     }
 }

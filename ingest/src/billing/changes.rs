@@ -12,7 +12,8 @@ use arrow::{
     datatypes::{DataType, Decimal128Type, TimestampMicrosecondType},
 };
 
-use crate::{Error, ErrorKind, Result, stored};
+use super::too_large;
+use crate::{Result, stored};
 
 /// Columns of `costs_daily` that are read.
 pub(super) const COLUMNS: [&str; 6] =
@@ -53,12 +54,7 @@ impl Changes {
             for (sum, amounts) in sums.iter_mut().zip(&amounts) {
                 let amounts = amounts.as_primitive::<Decimal128Type>();
                 if amounts.is_valid(row) {
-                    *sum = sum.checked_add(amounts.value(row)).ok_or_else(|| {
-                        Error::new(
-                            ErrorKind::Invalid,
-                            "a sum of costs has more than 16 digits before the decimal point",
-                        )
-                    })?;
+                    *sum = sum.checked_add(amounts.value(row)).ok_or_else(too_large)?;
                 }
             }
         }

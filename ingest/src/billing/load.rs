@@ -4,9 +4,10 @@
 //! holds the other up and memory stays what it is.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +16,7 @@ use std::{
 };
 
 use arrow::{
-    array::RecordBatch,
+    array::{AsArray, RecordBatch},
     datatypes::{Date32Type, i256},
 };
 use billing::{Options, Reader};
@@ -28,7 +29,7 @@ use super::{
     changes::{self, Changes, Side},
     digest,
     ledger::{Ledger, Loaded, Standing, refused},
-    rows, summary,
+    rows, summary, too_large,
 };
 use crate::{Error, ErrorKind, Result, stored};
 
@@ -36,6 +37,7 @@ const DAY_US: i64 = 86_400_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 /// Batches that wait to be staged.
 const BATCHES_AHEAD: usize = 4;
+const MONTH: &str = "%Y-%m";
 /// Bytes between two looks of whoever watches.
 const WATCHED_BYTES: u64 = 1 << 20;
 
@@ -97,13 +99,14 @@ pub(super) async fn load(inner: &Inner, ledger: &mut Ledger, request: Request, w
 
 /// The files with their digests, and the part of the export that is loaded.
 fn look(request: &Request) -> Result<(Vec<File>, String)> {
-    let file = |path: &std::path::PathBuf| {
+    let file = |path: &PathBuf| {
         let (bytes, digest) = digest::of_file(path)?;
         Ok(File { path: path.clone(), bytes, digest, format: None, report: Default::default() })
     };
     let files = request.files.iter().map(file).collect::<Result<Vec<_>>>()?;
-    if let Some(part) = &request.part {
-        return Ok((files, part.clone()));
+    let period = request.period_us.as_ref().and_then(|period| chrono::DateTime::from_timestamp_micros(period.start));
+    if let Some(part) = request.part.clone().or_else(|| Some(period?.format(MONTH).to_string())) {
+        return Ok((files, part));
     }
     for path in &request.files {
         let mut reader = open(path, options(request, "", path), |_| {})?;
@@ -116,13 +119,12 @@ fn look(request: &Request) -> Result<(Vec<File>, String)> {
 
 /// The billing month that most rows are of, such as `2026-11`.
 fn month(rows: &RecordBatch) -> String {
-    let mut months = std::collections::BTreeMap::<i32, usize>::new();
+    let mut months = BTreeMap::<i32, usize>::new();
     if let Some(column) = rows.column_by_name("x_BillingMonth") {
-        use arrow::array::AsArray as _;
         column.as_primitive::<Date32Type>().values().iter().for_each(|month| *months.entry(*month).or_default() += 1);
     }
     let most = months.into_iter().max_by_key(|(_, rows)| *rows).map_or(0, |(month, _)| month);
-    Date32Type::to_naive_date_opt(most).map(|day| day.format("%Y-%m").to_string()).unwrap_or_default()
+    Date32Type::to_naive_date_opt(most).map(|day| day.format(MONTH).to_string()).unwrap_or_default()
 }
 
 fn options(request: &Request, scope: &str, path: &Path) -> Options {
@@ -243,8 +245,7 @@ fn check(files: &[File], request: &Request, revision: i64) -> Result<()> {
 async fn old_sums(storage: &Storage, scope: &str, changes: &mut Changes) -> Result<()> {
     let dataset = schemas::costs_daily();
     for file in storage.view(dataset).files.iter() {
-        let values = file.partition.as_deref().map(|partition| dataset.partition_values(partition)).unwrap_or_default();
-        if values.first().is_some_and(|(_, value)| *value == scope) {
+        if file.scope(dataset) == Some(scope) {
             stored::read_file(storage, file, &changes::COLUMNS, |rows| changes.add(rows, Side::Old)).await?;
         }
     }
@@ -286,8 +287,9 @@ impl<'a> Sink<'a> {
     }
 
     async fn add(&mut self, rows: RecordBatch) -> Result<()> {
+        let (tags, tag_rules) = (self.inner.tags.of_rows(&rows)?, self.inner.tags.version());
         for sums in &mut self.sums {
-            if let Some(full) = sums.summary.add(&rows, &self.inner.tags)? {
+            if let Some(full) = sums.summary.add(&rows, &tags, tag_rules)? {
                 sums.hand_on(full, &mut self.changes).await?;
             }
         }
@@ -300,7 +302,7 @@ impl<'a> Sink<'a> {
     /// What the rows come to, once all are added.
     async fn changes(&mut self) -> Result<Changes> {
         for sums in &mut self.sums {
-            let rest = sums.summary.take(&self.inner.tags)?;
+            let rest = sums.summary.take(self.inner.tags.version())?;
             sums.hand_on(rest, &mut self.changes).await?;
         }
         Ok(std::mem::take(&mut self.changes))
@@ -343,7 +345,5 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 
 /// The lower half of a sum, which is all of it where sums of money are concerned.
 pub(super) fn money(sum: i256) -> Result<i128> {
-    sum.to_i128().filter(|sum| sum.unsigned_abs() < 10u128.pow(38)).ok_or_else(|| {
-        Error::new(ErrorKind::Invalid, "a sum of costs has more than 16 digits before the decimal point")
-    })
+    sum.to_i128().filter(|sum| sum.unsigned_abs() < 10u128.pow(38)).ok_or_else(too_large)
 }

@@ -16,7 +16,7 @@ use arrow::{
 use hashbrown::HashMap;
 use schemas::{Dataset, MANDATORY_TAGS, SUMMARY_AMOUNTS, SUMMARY_COLUMNS};
 
-use super::tags::Tags;
+use super::too_large;
 use crate::{Error, ErrorKind, Result};
 
 /// Groups held at most: at some 250 bytes each they take 64 MB.
@@ -86,16 +86,21 @@ impl Summary {
         Self { dataset, step_us, scope: scope.to_owned(), texts, groups: HashMap::new() }
     }
 
-    /// Adds rows of `costs`; gives groups that there is no room for any more.
+    /// Adds rows of `costs`, whose mandatory tags are those found by rules of a version; gives groups that there is no room for any more.
     ///
     /// # Errors
     /// `Invalid` if a sum has more digits than there are.
-    pub(super) fn add(&mut self, rows: &RecordBatch, tags: &Tags) -> Result<Option<RecordBatch>> {
+    pub(super) fn add(
+        &mut self,
+        rows: &RecordBatch,
+        tags: &[DictionaryArray<Int32Type>],
+        tag_rules: i64,
+    ) -> Result<Option<RecordBatch>> {
         let mut columns = Vec::with_capacity(COLUMNS);
         for (at, name) in SUMMARY_COLUMNS.iter().enumerate().take(TAGS_FROM) {
             columns.push(self.texts[at].numbers_of(column(rows, name)?.as_dictionary()));
         }
-        for (at, found) in tags.of_rows(rows)?.iter().enumerate() {
+        for (at, found) in tags.iter().enumerate() {
             columns.push(self.texts[TAGS_FROM + at].numbers_of(found));
         }
         let starts = column(rows, "ChargePeriodStart")?.as_primitive::<TimestampMicrosecondType>().values();
@@ -120,11 +125,11 @@ impl Summary {
         if self.groups.len() < GROUPS_MAX {
             return Ok(None);
         }
-        self.take(tags).map(Some)
+        self.take(tag_rules).map(Some)
     }
 
-    /// The groups so far, as rows.
-    pub(super) fn take(&mut self, tags: &Tags) -> Result<RecordBatch> {
+    /// The groups so far, as rows; their tags were found by rules of a version.
+    pub(super) fn take(&mut self, tag_rules: i64) -> Result<RecordBatch> {
         let groups: Vec<(Key, Group)> = mem::take(&mut self.groups).into_iter().collect();
         let starts: TimestampMicrosecondArray = groups.iter().map(|(key, _)| Some(key.start_us)).collect();
         let mut columns: Vec<ArrayRef> = vec![
@@ -144,13 +149,9 @@ impl Summary {
             columns.push(Arc::new(sums.with_data_type(schemas::money())));
         }
         columns.push(Arc::new(groups.iter().map(|(_, group)| group.rows).collect::<Int64Array>()));
-        columns.push(Arc::new(Int64Array::from(vec![tags.version(); groups.len()])));
+        columns.push(Arc::new(Int64Array::from(vec![tag_rules; groups.len()])));
         Ok(RecordBatch::try_new(Arc::clone(&self.dataset.schema), columns)?)
     }
-}
-
-fn too_large() -> Error {
-    Error::new(ErrorKind::Invalid, "a sum of costs has more than 16 digits before the decimal point")
 }
 
 fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {

@@ -213,3 +213,6 @@ impl<'a> Texts<'a> {
         Some(self.values.value(self.column.key(row)?))
     }
 }
+
+#[cfg(test)]
+mod tests;

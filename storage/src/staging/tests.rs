@@ -15,8 +15,8 @@ use prometheus::Registry;
 
 use super::*;
 use crate::{
-    Batch, Config, Tables, View, Write, commit,
-    test_rows::{env, series},
+    Batch, View, Write, commit,
+    test_rows::{config, env, series},
 };
 
 const MONTH: i32 = 20_393;
@@ -27,18 +27,7 @@ async fn open(folder: &Path, seed: u64) -> Storage {
 }
 
 async fn open_with(folder: &Path, seed: u64, datasets: Vec<&'static Dataset>) -> Storage {
-    let config = Config {
-        data_dir: folder.to_owned(),
-        tables: Tables::default(),
-        tenant: "default".into(),
-        flush_bytes: 1 << 20,
-        flush_age_ms: i64::MAX,
-        head_bytes_max: 64 << 20,
-        wal_segment_bytes: 4096,
-        upkeep: false,
-        retention_days: BTreeMap::new(),
-    };
-    Storage::open(config, datasets, env(seed), &Registry::new()).await.unwrap()
+    Storage::open(config(folder), datasets, env(seed), &Registry::new()).await.unwrap()
 }
 
 /// Lines of one bill: what a service cost.

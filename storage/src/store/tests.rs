@@ -26,18 +26,7 @@ fn roots_are_read_as_they_are_shown() {
 }
 
 fn config(data_dir: &std::path::Path, tables: Tables) -> Config {
-    Config {
-        data_dir: data_dir.to_owned(),
-        tables,
-        tenant: "default".into(),
-        flush_bytes: 1 << 20,
-        flush_age_ms: i64::MAX,
-        head_bytes_max: 64 << 20,
-        // So small that every append has a segment of its own, and trimming shows.
-        wal_segment_bytes: 4096,
-        upkeep: false,
-        retention_days: BTreeMap::new(),
-    }
+    Config { tables, ..crate::test_rows::config(data_dir) }
 }
 
 fn bucket(name: &str) -> Tables {

@@ -17,10 +17,10 @@ use serde_json::Value;
 
 use super::{Trim, TrimRule, Upkept};
 use crate::{
-    Batch, Config, Delete, ErrorKind, Lane, Result, Storage, Tables, Write, commit,
+    Batch, Config, Delete, ErrorKind, Lane, Result, Storage, Write, commit,
     disk::LocalDisk,
     open::Parts,
-    test_rows::{DAY_US, Sample, clock, env_at, samples, samples_of},
+    test_rows::{DAY_US, Sample, clock, config, env_at, samples, samples_of},
 };
 
 /// The day before the clock's.
@@ -141,17 +141,7 @@ impl Bench {
 }
 
 async fn open(folder: &std::path::Path, store: &Arc<InMemory>, now_us: &Arc<AtomicI64>, seed: u64) -> Storage {
-    let config = Config {
-        data_dir: folder.to_owned(),
-        tables: Tables::default(),
-        tenant: "default".into(),
-        flush_bytes: 1 << 20,
-        flush_age_ms: i64::MAX,
-        head_bytes_max: 64 << 20,
-        wal_segment_bytes: 4096,
-        upkeep: false,
-        retention_days: [("samples".to_owned(), 40_000)].into(),
-    };
+    let config = Config { retention_days: [("samples".to_owned(), 40_000)].into(), ..config(folder) };
     let parts =
         Parts { disk: Arc::new(LocalDisk), store: Some(Arc::clone(store) as Arc<dyn ObjectStore>), spool: None };
     let (env, registry) = (env_at(seed, Arc::clone(now_us)), prometheus::Registry::new());
