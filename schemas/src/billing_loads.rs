@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Fields};
 
-use crate::dataset::{Column, Dataset, Encoding, Layout, Partition, dictionary, list, money, timestamp};
+use crate::dataset::{Column, Dataset, Encoding, Layout, Partition, date, dictionary, list, money, timestamp};
 
 /// The ledger of billing loads.
 #[must_use]
@@ -29,6 +29,20 @@ pub fn billing_loads() -> &'static Dataset {
                     .nullable(),
                 text("outcome", "`loaded`, or `empty` if it had no rows."),
                 count("rows", "Rows written to `costs`."),
+                Column::new(
+                    "months",
+                    list(date()),
+                    Encoding::Dictionary,
+                    "Billing months of the rows, from the one with most of them; their first days.",
+                ),
+                Column::new(
+                    "complete_through",
+                    timestamp(),
+                    Encoding::Dictionary,
+                    "End of what is charged, if that was before the delivery; else the delivery.",
+                )
+                .nullable(),
+                count("without_invoice", "Rows without an InvoiceId: none, if the bill is final."),
                 count("rejects", "Lines that were refused; the first of each file are in `rejects`."),
                 count("rounded", "Amounts that had more digits than are kept."),
                 Column::new("files", list(file()), Encoding::Dictionary, "Files that were read, in their order."),

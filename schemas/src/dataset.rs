@@ -172,6 +172,12 @@ pub fn quantity() -> DataType {
     DataType::Decimal128(38, 15)
 }
 
+/// An exchange rate.
+#[must_use]
+pub fn rate() -> DataType {
+    DataType::Decimal128(18, 9)
+}
+
 /// Text with few distinct values in a batch.
 #[must_use]
 pub fn dictionary() -> DataType {

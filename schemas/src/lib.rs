@@ -8,6 +8,7 @@
 //! Not here: any code that reads or writes rows.
 
 mod billing_loads;
+mod billing_periods;
 mod cost_summaries;
 mod costs;
 mod costs_changes;
@@ -16,21 +17,24 @@ mod exemplars;
 mod histograms;
 mod metadata;
 mod page;
+mod reference;
 mod rejects;
 mod samples;
 mod series;
 
 pub use billing_loads::billing_loads;
+pub use billing_periods::billing_period_changes;
 pub use cost_summaries::{MANDATORY_TAGS, SUMMARY_AMOUNTS, SUMMARY_COLUMNS, costs_daily, costs_hourly};
 pub use costs::costs;
 pub use costs_changes::costs_changes;
 pub use dataset::{
-    Column, Dataset, Encoding, Partition, date, dictionary, list, money, quantity, string_map, timestamp,
+    Column, Dataset, Encoding, Partition, date, dictionary, list, money, quantity, rate, string_map, timestamp,
 };
 pub use exemplars::exemplars;
 pub use histograms::histograms;
 pub use metadata::metadata;
 pub use page::schemas_page;
+pub use reference::{accounts, exchange_rates, invoices};
 pub use rejects::rejects;
 pub use samples::samples;
 pub use series::series;
@@ -49,6 +53,10 @@ pub fn all() -> Vec<&'static Dataset> {
         costs_hourly(),
         costs_changes(),
         billing_loads(),
+        billing_period_changes(),
+        invoices(),
+        exchange_rates(),
+        accounts(),
         rejects(),
     ]
 }

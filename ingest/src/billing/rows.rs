@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, Decimal128Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
+        ArrayRef, Date32Array, Decimal128Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
         TimestampMicrosecondArray,
     },
     buffer::OffsetBuffer,
@@ -47,6 +47,9 @@ impl Load<'_> {
             time(vec![request.delivered_us.map(|us| us.div_euclid(1000) * 1000)]),
             text(vec![outcome])?,
             int(vec![written]),
+            list("months", Arc::new(Date32Array::from(months(files))))?,
+            time(vec![self.complete_through_us()]),
+            int(vec![sum(&|file| file.report.rows_without_invoice)]),
             int(vec![sum(&|file| file.report.rows_rejected)]),
             int(vec![sum(&|file| file.report.values_rounded)]),
             self.files("files")?,
@@ -56,6 +59,13 @@ impl Load<'_> {
             int(vec![summary.took_ms]),
         ];
         Ok(RecordBatch::try_new(Arc::clone(&schemas::billing_loads().schema), columns)?)
+    }
+
+    /// The end of what is charged, or the delivery: providers charge for some things ahead.
+    pub(super) fn complete_through_us(&self) -> Option<i64> {
+        let ends = self.summary.files.iter().filter_map(|file| Some(file.report.charge_period_us.as_ref()?.end));
+        let delivered_us = self.request.delivered_us.unwrap_or(self.now_us);
+        ends.max().map(|end| end.min(delivered_us).div_euclid(1000) * 1000)
     }
 
     fn files(&self, name: &str) -> Result<ArrayRef> {
@@ -136,6 +146,17 @@ impl Load<'_> {
         ];
         Ok(RecordBatch::try_new(Arc::clone(&schemas::rejects().schema), columns)?)
     }
+}
+
+/// Billing months of all files, from the one with most rows: their first days, days since the epoch.
+pub(super) fn months(files: &[File]) -> Vec<i32> {
+    let mut rows: BTreeMap<i32, u64> = BTreeMap::new();
+    for (month, count) in files.iter().flat_map(|file| &file.report.billing_months) {
+        *rows.entry(*month).or_default() += count;
+    }
+    let mut months: Vec<(i32, u64)> = rows.into_iter().collect();
+    months.sort_by_key(|(month, rows)| (std::cmp::Reverse(*rows), *month));
+    months.into_iter().map(|(month, _)| month).collect()
 }
 
 /// Sums of all files, by currency and charge category.
