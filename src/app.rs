@@ -17,7 +17,13 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use axum_server::{Handle, tls_rustls::RustlsConfig};
-use ingest::remote_write::RemoteWrite;
+use ingest::{
+    billing::{
+        Loads,
+        pull::{Meter, Pull},
+    },
+    remote_write::RemoteWrite,
+};
 use prometheus::{IntCounter, IntGauge, Registry};
 use query::{Catalog, Engine};
 use storage::{Clock, Env, Probe, Random, Storage};
@@ -70,7 +76,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let watches = [tokens, certificates].into_iter().flatten().map(tokio::spawn).collect();
     let _watches = Watches(watches);
 
-    let storage = tokio::select! {
+    let (storage, pull) = tokio::select! {
         opened = open(&config, &shared, env, &registry) => opened?,
         name = signals.next() => {
             info!(signal = name, "stopping before the log was read: nothing is lost");
@@ -78,6 +84,7 @@ pub async fn serve(config: Config) -> Result<()> {
         }
         ended = server.ended() => return Err(ended),
     };
+    let _pull = Watches(vec![tokio::spawn(pull.run())]);
     let url = format!("{scheme}://{address}/api/v1/write");
     info!(url, "ready; to send metrics, give Prometheus `remote_write: [{{url: \"{url}\"}}]`");
 
@@ -92,7 +99,7 @@ pub async fn serve(config: Config) -> Result<()> {
 }
 
 /// Opens storage and what works on it, and lets requests in.
-async fn open(config: &Config, shared: &Shared, env: Env, registry: &Registry) -> Result<Storage> {
+async fn open(config: &Config, shared: &Shared, env: Env, registry: &Registry) -> Result<(Storage, Pull)> {
     let clock = env.clock.clone();
     let storage = Storage::open(config.storage.clone(), schemas::all(), env, registry)
         .await
@@ -103,11 +110,14 @@ async fn open(config: &Config, shared: &Shared, env: Env, registry: &Registry) -
         let _ = std::fs::remove_dir_all(spill_dir);
         std::fs::create_dir(spill_dir).with_context(|| format!("{} cannot be made", spill_dir.display()))?;
     }
-    let engine = engine(config.query.clone(), &storage, clock, registry)?;
+    let engine = engine(config.query.clone(), &storage, clock.clone(), registry)?;
     retention::apply(&config.retention_rules, &engine, &storage);
+    let config::billing::Billing { loads, exports, look_every_us } = config.billing.clone();
+    let loads = Loads::open(loads, storage.clone(), clock).await?;
     let tsdb = http::tsdb::router(engine.clone(), remote_write.clone(), storage.clone());
-    shared.open(storage.clone(), remote_write.router().merge(query::router(engine)).merge(tsdb));
-    Ok(storage)
+    let router = remote_write.router().merge(query::router(engine)).merge(tsdb);
+    shared.open(storage.clone(), router.merge(http::billing::router(loads.clone())));
+    Ok((storage, Pull::new(loads, exports, look_every_us, Meter::register(registry)?)))
 }
 
 /// Storage for a command that works on a data folder without a server, and the clock.

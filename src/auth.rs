@@ -73,8 +73,10 @@ impl Scope {
     pub fn of(method: &Method, path: &str) -> Option<Self> {
         match path {
             "/-/healthy" | "/-/ready" => None,
-            "/api/v1/write" => Some(Self::Write),
             path if path.starts_with("/api/v1/admin") || method == Method::DELETE => Some(Self::Admin),
+            "/api/v1/write" => Some(Self::Write),
+            path if path.starts_with("/api/v1/billing/") && method == Method::POST => Some(Self::Write),
+            path if path.starts_with("/api/v1/reference/") && method == Method::PUT => Some(Self::Write),
             _ => Some(Self::Read),
         }
     }

@@ -15,6 +15,7 @@ use tracing::error;
 use crate::{
     app,
     auth::{self, Scope},
+    billing,
     config::{self, Config, Overrides},
     import, promql, sql, telemetry, upkeep,
 };
@@ -116,6 +117,8 @@ enum Command {
     Promql(promql::Promql),
     /// Bring in a history from elsewhere.
     Import(import::Import),
+    /// Keep the books of bills that are loaded.
+    Billing(billing::Billing),
     /// Merge and clean up the tables now.
     #[command(after_help = UPKEEP_EXAMPLES)]
     Upkeep(upkeep::Upkeep),
@@ -178,6 +181,7 @@ impl Cli {
             Command::Sql(sql) => sql.run(),
             Command::Promql(promql) => promql.run(),
             Command::Import(import) => import.run(),
+            Command::Billing(billing) => billing.run(),
             Command::Upkeep(upkeep) => upkeep.run(),
             Command::Token(token) => token.run(),
         }

@@ -65,8 +65,24 @@ impl Client {
     /// # Errors
     /// If token or certificates cannot be read.
     pub fn post(&self, path: &str) -> Result<RequestBuilder<WithBody>> {
+        self.request(|agent, address| agent.post(address), path)
+    }
+
+    /// The same, to put something in a place.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub fn put(&self, path: &str) -> Result<RequestBuilder<WithBody>> {
+        self.request(|agent, address| agent.put(address), path)
+    }
+
+    fn request(
+        &self,
+        begin: impl Fn(&ureq::Agent, String) -> RequestBuilder<WithBody>,
+        path: &str,
+    ) -> Result<RequestBuilder<WithBody>> {
         let Address { base, basic } = self.address()?;
-        let request = self.access.agent(&base)?.post(format!("{base}{path}"));
+        let request = begin(&self.access.agent(&base)?, format!("{base}{path}"));
         let token = self.access.token()?.map(|token| format!("Bearer {token}"));
         Ok(match token.or(basic) {
             Some(authorization) => request.header("Authorization", authorization),

@@ -7,6 +7,7 @@
 //! it needs none.
 //! Not here: rules for how the crates use their settings, and everything nobody would change, which is a `const` at its use.
 
+pub mod billing;
 mod memory;
 pub(crate) mod raw;
 mod retention;
@@ -62,6 +63,8 @@ pub struct Config {
     pub retention_rules: Vec<crate::retention::Rule>,
     /// Of remote write.
     pub remote_write: ingest::remote_write::Config,
+    /// Bills: how they are loaded, and which are fetched.
+    pub billing: billing::Billing,
     /// Of the engine.
     pub query: query::Config,
     /// Of the log.
@@ -131,6 +134,7 @@ impl Config {
         }
         if let Some(data_dir) = data_dir {
             self.query.spill_dir = Some(data_dir.join(SPILL));
+            self.billing.in_folder(&data_dir);
             self.storage.data_dir = data_dir;
         }
         self.listen = listen.unwrap_or(self.listen);
@@ -157,7 +161,9 @@ impl Config {
 impl Raw {
     fn validate(self, outside: &Outside<'_>) -> Result<Config, Refused> {
         let Self { data_dir, data, roots, s3, cache, .. } = self;
-        let Self { listen, tenant, memory, insecure, tls, auth, storage, remote_write, sql, promql, log, .. } = self;
+        let Self {
+            listen, tenant, memory, insecure, tls, auth, storage, remote_write, sql, promql, billing, log, ..
+        } = self;
         let origin = outside.origin;
         let tables = tables::validate(data, roots.unwrap_or_default(), s3, cache, outside)?;
         let budget = Budget::split(required(origin, "memory", memory)?.value, outside.memory_limit);
@@ -165,6 +171,7 @@ impl Raw {
         let level = required(origin, "log.level", log.level)?;
         let data_dir = path(origin, required(origin, "data_dir", data_dir)?)?;
         let spill_dir = data_dir.join(SPILL);
+        let billing = required(origin, "billing", billing)?.validate(&data_dir, outside)?;
         telemetry::filter(&level.value).map_err(|error| Refused::at(origin, &level, error.to_string()))?;
         let (storage, retention_rules) = required(origin, "storage", storage)?.validate(
             origin,
@@ -187,6 +194,7 @@ impl Raw {
                 retention_ms: i64::from(kept_days) * 86_400_000,
                 ..remote_write
             },
+            billing,
             query: query::Config {
                 promql: required(origin, "promql", promql)?.validate(origin)?,
                 ..required(origin, "sql", sql)?.validate(origin, budget, spill_dir)?
@@ -448,6 +456,7 @@ impl Display for Config {
         if let Some(ha) = &rules.ha {
             writeln!(f, "HA pairs       named by label {}, their replicas by {}", ha.cluster, ha.replica)?;
         }
+        write!(f, "{}", self.billing)?;
         if let Some(tls) = &self.tls {
             let clients =
                 tls.client_ca.as_ref().map_or_else(String::new, |ca| format!(", clients of {}", ca.display()));

@@ -1,11 +1,11 @@
-//! The `import` command: brings the history of a Prometheus into a running server.
+//! The `import` command: brings in the history of a Prometheus, and bills.
 //!
 //! Called by `cli`. A source (`blocks`, `text`, `read`) goes through its series, oldest first, and hands them to `sink`, which makes
 //! requests of remote write of them (`encode`), has them sent (`deliver`), notes what was acknowledged (`state`) and shows how far it
 //! is (`progress`). Invariants: a source is only read; whatever breaks off can be done again, since the server stores equal samples
 //! once. Not here: the formats (`ingest`).
 
-mod billing;
+pub mod billing;
 mod blocks;
 mod deliver;
 mod encode;
@@ -13,6 +13,7 @@ mod head;
 mod labels;
 mod progress;
 mod read;
+mod reference;
 mod sink;
 mod state;
 mod text;
@@ -91,7 +92,13 @@ enum From {
     Prometheus(Box<Prometheus>),
     /// Billing exports of clouds and others.
     #[command(after_help = billing::EXAMPLES)]
-    Billing(billing::Billing),
+    Billing(Box<billing::Billing>),
+    /// Accounts: who they belong to. CSV: SubAccountId, Name, Path, Owner, Environment, ValidFrom, ValidUntil.
+    Accounts(reference::Reference),
+    /// Exchange rates by month. CSV: Month, FromCurrency, ToCurrency, Rate.
+    Rates(reference::Reference),
+    /// Invoices, which costs must add up to. CSV: InvoiceId, InvoiceIssuerName, BillingAccountId, BillingCurrency, BilledCost.
+    Invoices(reference::Reference),
 }
 
 #[derive(Debug, Args)]
@@ -193,6 +200,9 @@ impl Import {
         match self.from {
             From::Prometheus(prometheus) => prometheus.run(),
             From::Billing(billing) => billing.run(),
+            From::Accounts(file) => file.run(schemas::accounts()),
+            From::Rates(file) => file.run(schemas::exchange_rates()),
+            From::Invoices(file) => file.run(schemas::invoices()),
         }
     }
 }

@@ -8,6 +8,8 @@
 mod address;
 pub mod app;
 pub mod auth;
+pub mod billing;
+mod books;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -1,95 +1,70 @@
 //! Loads billing exports: files in, one append out, in which everything agrees.
 //!
-//! Called by the command line. Crate `billing` decodes; rows of `costs` go into staged files, and what follows
-//! from them (`costs_daily`, `costs_hourly`, `costs_changes`, `billing_loads`, `rejects`) beside them into the same append, so that a load
-//! is seen wholly or not at all, whatever crashes. What a load replaces is its scope: what one export says of one billing period.
+//! Called by the command line, the endpoints and the sources that are pulled. Crate `billing` decodes; rows of `costs` go into staged files,
+//! and what follows from them (`costs_daily`, `costs_hourly`, `costs_changes`, `billing_loads`, `billing_period_changes`, `rejects`) beside
+//! them into the same append, so that a load is seen wholly or not at all, whatever crashes. What a load replaces is its scope: what one
+//! export says of one billing period.
 //!
-//! Invariants: the same delivery again is no load; one that its manifest says is earlier is refused; a file that cannot be read to its end loads nothing; memory is
-//! bounded whatever the size of the files, but for the days, services and accounts there are. Not here: formats (`billing`), where files come from.
+//! Invariants: the same delivery again is no load; one that is known to be earlier is refused; costs that another export has already are
+//! loaded only to be compared; a file that cannot be read to its end loads nothing; memory is bounded whatever the size of the files, but
+//! for the days, services and accounts there are. Not here: formats (`billing`).
 
+mod archive;
 mod changes;
-mod digest;
+mod covers;
 mod ledger;
 mod load;
+mod periods;
+pub mod pull;
+mod reference;
+mod request;
+mod retag;
 mod rows;
 mod summary;
 pub mod tags;
+mod uploads;
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 pub use billing::{AzurePart, Format, Manifest, Report, Totals, read_manifest};
-use storage::{Clock, Storage};
+use bytes::Bytes;
+use chrono::NaiveDate;
+use futures::{Stream, StreamExt as _};
+use storage::{Batch, Clock, Lane, Storage};
+use tokio::sync::mpsc;
 
-use self::ledger::Ledger;
-pub use self::{rows::totals, tags::Tags};
+pub use self::{
+    archive::{Archive, Kept},
+    covers::Covered,
+    ledger::Freshness,
+    periods::{Change, Status},
+    reference::{REFERENCE_BYTES_MAX, Replaced},
+    request::{Commit, File, Input, Outcome, Period, Reading, Request, Summary, Told, ToldChange, ToldTotal},
+    rows::totals,
+    tags::Tags,
+    uploads::Uploaded,
+};
+use self::{
+    ledger::{Ledger, refused},
+    periods::{Event, Periods},
+    uploads::Uploads,
+};
 use crate::{Error, ErrorKind, Result};
 
-/// A delivery to be loaded.
-#[derive(Debug, Clone, Default)]
-pub struct Request {
-    /// The export it is of.
-    pub export: String,
-    /// What of the export it replaces, such as `2026-11`; the month of its period, or of its rows, if nothing is said.
-    pub part: Option<String>,
-    /// Its files, in their order.
-    pub files: Vec<PathBuf>,
-    /// The provider's id of the delivery; a digest of the files without one.
-    pub delivery: Option<String>,
-    /// When the provider delivered it, microseconds.
-    pub delivered_us: Option<i64>,
-    /// The billing period, microseconds, for rows that have none.
-    pub period_us: Option<Range<i64>>,
-    /// What the files are, if it is not to be found out.
-    pub format: Option<Format>,
-    /// What part of an Azure export it is.
-    pub azure: AzurePart,
-    /// Values of columns for rows that have none.
-    pub assume: BTreeMap<String, String>,
-    /// Load it, even if it is loaded or older than what is.
-    pub force: bool,
-    /// Read it and say what it is, and load nothing.
-    pub dry_run: bool,
-}
+/// Chunks that wait for the disk; each is what a connection reads at once.
+const CHUNKS_AHEAD: usize = 16;
 
-/// What became of a delivery.
+/// How bills are loaded.
 #[derive(Debug, Clone)]
-pub struct Summary {
-    /// What it replaces: `x_Scope` of its rows.
-    pub scope: String,
-    /// What was done.
-    pub outcome: Outcome,
-    /// Each file, and what became of it.
-    pub files: Vec<File>,
-    /// BilledCost by currency that changed against the load before: so many days, services and accounts; by how much, in units of 10⁻²².
-    pub changes: BTreeMap<String, (usize, i128)>,
-    /// How long it took, milliseconds.
-    pub took_ms: i64,
-}
-
-/// What was done with a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Loaded as this revision of its scope.
-    Loaded(i64),
-    /// It is what is loaded.
-    Same,
-    /// It was only read.
-    Read,
-}
-
-/// A file of a delivery.
-#[derive(Debug, Clone)]
-pub struct File {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its size.
-    pub bytes: u64,
-    /// SHA-256 of its bytes, hexadecimal.
-    pub digest: String,
-    /// What it is; `None` if it was not read.
-    pub format: Option<Format>,
-    /// What became of its rows.
-    pub report: Report,
+pub struct Config {
+    /// Rules by which mandatory tags are found.
+    pub tags: Arc<Tags>,
+    /// Folder in which delivered bytes are kept.
+    pub archive_dir: PathBuf,
+    /// For how long, microseconds.
+    pub archive_us: i64,
+    /// For how long no amount of a month that is over may change until it is final, microseconds.
+    pub close_after_us: i64,
 }
 
 /// Loads deliveries, one after the other. Cheap to clone.
@@ -99,30 +74,254 @@ pub struct Loads(Arc<Inner>);
 struct Inner {
     storage: Storage,
     clock: Clock,
-    tags: Tags,
-    ledger: tokio::sync::Mutex<Ledger>,
+    tags: Arc<Tags>,
+    archive: Archive,
+    uploads: Uploads,
+    books: tokio::sync::Mutex<Books>,
+}
+
+/// What is known of what is loaded.
+struct Books {
+    ledger: Ledger,
+    periods: Periods,
 }
 
 impl Loads {
     /// Goes on with what is loaded already.
     ///
     /// # Errors
-    /// `Corrupt` if the ledger cannot be read.
-    pub async fn open(storage: Storage, clock: Clock, tags: Tags) -> Result<Self> {
-        let ledger = tokio::sync::Mutex::new(Ledger::read(&storage).await?);
-        Ok(Self(Arc::new(Inner { storage, clock, tags, ledger })))
+    /// `Corrupt` if the ledger cannot be read, `Unavailable` if the archive cannot be written.
+    pub async fn open(config: Config, storage: Storage, clock: Clock) -> Result<Self> {
+        let Config { tags, archive_dir, archive_us, close_after_us } = config;
+        let uploads = Uploads::open(archive_dir.join("uploads"))?;
+        let archive = Archive::open(archive_dir, archive_us)?;
+        let ledger = Ledger::read(&storage).await?;
+        let periods = Periods::read(&storage, close_after_us).await?;
+        let books = tokio::sync::Mutex::new(Books { ledger, periods });
+        Ok(Self(Arc::new(Inner { storage, clock, tags, archive, uploads, books })))
     }
 
     /// Loads a delivery; tells `watch` of each file how many bytes of it are read. Returns when it is durable and visible.
     ///
     /// # Errors
-    /// `Invalid` if it is no billing export, lacks what has to be assumed, or is older than what is loaded; `Unavailable` or `Corrupt` if it
-    /// cannot be read. Nothing is loaded then.
+    /// `Invalid` if it is no billing export, lacks what has to be assumed, is older than what is loaded, or another export has the same
+    /// costs; `Unavailable` or `Corrupt` if it cannot be read. Nothing is loaded then.
     pub async fn load(&self, request: Request, watch: impl Fn(u64) + Send + Sync + 'static) -> Result<Summary> {
         // Loads of one scope must not overtake each other, and two at once would share the memory of one.
-        let mut ledger = self.0.ledger.lock().await;
-        load::load(&self.0, &mut ledger, request, Arc::new(watch)).await
+        let mut books = self.0.books.lock().await;
+        load::load(&self.0, &mut books, request, Arc::new(watch)).await
     }
+
+    /// Decodes what is loaded of a scope once more, from the bytes that were delivered.
+    ///
+    /// # Errors
+    /// `Invalid` if nothing is loaded of the scope, or its bytes are not kept any more; else as [`load`](Self::load).
+    pub async fn reprocess(&self, scope: &str, watch: impl Fn(u64) + Send + Sync + 'static) -> Result<Summary> {
+        let mut books = self.0.books.lock().await;
+        let loaded = books.ledger.newest(scope).ok_or_else(|| nothing_of(scope, &books.ledger))?;
+        let files = loaded.files.iter().map(|(name, digest)| {
+            let path = self.0.archive.find(digest).ok_or_else(|| {
+                refused(format!("the file's bytes are not kept any more: deliver it again file={name} digest={digest}"))
+            })?;
+            let bytes = path.metadata().map_err(|error| archive::unreadable(&path, error))?.len();
+            archive::touch(&path, self.0.clock.now_us());
+            Ok(Input::kept(name.clone(), Kept { path, bytes, digest: digest.clone() }))
+        });
+        let reading: load::Read = serde_json::from_str(&loaded.options)
+            .map_err(|error| Error::new(ErrorKind::Corrupt, "the ledger's options cannot be read").caused_by(error))?;
+        let files = files.collect::<Result<Vec<_>>>()?;
+        let request = Request {
+            export: loaded.export.clone(),
+            part: scope.strip_prefix(&format!("{}/", loaded.export)).map(str::to_owned),
+            files: reading.over(files),
+            delivery: Some(loaded.delivery.clone()),
+            delivered_us: loaded.delivered_us,
+            reading: reading.reading,
+            force: true,
+            dry_run: false,
+        };
+        load::load(&self.0, &mut books, request, Arc::new(watch)).await
+    }
+
+    /// Is this delivery what is loaded of a scope?
+    pub(crate) async fn is_loaded(&self, scope: &str, delivery: &str) -> bool {
+        self.0.books.lock().await.ledger.newest(scope).is_some_and(|loaded| loaded.delivery == delivery)
+    }
+
+    /// How far every export is.
+    pub async fn freshness(&self) -> BTreeMap<String, Freshness> {
+        self.0.books.lock().await.ledger.freshness()
+    }
+
+    /// Brings bytes into the archive as they come.
+    ///
+    /// # Errors
+    /// Those of the bytes, and `Unavailable` if they cannot be written.
+    pub async fn receive(&self, mut bytes: impl Stream<Item = Result<Bytes>> + Unpin) -> Result<Kept> {
+        let (sender, mut chunks) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
+        let inner = Arc::clone(&self.0);
+        let writer = tokio::spawn(load::blocking(move || {
+            let mut file = inner.archive.begin()?;
+            while let Some(chunk) = chunks.blocking_recv() {
+                file.push(&chunk)?;
+            }
+            Ok(file)
+        }));
+        let mut came = Ok(());
+        while let Some(chunk) = bytes.next().await {
+            match chunk {
+                // The writer ended early only with an error, which it has.
+                Ok(chunk) => {
+                    if sender.send(chunk).await.is_err() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    came = Err(error);
+                    break;
+                }
+            }
+        }
+        drop(sender);
+        let broke = |error| Error::new(ErrorKind::Internal, "a file could not be written").caused_by(error);
+        let file = writer.await.map_err(broke)??;
+        came?;
+        load::blocking(move || file.finish()).await
+    }
+
+    /// Keeps a file of a delivery that is loaded when all of them are there.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive); `Invalid` if the delivery has too many files.
+    pub async fn upload(
+        &self,
+        of: (String, String),
+        name: String,
+        bytes: impl Stream<Item = Result<Bytes>> + Unpin,
+    ) -> Result<Uploaded> {
+        let kept = self.receive(bytes).await?;
+        let inner = Arc::clone(&self.0);
+        load::blocking(move || inner.uploads.add(&of.0, &of.1, &name, &kept)).await
+    }
+
+    /// What was sent of a delivery. Blocks.
+    ///
+    /// # Errors
+    /// `Corrupt` if that cannot be read.
+    pub fn uploaded(&self, export: &str, part: &str) -> Result<Vec<Uploaded>> {
+        self.0.uploads.files(export, part)
+    }
+
+    /// Forgets what was sent of a delivery; was there any? Blocks.
+    pub fn discard(&self, export: &str, part: &str) -> bool {
+        self.0.uploads.remove(export, part)
+    }
+
+    /// Loads what was sent.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); what was sent stays then.
+    pub async fn commit(&self, export: &str, part: &str, commit: Commit) -> Result<Summary> {
+        let (inner, of, to) = (Arc::clone(&self.0), export.to_owned(), part.to_owned());
+        let find = move || {
+            let files = inner.uploads.files(&of, &to)?;
+            files
+                .into_iter()
+                .map(|file| {
+                    let path = inner.archive.find(&file.sha256);
+                    uploads::input(file, path)
+                })
+                .collect()
+        };
+        let files = load::blocking(find).await?;
+        let dry_run = commit.dry_run;
+        let summary = self.load(commit.request(export, part, files)?, |_| {}).await?;
+        if !dry_run {
+            self.0.uploads.remove(export, part);
+        }
+        Ok(summary)
+    }
+
+    /// What of its export a request replaces: what it says, or else the month of its period, or of its rows. Blocks.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn part(request: &Request) -> Result<String> {
+        load::part(request)
+    }
+
+    /// Says that the bill of a month is final, whatever is known of it.
+    ///
+    /// # Errors
+    /// `Invalid` if nothing of it is loaded or it is final already.
+    pub async fn close(&self, export: &str, month: NaiveDate) -> Result<Change> {
+        let mut books = self.0.books.lock().await;
+        let Some(status) = books.periods.status(export, month) else {
+            let of = format!("nothing is loaded of this month export={export} month={}", month.format("%Y-%m"));
+            return Err(refused(of));
+        };
+        let now_us = self.0.clock.now_us();
+        let facts = books.ledger.facts(export, month, None);
+        let change = books.periods.step((export, month), Event::Close, facts, now_us);
+        let change = change.ok_or_else(|| refused(format!("the month is {status} already export={export}")))?;
+        self.0.write(&mut books, std::slice::from_ref(&change), now_us).await?;
+        Ok(change)
+    }
+
+    /// Sums up anew what was summed up by other rules of tags, as far as it is not final; gives the scopes.
+    ///
+    /// # Errors
+    /// As storage says.
+    pub async fn retag(&self) -> Result<Vec<String>> {
+        let books = self.0.books.lock().await;
+        retag::retag(&self.0, &books).await
+    }
+
+    /// What time does: months end and become final, bytes are kept no longer. Gives what became of months.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Overloaded` if it cannot be written.
+    pub async fn tick(&self) -> Result<Vec<Change>> {
+        let mut books = self.0.books.lock().await;
+        let now_us = self.0.clock.now_us();
+        let step = |(export, month): (String, NaiveDate)| {
+            let facts = books.ledger.facts(&export, month, None);
+            books.periods.step((&export, month), Event::Tick, facts, now_us)
+        };
+        let changes: Vec<Change> = books.periods.unsettled().into_iter().filter_map(step).collect();
+        self.0.write(&mut books, &changes, now_us).await?;
+        drop(books);
+        let inner = Arc::clone(&self.0);
+        load::blocking(move || {
+            inner.uploads.sweep(now_us);
+            inner.archive.sweep(now_us);
+            Ok(())
+        })
+        .await?;
+        Ok(changes)
+    }
+}
+
+impl Inner {
+    /// Writes what became of months.
+    async fn write(&self, books: &mut Books, changes: &[Change], now_us: i64) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let now_us = now_us.div_euclid(1000) * 1000;
+        let rows = periods::rows(changes, now_us)?;
+        load::append(&self.storage, vec![Batch::append(schemas::billing_period_changes(), rows, Lane::InOrder)])
+            .await?;
+        books.periods.note(changes, now_us);
+        Ok(())
+    }
+}
+
+fn nothing_of(scope: &str, ledger: &Ledger) -> Error {
+    let mut scopes: Vec<&str> = ledger.scopes().map(|(scope, _)| scope).collect();
+    scopes.sort_unstable();
+    scopes.truncate(20);
+    refused(format!("nothing is loaded of this scope; there are: {} scope={scope}", scopes.join(", ")))
 }
 
 /// A sum of money as text, in units of 10⁻²².

@@ -13,59 +13,10 @@ use crate::dataset::{Column, Dataset, Encoding, Layout, Partition, date, diction
 #[must_use]
 pub fn billing_loads() -> &'static Dataset {
     static DATASET: LazyLock<Dataset> = LazyLock::new(|| {
-        let text = |name, about| Column::new(name, dictionary(), Encoding::Dictionary, about);
-        let count = |name, about| Column::new(name, DataType::Int64, Encoding::Dictionary, about);
         Dataset::new(
             "billing_loads",
             "One load of a billing export, with what must add up.",
-            vec![
-                Column::new("loaded_at", timestamp(), Encoding::Delta, "When it was loaded."),
-                text("scope", "What it replaced: `x_Scope` of its rows in `costs`."),
-                text("export", "The export it is of."),
-                text("format", "What the files are: focus, aws, azure, gcp, oci or manual."),
-                count("revision", "Number of the load within its scope, from 1."),
-                text("delivery", "The provider's id of the delivery, or a digest of its files."),
-                Column::new("delivered_at", timestamp(), Encoding::Dictionary, "When the provider delivered it.")
-                    .nullable(),
-                text("outcome", "`loaded`, or `empty` if it had no rows."),
-                count("rows", "Rows written to `costs`."),
-                Column::new(
-                    "months",
-                    list(date()),
-                    Encoding::Dictionary,
-                    "Billing months of the rows, from the one with most of them; their first days.",
-                ),
-                Column::new(
-                    "complete_through",
-                    timestamp(),
-                    Encoding::Dictionary,
-                    "End of what is charged, if that was before the delivery; else the delivery.",
-                )
-                .nullable(),
-                count("without_invoice", "Rows without an InvoiceId: none, if the bill is final."),
-                count("rejects", "Lines that were refused; the first of each file are in `rejects`."),
-                count("rounded", "Amounts that had more digits than are kept."),
-                Column::new("files", list(file()), Encoding::Dictionary, "Files that were read, in their order."),
-                Column::new(
-                    "totals",
-                    list(total()),
-                    Encoding::Dictionary,
-                    "Sums by currency and charge category. `delivered` is the sum of the lines as the files have them.",
-                ),
-                Column::new(
-                    "adjustments",
-                    list(adjustment()),
-                    Encoding::Dictionary,
-                    "What was made of lines, by code and currency: how many, and what amount; which one, the list of codes says.",
-                ),
-                Column::new(
-                    "findings",
-                    list(DataType::Utf8),
-                    Encoding::Dictionary,
-                    "What a reader of the numbers should know.",
-                ),
-                count("took_ms", "How long the load took, milliseconds."),
-            ],
+            columns(),
             Layout {
                 time: "loaded_at",
                 sort: &["scope", "revision"],
@@ -78,13 +29,90 @@ pub fn billing_loads() -> &'static Dataset {
     &DATASET
 }
 
+fn columns() -> Vec<Column> {
+    let text = |name, about| Column::new(name, dictionary(), Encoding::Dictionary, about);
+    let count = |name, about| Column::new(name, DataType::Int64, Encoding::Dictionary, about);
+    vec![
+        Column::new("loaded_at", timestamp(), Encoding::Delta, "When it was loaded."),
+        text("scope", "What it replaced: `x_Scope` of its rows in `costs`."),
+        text("export", "The export it is of."),
+        text("format", "What the files are: focus, aws, azure, gcp, oci or manual."),
+        count("revision", "Number of the load within its scope, from 1."),
+        text("delivery", "The provider's id of the delivery, or a digest of its files."),
+        Column::new("delivered_at", timestamp(), Encoding::Dictionary, "When the provider delivered it.").nullable(),
+        text("outcome", "`loaded`, or `empty` if it had no rows."),
+        count("rows", "Rows written to `costs`."),
+        Column::new(
+            "months",
+            list(date()),
+            Encoding::Dictionary,
+            "Billing months of the rows, from the one with most of them; their first days.",
+        ),
+        Column::new(
+            "complete_through",
+            timestamp(),
+            Encoding::Dictionary,
+            "End of what is charged, if that was before the delivery; else the delivery.",
+        )
+        .nullable(),
+        count("without_invoice", "Rows without an InvoiceId: none, if the bill is final."),
+        count("rejects", "Lines that were refused; the first of each file are in `rejects`."),
+        count("rounded", "Amounts that had more digits than are kept."),
+        count(
+            "changed",
+            "Sums of a day, service and account that are others than before; they are in `costs_changes`.",
+        ),
+        Column::new(
+            "covers",
+            list(covered()),
+            Encoding::Dictionary,
+            "Whose costs it has: by issuer, billing account and month; empty if it is not counted.",
+        ),
+        Column::new("files", list(file()), Encoding::Dictionary, "Files that were read, in their order."),
+        Column::new(
+            "totals",
+            list(total()),
+            Encoding::Dictionary,
+            "Sums by currency and charge category. `delivered` is the sum of the lines as the files have them.",
+        ),
+        Column::new(
+            "adjustments",
+            list(adjustment()),
+            Encoding::Dictionary,
+            "What was made of lines, by code and currency: how many, and what amount; which one, the list of codes says.",
+        ),
+        Column::new(
+            "findings",
+            list(DataType::Utf8),
+            Encoding::Dictionary,
+            "What a reader of the numbers should know.",
+        ),
+        Column::new(
+            "options",
+            DataType::Utf8,
+            Encoding::Plain,
+            "How the files were read, JSON, so that they can be again.",
+        ),
+        count("took_ms", "How long the load took, milliseconds."),
+    ]
+}
+
 fn file() -> DataType {
     fields(vec![
         Field::new("path", DataType::Utf8, false),
         Field::new("bytes", DataType::Int64, false),
         Field::new("digest", DataType::Utf8, false),
+        Field::new("etag", DataType::Utf8, true),
         Field::new("rows", DataType::Int64, false),
         Field::new("rejects", DataType::Int64, false),
+    ])
+}
+
+fn covered() -> DataType {
+    fields(vec![
+        Field::new("issuer", DataType::Utf8, false),
+        Field::new("account", DataType::Utf8, false),
+        Field::new("month", date(), false),
     ])
 }
 

@@ -17,22 +17,34 @@ use crate::dataset::{
 /// The dataset of costs.
 #[must_use]
 pub fn costs() -> &'static Dataset {
+    static DATASET: LazyLock<Dataset> = LazyLock::new(|| dataset("costs", "One line of a bill, as FOCUS has it."));
+    &DATASET
+}
+
+/// The dataset of costs that are only compared.
+#[must_use]
+pub fn costs_uncounted() -> &'static Dataset {
     static DATASET: LazyLock<Dataset> = LazyLock::new(|| {
-        Dataset::new(
-            "costs",
-            "One line of a bill, as FOCUS has it.",
-            columns(),
-            Layout {
-                time: "ChargePeriodStart",
-                sort: &["ServiceName", "SubAccountId", "ResourceId", "SkuId", "ChargePeriodStart"],
-                key: 0,
-                partition: Partition::Columns(2),
-                // Books are kept for seven years after the one they are of.
-                retention_days: 8 * 365,
-            },
-        )
+        let about = "One line of a bill that `costs` has from another export already: to compare, and in no total.";
+        dataset("costs_uncounted", about)
     });
     &DATASET
+}
+
+fn dataset(name: &'static str, about: &'static str) -> Dataset {
+    Dataset::new(
+        name,
+        about,
+        columns(),
+        Layout {
+            time: "ChargePeriodStart",
+            sort: &["ServiceName", "SubAccountId", "ResourceId", "SkuId", "ChargePeriodStart"],
+            key: 0,
+            partition: Partition::Columns(2),
+            // Books are kept for seven years after the one they are of.
+            retention_days: 8 * 365,
+        },
+    )
 }
 
 fn columns() -> Vec<Column> {

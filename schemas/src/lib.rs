@@ -25,7 +25,7 @@ mod series;
 pub use billing_loads::billing_loads;
 pub use billing_periods::billing_period_changes;
 pub use cost_summaries::{MANDATORY_TAGS, SUMMARY_AMOUNTS, SUMMARY_COLUMNS, costs_daily, costs_hourly};
-pub use costs::costs;
+pub use costs::{costs, costs_uncounted};
 pub use costs_changes::costs_changes;
 pub use dataset::{
     Column, Dataset, Encoding, Partition, date, dictionary, list, money, quantity, rate, string_map, timestamp,
@@ -52,6 +52,7 @@ pub fn all() -> Vec<&'static Dataset> {
         costs_daily(),
         costs_hourly(),
         costs_changes(),
+        costs_uncounted(),
         billing_loads(),
         billing_period_changes(),
         invoices(),

@@ -42,6 +42,7 @@ pub struct Raw {
     pub remote_write: Option<RemoteWrite>,
     pub sql: Option<Sql>,
     pub promql: Option<Promql>,
+    pub billing: Option<Billing>,
     pub log: Option<Log>,
 }
 
@@ -172,6 +173,97 @@ pub struct Promql {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub struct Billing {
+    pub archive: Option<Spanned<Span>>,
+    pub close_after: Option<Spanned<Span>>,
+    pub look_every: Option<Spanned<Span>>,
+    pub tags: Option<BTreeMap<String, Spanned<Tag>>>,
+    pub exports: Option<Vec<Spanned<Export>>>,
+}
+
+impl Billing {
+    fn over(self, below: Self) -> Self {
+        Self {
+            archive: self.archive.or(below.archive),
+            close_after: self.close_after.or(below.close_after),
+            look_every: self.look_every.or(below.look_every),
+            tags: self.tags.or(below.tags),
+            exports: self.exports.or(below.exports),
+        }
+    }
+}
+
+/// How one mandatory tag is found.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tag {
+    pub aliases: Vec<Alias>,
+    pub values: BTreeMap<String, String>,
+    pub defaults: Vec<Fallback>,
+}
+
+/// A name of a tag, alone or with the days between which it counts.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Alias {
+    Name(String),
+    Dated(DatedAlias),
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatedAlias {
+    pub key: String,
+    #[serde(default)]
+    pub from: Option<String>,
+    #[serde(default)]
+    pub until: Option<String>,
+}
+
+/// A value for charges that are not tagged.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fallback {
+    pub account: Option<String>,
+    pub service: Option<String>,
+    pub label: Option<BTreeMap<String, String>>,
+    pub value: String,
+}
+
+/// Bills that are fetched from where a provider delivers them.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Export {
+    pub name: Option<Spanned<String>>,
+    pub from: Option<Spanned<String>>,
+    pub provider: Option<ingest::billing::Format>,
+    pub azure: Option<ingest::billing::AzurePart>,
+    pub amortized_from: Option<Spanned<String>>,
+    pub counted: Option<bool>,
+    pub assume: BTreeMap<String, String>,
+    pub quiet: Option<Spanned<Span>>,
+    pub layout: Option<ingest::billing::pull::Layout>,
+    pub credentials_prefix: Option<Spanned<String>>,
+    pub region: Option<String>,
+    pub endpoint: Option<Spanned<String>>,
+    pub path_style: Option<bool>,
+    pub allow_http: Option<bool>,
+    pub assume_role: Option<AssumeRole>,
+}
+
+/// A role of another account, which may read the bucket.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssumeRole {
+    pub arn: Spanned<String>,
+    #[serde(default)]
+    pub external_id: Option<Spanned<String>>,
+    #[serde(default)]
+    pub endpoint: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Log {
     pub format: Option<Format>,
     pub level: Option<Spanned<String>>,
@@ -241,6 +333,7 @@ impl Raw {
                 points_max: top.points_max.or(below.points_max),
                 features: top.features.or(below.features),
             }),
+            billing: lay(self.billing, below.billing, Billing::over),
             log: lay(log, below.log, |top, below| Log {
                 format: top.format.or(below.format),
                 level: top.level.or(below.level),

@@ -89,7 +89,7 @@ impl raw::S3 {
 }
 
 /// Is it an endpoint without TLS? That is refused unless it is on this machine, or was said to be meant.
-fn is_plain(url: &str, allowed: bool) -> Result<bool, String> {
+pub(super) fn is_plain(url: &str, allowed: bool) -> Result<bool, String> {
     let bad = || format!("`{url}` is no endpoint: write a URL without a path, like `https://s3.example.com:9000`");
     let (scheme, authority) = url.split_once("://").ok_or_else(bad)?;
     let authority = authority.strip_suffix('/').unwrap_or(authority);

@@ -21,8 +21,24 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 /// Version of the binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ENDPOINTS: [(&str, &str, &str); 25] = [
+const ENDPOINTS: [(&str, &str, &str); 29] = [
     ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
+    (
+        "POST",
+        "/api/v1/billing/&lt;export&gt;/&lt;part&gt;",
+        "a file of a bill: ?file=; GET lists them, DELETE forgets them (scope write)",
+    ),
+    (
+        "POST",
+        "/api/v1/billing/&lt;export&gt;/&lt;part&gt;/commit",
+        "load what was sent; reprocess loads it again (scope write)",
+    ),
+    ("POST", "/api/v1/billing/&lt;export&gt;/&lt;month&gt;/close", "the bill of the month is final (scope write)"),
+    (
+        "PUT",
+        "/api/v1/reference/&lt;table&gt;/&lt;source&gt;",
+        "rows of accounts, exchange_rates or invoices, CSV (scope write)",
+    ),
     ("POST", "/api/v1/sql", "SQL; also GET ?query=&amp;format=json|ndjson|csv|arrow (scope read)"),
     ("GET, POST", "/api/v1/query", "PromQL at a time: query=&amp;time= (scope read)"),
     ("GET, POST", "/api/v1/query_range", "PromQL over a range: query=&amp;start=&amp;end=&amp;step= (scope read)"),

@@ -127,7 +127,7 @@ fn bad_data(reason: impl Into<String>) -> Response {
     refusal(StatusCode::BAD_REQUEST, "bad_data", reason)
 }
 
-fn unavailable(reason: impl Into<String>) -> Response {
+pub(super) fn unavailable(reason: impl Into<String>) -> Response {
     let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", reason);
     response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S);
     response

@@ -1,4 +1,4 @@
-//! `import billing`: loads billing exports into a data folder.
+//! `import billing`: loads billing exports, by a running server or into a data folder.
 //!
 //! Called by the `import` command. Finds the files of each delivery, hands them to `ingest`, and says what came of them: rows, refused
 //! lines, sums by currency, what changed. Not here: decoding and loading (`ingest::billing`).
@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -15,18 +15,19 @@ use std::{
     time::Duration,
 };
 
-use super::progress::Progress;
-use crate::{
-    app, cli,
-    config::{Config, Overrides},
-    times,
-};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use ingest::billing::{
-    AzurePart, Format, Loads, Manifest, Outcome, Request, Summary, Tags, money_text, read_manifest, totals,
+    AzurePart, Commit, Format, Input, Loads, Manifest, Period, Reading, Request, Told, Uploaded, read_manifest,
 };
-use prometheus::Registry;
+use ureq::SendBody;
+
+use super::progress::Progress;
+use crate::{
+    app,
+    books::{Books, encoded},
+    times,
+};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -34,6 +35,7 @@ Examples:
   streamgauge import billing ./focus-exports/2026-10/ --export gcp --dry-run
   streamgauge import billing saas.csv --export saas --assume BillingCurrency=USD
   streamgauge import billing november.csv --export azure-ea --part 2026-11 --force
+  streamgauge import billing cur-2026-10.csv.gz --export aws-main --data-dir ./streamgauge-data
 
 Each PATH is one delivery: a file, or a folder of files that belong together, of which only those are read that
 its manifest names, if it has one. What it is, is found out: FOCUS 1.0 to 1.4, AWS cost and usage reports (legacy
@@ -44,11 +46,13 @@ amount, currency.
 A delivery replaces what was loaded of the same part of the same export before, at once and wholly. The same
 delivery again changes nothing; one that its manifest says is older is refused without --force. Sums by currency are
 shown; `SELECT * FROM billing_loads` has them later, `rejects` has the lines that were refused, and
-`costs_changes` what a load changed.";
+`costs_changes` what a load changed. Delivered bytes are kept; `streamgauge billing reprocess` decodes them again.
+
+The server that runs here does it, or the one that --url names, or, with --data-dir, this command itself.";
 
 /// Options of `streamgauge import billing`.
 #[derive(Debug, Args)]
-pub(super) struct Billing {
+pub struct Billing {
     /// Files and folders, a delivery each.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -73,12 +77,11 @@ pub(super) struct Billing {
     /// Read everything, say what it is and what it would change, load nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Data folder, which no server may be using.
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// Settings for the data folder.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    /// Load it to compare it with another export that has the same costs; it is in no total.
+    #[arg(long)]
+    uncounted: bool,
+    #[command(flatten)]
+    books: Books,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -104,9 +107,33 @@ enum Azure {
 impl Billing {
     pub(super) fn run(&self) -> Result<()> {
         let requests = self.paths.iter().map(|path| self.request(path)).collect::<Result<Vec<_>>>()?;
-        let overrides = Overrides { data_dir: self.data_dir.clone(), ..Overrides::default() };
-        let config = Config::load(self.config.as_deref(), overrides)?;
-        cli::runtime()?.block_on(load(config, requests))
+        let mut failed = 0;
+        let mut each = |request: &Request, done: Result<Told>| -> Result<()> {
+            match done {
+                Ok(told) => tell(&told),
+                Err(error) => {
+                    failed += 1;
+                    let what = request.files.first().map(|file| file.name.as_str()).unwrap_or_default();
+                    Ok(writeln!(io::stderr().lock(), "{what}: {error:#}")?)
+                }
+            }
+        };
+        if self.books.are_in_folder() {
+            self.books.in_folder(async |loads, clock| {
+                for request in &requests {
+                    each(request, load(&loads, request.clone(), Progress::new(clock.clone(), "bytes")).await)?;
+                }
+                Ok(())
+            })?;
+        } else {
+            for request in &requests {
+                each(request, send(&self.books, request, Progress::new(app::env().clock, "bytes")))?;
+            }
+        }
+        if failed > 0 {
+            bail!("not everything was loaded, see above; of what failed nothing is: failed={failed}");
+        }
+        Ok(())
     }
 
     fn request(&self, path: &Path) -> Result<Request> {
@@ -124,14 +151,8 @@ impl Billing {
             let (name, value) = text.split_once('=').with_context(|| format!("--assume {text} is not COLUMN=VALUE"))?;
             Ok((name.to_owned(), value.to_owned()))
         });
-        Ok(Request {
-            export,
-            part: self.part.clone(),
-            files,
-            delivery: Some(manifest.revision).filter(|revision| !revision.is_empty()),
-            delivered_us: manifest.delivered_us,
-            period_us: manifest.period_us,
-            format: self.provider.map(|provider| match provider {
+        let reading = Reading {
+            provider: self.provider.map(|provider| match provider {
                 Provider::Aws => Format::Aws,
                 Provider::Azure => Format::Azure,
                 Provider::Gcp => Format::Gcp,
@@ -140,12 +161,22 @@ impl Billing {
                 Provider::Manual => Format::Manual,
             }),
             azure: match self.azure {
-                None => manifest.azure,
-                Some(Azure::Actual) => AzurePart::Actual,
-                Some(Azure::ActualBesideAmortized) => AzurePart::ActualBesideAmortized,
-                Some(Azure::Amortized) => AzurePart::Amortized,
+                None => Some(manifest.azure).filter(|part| *part != AzurePart::Unknown),
+                Some(Azure::Actual) => Some(AzurePart::Actual),
+                Some(Azure::ActualBesideAmortized) => Some(AzurePart::ActualBesideAmortized),
+                Some(Azure::Amortized) => Some(AzurePart::Amortized),
             },
+            period: manifest.period_us.map(Period),
             assume: assume.collect::<Result<BTreeMap<_, _>>>()?,
+            uncounted: self.uncounted,
+        };
+        Ok(Request {
+            export,
+            part: self.part.clone(),
+            files: files.into_iter().map(Input::at).collect(),
+            delivery: Some(manifest.revision).filter(|revision| !revision.is_empty()),
+            delivered_us: manifest.delivered_us,
+            reading,
             force: self.force,
             dry_run: self.dry_run,
         })
@@ -201,32 +232,9 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-async fn load(config: Config, requests: Vec<Request>) -> Result<()> {
-    let (storage, clock) = app::alone(config.storage, &Registry::new()).await?;
-    let loads = Loads::open(storage.clone(), clock.clone(), Tags::default()).await?;
-    let mut failed = 0;
-    for request in requests {
-        let what = request.files.first().map(|file| file.display().to_string()).unwrap_or_default();
-        let done = one(&loads, request, Progress::new(clock.clone(), "bytes")).await;
-        match done {
-            Ok(summary) => tell(&summary)?,
-            Err(error) => {
-                failed += 1;
-                let _ = writeln!(io::stderr().lock(), "{what}: {error:#}");
-            }
-        }
-    }
-    storage.close().await?;
-    if failed > 0 {
-        bail!("not everything was loaded, see above; of what failed nothing is: failed={failed}");
-    }
-    Ok(())
-}
-
-/// One load, and how far it is.
-async fn one(loads: &Loads, request: Request, mut progress: Progress) -> Result<Summary> {
-    let bytes: u64 = request.files.iter().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
-    progress.of(request.files.first().map(|file| file.display().to_string()).unwrap_or_default());
+/// One load in a data folder, and how far it is.
+async fn load(loads: &Loads, request: Request, mut progress: Progress) -> Result<Told> {
+    let bytes = begin(&request, &mut progress);
     let read = Arc::new(AtomicU64::new(0));
     let watch = {
         let read = Arc::clone(&read);
@@ -240,70 +248,100 @@ async fn one(loads: &Loads, request: Request, mut progress: Progress) -> Result<
         tokio::select! {
             done = &mut load => {
                 progress.end();
-                return done.map_err(|error| anyhow!(error));
+                return done.map(|summary| summary.told()).map_err(|error| anyhow!(error));
             }
-            () = tokio::time::sleep(Duration::from_millis(200)) => {
-                let read = read.load(Ordering::Relaxed);
-                #[allow(clippy::cast_precision_loss, reason = "for people")]
-                progress.at(read as f64 / bytes.max(1) as f64, false);
-                progress.show(read);
-            }
+            () = tokio::time::sleep(Duration::from_millis(200)) => at(&mut progress, read.load(Ordering::Relaxed), bytes),
         }
     }
 }
 
-/// What came of a load, for people.
-fn tell(summary: &Summary) -> Result<()> {
-    let mut out = io::stdout().lock();
-    let Summary { scope, outcome, files, changes, took_ms } = summary;
-    let sum = |of: &dyn Fn(&ingest::billing::File) -> u64| files.iter().map(of).sum::<u64>();
-    let format = files.iter().find_map(|file| file.format).map(|format| format!("{format}, ")).unwrap_or_default();
-    #[allow(clippy::cast_precision_loss, reason = "for people")]
-    let time = times::show_seconds(*took_ms as f64 / 1e3);
-    match outcome {
-        Outcome::Same => return Ok(writeln!(out, "{scope}: this delivery is loaded already; nothing changed")?),
-        Outcome::Loaded(revision) => write!(out, "{scope}: loaded as revision {revision} ({format}")?,
-        Outcome::Read => write!(out, "{scope}: read, nothing loaded ({format}")?,
+/// The same by a server: sends the files, and has them loaded.
+fn send(books: &Books, request: &Request, mut progress: Progress) -> Result<Told> {
+    let part = Loads::part(request)?;
+    let bytes = begin(request, &mut progress);
+    let mut sent = 0;
+    for file in &request.files {
+        let opened = fs::File::open(&file.path).with_context(|| format!("{} cannot be read", file.name))?;
+        let mut body = Sent { file: opened, sent: &mut sent, bytes, progress: &mut progress };
+        let query = format!("?file={}", encoded(&[&file.name]));
+        let _: Uploaded = books.post(&[&request.export, &part], &query, SendBody::from_reader(&mut body))?;
     }
-    let plural = |count: usize| if count == 1 { "" } else { "s" };
-    writeln!(out, "{} file{}, {time})", files.len(), plural(files.len()))?;
+    progress.end();
+    let commit = serde_json::to_string(&Commit::of(request))?;
+    books.post(&[&request.export, &part, "commit"], "", commit)
+}
+
+/// A file that is sent, and how far it is.
+struct Sent<'a> {
+    file: fs::File,
+    sent: &'a mut u64,
+    bytes: u64,
+    progress: &'a mut Progress,
+}
+
+impl Read for Sent<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        *self.sent += read as u64;
+        at(self.progress, *self.sent, self.bytes);
+        Ok(read)
+    }
+}
+
+/// Begins to show how far a request is; gives how many bytes it has.
+fn begin(request: &Request, progress: &mut Progress) -> u64 {
+    progress.of(request.files.first().map(|file| file.name.clone()).unwrap_or_default());
+    request.files.iter().filter_map(|file| Some(file.path.metadata().ok()?.len())).sum()
+}
+
+fn at(progress: &mut Progress, done: u64, bytes: u64) {
+    #[allow(clippy::cast_precision_loss, reason = "for people")]
+    progress.at(done as f64 / bytes.max(1) as f64, false);
+    progress.show(done);
+}
+
+/// What came of a load, for people.
+///
+/// # Errors
+/// If nobody can be told.
+pub fn tell(told: &Told) -> Result<()> {
+    let mut out = io::stdout().lock();
+    let scope = &told.scope;
+    if told.is_same {
+        return Ok(writeln!(out, "{scope}: this delivery is loaded already; nothing changed")?);
+    }
+    match told.revision {
+        Some(revision) => write!(out, "{scope}: loaded as revision {revision}")?,
+        None => write!(out, "{scope}: read, nothing loaded")?,
+    }
+    #[allow(clippy::cast_precision_loss, reason = "for people")]
+    let time = times::show_seconds(told.took_ms as f64 / 1e3);
+    let plural = if told.files == 1 { "" } else { "s" };
+    writeln!(out, " ({}, {} file{plural}, {time})", told.format, told.files)?;
     writeln!(
         out,
         "  rows {}, derived {}, left out {}, refused {}, rounded amounts {}",
-        sum(&|file| file.report.rows_delivered),
-        sum(&|file| file.report.rows_derived),
-        sum(&|file| file.report.rows_left_out()),
-        sum(&|file| file.report.rows_rejected),
-        sum(&|file| file.report.values_rounded),
+        told.rows, told.derived, told.left_out, told.rejects, told.rounded,
     )?;
-    for ((currency, category), totals) in totals(files) {
+    for total in &told.totals {
         writeln!(
             out,
-            "  {currency} {category}: {} rows, delivered {}, billed {}, effective {}",
-            totals.rows,
-            totals.delivered_text(),
-            money_text(totals.billed),
-            money_text(totals.effective),
+            "  {} {}: {} rows, delivered {}, billed {}, effective {}",
+            total.currency, total.category, total.rows, total.delivered, total.billed, total.effective,
         )?;
     }
-    for (currency, (count, by)) in changes {
-        let by = money_text(arrow::datatypes::i256::from_i128(*by));
-        writeln!(out, "  changed: {count} sums of a day, service and account; {currency} {by} in all")?;
+    for change in &told.changes {
+        let (sums, by) = (change.sums, &change.by);
+        writeln!(out, "  changed: {sums} sums of a day, service and account; {} {by} in all", change.currency)?;
     }
-    for file in files {
-        for (code, finding) in &file.report.findings {
-            writeln!(
-                out,
-                "  note: {code} in {} rows, first {} file={}",
-                finding.rows,
-                finding.first,
-                file.path.display()
-            )?;
-        }
-        for reject in file.report.rejects.iter().take(3) {
-            let column = reject.column.as_ref().map(|column| format!(" column={column}")).unwrap_or_default();
-            writeln!(out, "  refused: {} file={} line={}{column}", reject.reason, file.path.display(), reject.line)?;
-        }
+    for period in &told.periods {
+        writeln!(out, "  period: {period}")?;
+    }
+    for note in &told.notes {
+        writeln!(out, "  note: {note}")?;
+    }
+    for refused in &told.refused {
+        writeln!(out, "  refused: {refused}")?;
     }
     Ok(())
 }

@@ -103,10 +103,13 @@ impl DiskFile for File {
 }
 
 /// Room that caches and spools leave on a disk, for the log and for what else lives there.
-pub(crate) const FREE_BYTES_MIN: u64 = 1 << 30;
+pub const FREE_BYTES_MIN: u64 = 1 << 30;
 
 /// Bytes that are free on the disk of a folder.
-pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
+///
+/// # Errors
+/// If the folder is not there.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

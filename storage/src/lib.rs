@@ -33,6 +33,7 @@ mod wal;
 mod writer;
 
 pub use batch::{Batch, Delete, Lane, Replacement, Write};
+pub use disk::{FREE_BYTES_MIN, free_bytes};
 pub use env::{Clock, Env, Probe, Random};
 pub use error::{Error, ErrorKind, Result};
 pub use latency::Latency;

@@ -45,6 +45,12 @@ impl Staging {
         Self { storage, folder, rows: Vec::new(), bytes: 0, encoding: None, files: Vec::new() }
     }
 
+    /// The dataset that the rows are of.
+    #[must_use]
+    pub fn dataset(&self) -> &'static Dataset {
+        self.folder.dataset
+    }
+
     /// Adds rows, whose schema is [`Dataset::schema`]. Returns when there is room for more.
     ///
     /// # Errors

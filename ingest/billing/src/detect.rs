@@ -5,13 +5,16 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     error::{Error, Result},
     record::Header,
 };
 
 /// Whose columns a file has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// FOCUS 1.0 to 1.4.
     Focus,
@@ -50,6 +53,19 @@ pub struct Delivery {
 impl Format {
     /// All there are, in the order in which they are tried.
     pub const ALL: [Self; 6] = [Self::Focus, Self::Aws, Self::Azure, Self::Gcp, Self::Oci, Self::Manual];
+
+    /// Its name in settings and tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Focus => "focus",
+            Self::Aws => "aws",
+            Self::Azure => "azure",
+            Self::Gcp => "gcp",
+            Self::Oci => "oci",
+            Self::Manual => "manual",
+        }
+    }
 
     /// The columns without which a file is none of this format: of each of the lists one.
     fn signature(self) -> &'static [&'static [&'static str]] {

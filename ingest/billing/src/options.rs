@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     columns::{Text, Time},
     detect::Format,
@@ -27,7 +29,8 @@ pub struct Options {
 }
 
 /// What part of an Azure export a file is of. Its manifest says so; without one, rows do as far as they can.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AzurePart {
     /// Not known.
     #[default]

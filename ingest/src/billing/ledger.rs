@@ -1,23 +1,40 @@
 //! What is loaded of each scope, as `billing_loads` has it.
 //!
-//! Read at start, and kept by the loads after it. Answers whether a delivery is new, loaded already, or older than what is loaded.
+//! Read at start, and kept by the loads after it. Answers whether a delivery is new, loaded already, or older than what is loaded; which
+//! other export has the same costs; and how far an export is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
-    datatypes::{DataType, Int64Type, TimestampMicrosecondType},
+    array::{Array, ArrayRef, AsArray, RecordBatch},
+    datatypes::{DataType, Date32Type, Int64Type, TimestampMicrosecondType},
 };
+use chrono::NaiveDate;
 use storage::Storage;
 
+use super::{Covered, periods::Facts};
 use crate::{Error, ErrorKind, Result, stored};
 
 /// The newest load of a scope.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Loaded {
+    pub export: String,
     pub revision: i64,
     pub delivery: String,
     pub delivered_us: Option<i64>,
+    pub loaded_us: i64,
+    /// When a load of the scope last changed an amount.
+    pub changed_us: i64,
+    pub complete_through_us: Option<i64>,
+    /// Do all rows have their invoice? None if the provider's rows do not tell.
+    pub is_final: Option<bool>,
+    /// Billing months of its rows.
+    pub months: Vec<NaiveDate>,
+    /// Whose costs it has; none if it is not counted.
+    pub covers: BTreeSet<Covered>,
+    /// Files by name and digest, and how they were read, for whoever reads them again.
+    pub files: Vec<(String, String)>,
+    pub options: String,
 }
 
 /// How a delivery stands to what is loaded.
@@ -31,11 +48,38 @@ pub(super) enum Standing {
     Older(i64),
 }
 
+/// How far an export is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Freshness {
+    /// When its newest delivery was delivered, or loaded if nobody knows, microseconds.
+    pub delivered_us: i64,
+    /// Until when its costs are there, microseconds.
+    pub complete_through_us: Option<i64>,
+    /// Scopes there are.
+    pub scopes: i64,
+}
+
 /// Newest loads by scope.
 #[derive(Debug, Default)]
 pub(super) struct Ledger(HashMap<String, Loaded>);
 
-const COLUMNS: [&str; 4] = ["scope", "revision", "delivery", "delivered_at"];
+const COLUMNS: [&str; 15] = [
+    "loaded_at",
+    "scope",
+    "export",
+    "format",
+    "revision",
+    "delivery",
+    "delivered_at",
+    "outcome",
+    "months",
+    "complete_through",
+    "without_invoice",
+    "changed",
+    "covers",
+    "files",
+    "options",
+];
 
 impl Ledger {
     /// Reads the ledger of a storage.
@@ -49,27 +93,61 @@ impl Ledger {
     }
 
     fn take(&mut self, rows: &RecordBatch) -> Result<()> {
-        let column = |name: &str, data_type: &DataType| stored::column(rows, name, data_type);
-        let (scopes, deliveries) = (column("scope", &DataType::Utf8)?, column("delivery", &DataType::Utf8)?);
-        let (scopes, deliveries) = (scopes.as_string::<i32>(), deliveries.as_string::<i32>());
-        let revisions = column("revision", &DataType::Int64)?;
-        let revisions = revisions.as_primitive::<Int64Type>();
-        let delivered = column("delivered_at", &schemas::timestamp())?;
-        let delivered = delivered.as_primitive::<TimestampMicrosecondType>();
-        for row in 0..rows.num_rows() {
-            let delivered_us = delivered.is_valid(row).then(|| delivered.value(row));
-            let delivery = deliveries.value(row).to_owned();
-            self.note(scopes.value(row), Loaded { revision: revisions.value(row), delivery, delivered_us });
+        let rows = Rows(rows);
+        let [scopes, exports, formats] = ["scope", "export", "format"].map(|name| rows.texts(name));
+        let [deliveries, options] = ["delivery", "options"].map(|name| rows.texts(name));
+        let (scopes, exports, formats, deliveries, options) = (scopes?, exports?, formats?, deliveries?, options?);
+        let [loaded, delivered, through] =
+            ["loaded_at", "delivered_at", "complete_through"].map(|name| rows.times(name));
+        let (loaded, delivered, through) = (loaded?, delivered?, through?);
+        let [revisions, changed, without] = ["revision", "changed", "without_invoice"].map(|name| rows.counts(name));
+        let (revisions, changed, without) = (revisions?, changed?, without?);
+        for row in 0..rows.0.num_rows() {
+            let loaded_us = loaded(row).unwrap_or_default();
+            let text = |texts: &ArrayRef| texts.as_string::<i32>().value(row).to_owned();
+            let is_changed = changed(row) != Some(0);
+            self.note(
+                &text(&scopes),
+                Loaded {
+                    export: text(&exports),
+                    revision: revisions(row).unwrap_or_default(),
+                    delivery: text(&deliveries),
+                    delivered_us: delivered(row),
+                    loaded_us,
+                    changed_us: if is_changed { loaded_us } else { 0 },
+                    complete_through_us: through(row),
+                    is_final: is_final(&text(&formats), without(row).unwrap_or_default()),
+                    months: rows.months(row)?,
+                    covers: rows.covers(row)?,
+                    files: rows.files(row)?,
+                    options: text(&options),
+                },
+            );
         }
         Ok(())
     }
 
     /// Notes a load, unless a later one is known.
-    pub(super) fn note(&mut self, scope: &str, loaded: Loaded) {
-        let newest = self.0.entry(scope.to_owned()).or_insert_with(|| loaded.clone());
+    pub(super) fn note(&mut self, scope: &str, mut loaded: Loaded) {
+        let Some(newest) = self.0.get_mut(scope) else {
+            self.0.insert(scope.to_owned(), loaded);
+            return;
+        };
+        let changed_us = newest.changed_us.max(loaded.changed_us);
         if newest.revision < loaded.revision {
-            *newest = loaded;
+            std::mem::swap(newest, &mut loaded);
         }
+        newest.changed_us = changed_us;
+    }
+
+    /// The newest load of a scope.
+    pub(super) fn newest(&self, scope: &str) -> Option<&Loaded> {
+        self.0.get(scope)
+    }
+
+    /// All scopes with their newest loads.
+    pub(super) fn scopes(&self) -> impl Iterator<Item = (&str, &Loaded)> {
+        self.0.iter().map(|(scope, loaded)| (scope.as_str(), loaded))
     }
 
     /// How a delivery stands to what is loaded of its scope.
@@ -88,6 +166,110 @@ impl Ledger {
     pub(super) fn next_revision(&self, scope: &str) -> i64 {
         self.0.get(scope).map_or(1, |loaded| loaded.revision + 1)
     }
+
+    /// What is known of a month of an export; of one scope perhaps by a load that is not noted yet.
+    pub(super) fn facts(&self, export: &str, month: NaiveDate, new: Option<(&str, &Loaded)>) -> Facts {
+        let is_of = |loaded: &&Loaded| loaded.export == export && loaded.months.contains(&month);
+        let stands = self.scopes().filter(|(scope, _)| new.is_none_or(|(replaced, _)| replaced != *scope));
+        let finals = stands.map(|(_, loaded)| loaded).chain(new.map(|(_, loaded)| loaded)).filter(is_of);
+        let is_final = finals.map(|loaded| loaded.is_final).reduce(|one, other| Some(one? && other?)).flatten();
+        // What a load that is replaced changed, was a change all the same.
+        let all = self.0.values().chain(new.map(|(_, loaded)| loaded)).filter(is_of);
+        Facts { is_final, changed_us: all.map(|loaded| loaded.changed_us).max().unwrap_or_default() }
+    }
+
+    /// Another export that has the same costs as one, and whose they are.
+    pub(super) fn rival<'a>(&'a self, export: &str, covers: &'a BTreeSet<Covered>) -> Option<(&'a str, &'a Covered)> {
+        let others = self.0.values().filter(|loaded| loaded.export != export);
+        let mut both = others.flat_map(|loaded| loaded.covers.intersection(covers).map(move |of| (loaded, of)));
+        both.next().map(|(loaded, of)| (loaded.export.as_str(), of))
+    }
+
+    /// How far every export is.
+    pub(super) fn freshness(&self) -> BTreeMap<String, Freshness> {
+        let mut all: BTreeMap<String, Freshness> = BTreeMap::new();
+        for loaded in self.0.values() {
+            let of = all.entry(loaded.export.clone()).or_default();
+            of.delivered_us = of.delivered_us.max(loaded.delivered_us.unwrap_or(loaded.loaded_us));
+            of.complete_through_us = of.complete_through_us.max(loaded.complete_through_us);
+            of.scopes += 1;
+        }
+        all
+    }
+}
+
+/// Do all rows have their invoice? Rows of Google Cloud, Oracle Cloud and by hand have one from the begin or never.
+pub(super) fn is_final(format: &str, rows_without_invoice: i64) -> Option<bool> {
+    matches!(format, "focus" | "aws" | "azure").then_some(rows_without_invoice == 0)
+}
+
+/// Rows of the ledger.
+struct Rows<'a>(&'a RecordBatch);
+
+impl Rows<'_> {
+    fn texts(&self, name: &str) -> Result<ArrayRef> {
+        stored::column(self.0, name, &DataType::Utf8)
+    }
+
+    fn times(&self, name: &str) -> Result<impl Fn(usize) -> Option<i64> + use<>> {
+        let column = stored::column(self.0, name, &schemas::timestamp())?;
+        let times = column.as_primitive::<TimestampMicrosecondType>().clone();
+        Ok(move |row: usize| times.is_valid(row).then(|| times.value(row)))
+    }
+
+    fn counts(&self, name: &str) -> Result<impl Fn(usize) -> Option<i64> + use<>> {
+        let column = stored::column(self.0, name, &DataType::Int64)?;
+        let counts = column.as_primitive::<Int64Type>().clone();
+        Ok(move |row: usize| counts.is_valid(row).then(|| counts.value(row)))
+    }
+
+    /// The items of a list of a row, and its fields if they are structs.
+    fn list(&self, name: &str, row: usize) -> Result<ArrayRef> {
+        let list = self.0.column_by_name(name).and_then(|column| column.as_list_opt::<i32>());
+        let lacks = || Error::new(ErrorKind::Corrupt, format!("the ledger's column is no list: column={name}"));
+        Ok(list.ok_or_else(lacks)?.value(row))
+    }
+
+    fn months(&self, row: usize) -> Result<Vec<NaiveDate>> {
+        let months = arrow::compute::cast(&self.list("months", row)?, &schemas::date())?;
+        Ok(months
+            .as_primitive::<Date32Type>()
+            .values()
+            .iter()
+            .filter_map(|day| Date32Type::to_naive_date_opt(*day))
+            .collect())
+    }
+
+    fn covers(&self, row: usize) -> Result<BTreeSet<Covered>> {
+        let items = self.list("covers", row)?;
+        let [issuers, accounts] = ["issuer", "account"].map(|field| field_texts(&items, field));
+        let (issuers, accounts) = (issuers?, accounts?);
+        let months = arrow::compute::cast(&field(&items, "month")?, &schemas::date())?;
+        let months = months.as_primitive::<Date32Type>();
+        let covered = |at: usize| Covered {
+            issuer: issuers.as_string::<i32>().value(at).to_owned(),
+            account: accounts.as_string::<i32>().value(at).to_owned(),
+            month: Date32Type::to_naive_date_opt(months.value(at)).unwrap_or_default(),
+        };
+        Ok((0..items.len()).map(covered).collect())
+    }
+
+    fn files(&self, row: usize) -> Result<Vec<(String, String)>> {
+        let items = self.list("files", row)?;
+        let (names, digests) = (field_texts(&items, "path")?, field_texts(&items, "digest")?);
+        let text = |texts: &ArrayRef, at: usize| texts.as_string::<i32>().value(at).to_owned();
+        Ok((0..items.len()).map(|at| (text(&names, at), text(&digests, at))).collect())
+    }
+}
+
+fn field(items: &ArrayRef, name: &str) -> Result<ArrayRef> {
+    let column = items.as_struct_opt().and_then(|items| items.column_by_name(name));
+    let lacks = || Error::new(ErrorKind::Corrupt, format!("a list of the ledger lacks a field: field={name}"));
+    column.cloned().ok_or_else(lacks)
+}
+
+fn field_texts(items: &ArrayRef, name: &str) -> Result<ArrayRef> {
+    Ok(arrow::compute::cast(&field(items, name)?, &DataType::Utf8)?)
 }
 
 /// What is asked for cannot be loaded; says why.
@@ -100,7 +282,7 @@ mod tests {
     use super::*;
 
     fn loaded(revision: i64, delivery: &str, delivered_us: Option<i64>) -> Loaded {
-        Loaded { revision, delivery: delivery.to_owned(), delivered_us }
+        Loaded { revision, delivery: delivery.to_owned(), delivered_us, ..Loaded::default() }
     }
 
     #[test]
@@ -116,5 +298,43 @@ mod tests {
         assert_eq!(ledger.standing("a", "z", None), Standing::New(3), "nobody knows when it was delivered");
         assert_eq!(ledger.next_revision("a"), 3);
         assert_eq!(ledger.next_revision("b"), 1);
+    }
+
+    #[test]
+    fn what_two_exports_both_have_is_found() {
+        let covered = |account: &str| Covered {
+            issuer: "AWS".to_owned(),
+            account: account.to_owned(),
+            month: NaiveDate::from_ymd_opt(2026, 11, 1).unwrap(),
+        };
+        let mut ledger = Ledger::default();
+        let covers = BTreeSet::from([covered("1"), covered("2")]);
+        ledger.note("one/2026-11", Loaded { export: "one".to_owned(), covers, ..loaded(1, "x", None) });
+        let covers = BTreeSet::from([covered("2"), covered("3")]);
+        assert_eq!(ledger.rival("two", &covers), Some(("one", &covered("2"))));
+        assert_eq!(ledger.rival("one", &covers), None, "an export is no rival of itself");
+        assert_eq!(ledger.rival("two", &BTreeSet::from([covered("3")])), None);
+    }
+
+    #[test]
+    fn a_month_is_as_final_as_all_of_its_scopes() {
+        let month = NaiveDate::from_ymd_opt(2026, 11, 1).unwrap();
+        let part = |is_final, changed_us| Loaded {
+            export: "e".to_owned(),
+            months: vec![month],
+            is_final,
+            changed_us,
+            ..loaded(1, "x", None)
+        };
+        let mut ledger = Ledger::default();
+        ledger.note("e/a", part(Some(true), 5));
+        assert_eq!(ledger.facts("e", month, None), Facts { is_final: Some(true), changed_us: 5 });
+        ledger.note("e/b", part(Some(false), 9));
+        assert_eq!(ledger.facts("e", month, None), Facts { is_final: Some(false), changed_us: 9 });
+        let new = part(Some(true), 20);
+        let facts = Facts { is_final: Some(true), changed_us: 20 };
+        assert_eq!(ledger.facts("e", month, Some(("e/b", &new))), facts, "what is replaced is final no more or less");
+        ledger.note("e/a", Loaded { revision: 2, ..part(None, 0) });
+        assert_eq!(ledger.facts("e", month, None), Facts { is_final: None, changed_us: 9 });
     }
 }

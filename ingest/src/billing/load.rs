@@ -4,10 +4,10 @@
 //! holds the other up and memory stays what it is.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
-    io::{self, Read},
-    path::{Path, PathBuf},
+    io::{self, Read as _},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -16,19 +16,22 @@ use std::{
 };
 
 use arrow::{
-    array::{AsArray, RecordBatch},
-    datatypes::{Date32Type, i256},
+    array::{AsArray, DictionaryArray, RecordBatch},
+    datatypes::{Date32Type, Int32Type, i256},
 };
-use billing::{Options, Reader};
+use billing::{AzurePart, Options, Reader};
+use chrono::{DateTime, NaiveDate};
 use schemas::Dataset;
+use serde::{Deserialize, Serialize};
 use storage::{Batch, Lane, Staging, Storage, Write};
 use tokio::sync::mpsc;
 
 use super::{
-    File, Inner, Outcome, Request, Summary,
+    Books, Covered, File, Inner, Input, Outcome, Reading, Request, Summary, archive,
     changes::{self, Changes, Side},
-    digest,
-    ledger::{Ledger, Loaded, Standing, refused},
+    covers,
+    ledger::{Loaded, Standing, refused},
+    periods::{self, Change, Event},
     rows, summary, too_large,
 };
 use crate::{Error, ErrorKind, Result, stored};
@@ -44,77 +47,164 @@ const WATCHED_BYTES: u64 = 1 << 20;
 /// Is told how many more bytes are read.
 pub(super) type Watch = Arc<dyn Fn(u64) + Send + Sync>;
 
-pub(super) async fn load(inner: &Inner, ledger: &mut Ledger, request: Request, watch: Watch) -> Result<Summary> {
+/// Mandatory tags of rows, each a column.
+type FoundTags = [DictionaryArray<Int32Type>];
+
+/// How files were read, as the ledger keeps it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Read {
+    pub reading: Reading,
+    /// Of each file, its part of an Azure export.
+    azure: Vec<Option<AzurePart>>,
+}
+
+impl Read {
+    fn of(request: &Request) -> Self {
+        Self { reading: request.reading.clone(), azure: request.files.iter().map(|file| file.azure).collect() }
+    }
+
+    /// Files with their parts.
+    pub(super) fn over(&self, files: Vec<Input>) -> Vec<Input> {
+        let azure = self.azure.iter().copied().chain(std::iter::repeat(None));
+        files.into_iter().zip(azure).map(|(file, azure)| Input { azure, ..file }).collect()
+    }
+}
+
+pub(super) async fn load(inner: &Arc<Inner>, books: &mut Books, request: Request, watch: Watch) -> Result<Summary> {
     let start_us = inner.clock.now_us();
-    let request = Arc::new(request);
-    let asked = Arc::clone(&request);
-    let (mut files, part) = blocking(move || look(&asked)).await?;
-    let digests = files.iter().map(|file| file.digest.as_str());
-    let delivery = request.delivery.clone().unwrap_or_else(|| digest::of_delivery(digests));
-    let scope = format!("{}/{part}", request.export);
     let took_ms = || (inner.clock.now_us() - start_us) / 1000;
-    let revision = match ledger.standing(&scope, &delivery, request.delivered_us) {
+    let is_free = request.force || request.dry_run;
+    let known = request.delivery.clone().zip(part_of_period(&request));
+    if let Some((delivery, part)) = known.filter(|_| !is_free) {
+        // What is told by names alone costs no look at the files.
+        let scope = format!("{}/{part}", request.export);
+        if books.ledger.standing(&scope, &delivery, request.delivered_us) == Standing::Same {
+            return Ok(same(scope, Vec::new(), took_ms()));
+        }
+    }
+    let request = Arc::new(request);
+    let (asked, keeper) = (Arc::clone(&request), Arc::clone(inner));
+    let (mut files, part) = blocking(move || look(&keeper, &asked)).await?;
+    let digests = files.iter().map(|file| file.digest.as_str());
+    let delivery = request.delivery.clone().unwrap_or_else(|| archive::of_delivery(digests));
+    let scope = format!("{}/{part}", request.export);
+    let revision = match books.ledger.standing(&scope, &delivery, request.delivered_us) {
         Standing::New(revision) => revision,
-        _ if request.force || request.dry_run => ledger.next_revision(&scope),
-        Standing::Same => {
-            let (outcome, changes) = (Outcome::Same, Default::default());
-            return Ok(Summary { scope, outcome, files, changes, took_ms: took_ms() });
-        }
-        Standing::Older(later_us) => {
-            let time =
-                |us| chrono::DateTime::from_timestamp_micros(us).map(|time| time.to_rfc3339()).unwrap_or_default();
-            return Err(refused(format!(
-                "what is loaded was delivered later; load it in spite of that with --force, scope={scope} delivered={} loaded={}",
-                time(request.delivered_us.unwrap_or_default()),
-                time(later_us)
-            )));
-        }
+        _ if is_free => books.ledger.next_revision(&scope),
+        Standing::Same => return Ok(same(scope, files, took_ms())),
+        Standing::Older(later_us) => return Err(older(&scope, request.delivered_us, later_us)),
     };
-    let mut sink = Sink::new(inner, &scope, request.dry_run);
+    let mut sink = Sink::new(inner, &scope, &request);
     decode(&request, &scope, &mut files, watch, &mut sink).await?;
     check(&files, &request, revision)?;
+    let covers = std::mem::take(&mut sink.covers);
+    if let Some((other, of)) = books.ledger.rival(&request.export, &covers) {
+        return Err(twice(&request.export, other, of));
+    }
     let mut changes = sink.changes().await?;
     old_sums(&inner.storage, &scope, &mut changes).await?;
     let outcome = if request.dry_run { Outcome::Read } else { Outcome::Loaded(revision) };
-    let mut summary = Summary { scope, outcome, files, changes: changes.by_currency(), took_ms: took_ms() };
-    if !request.dry_run {
-        let now_us = inner.clock.now_us().div_euclid(1000) * 1000;
-        let load = rows::Load { request: &request, summary: &summary, revision, delivery: &delivery, now_us };
-        let mut batches = sink.replacements(&summary.scope).await?;
-        batches.push(Batch::append(schemas::billing_loads(), load.ledger()?, Lane::InOrder));
-        for (dataset, rows) in [
-            (schemas::costs_changes(), changes.rows(&summary.scope, revision, now_us)?),
-            (schemas::rejects(), load.rejects()?),
-        ] {
-            if rows.num_rows() > 0 {
-                batches.push(Batch::append(dataset, rows, Lane::InOrder));
-            }
-        }
-        append(&inner.storage, batches).await?;
-        ledger.note(&summary.scope, Loaded { revision, delivery, delivered_us: request.delivered_us });
-        summary.took_ms = took_ms();
+    let changed = changes.by_currency();
+    let mut summary = Summary { scope, outcome, files, changes: changed, periods: Vec::new(), took_ms: took_ms() };
+    if request.dry_run {
+        return Ok(summary);
     }
+    let now_us = inner.clock.now_us().div_euclid(1000) * 1000;
+    let load =
+        rows::Load { request: &request, summary: &summary, revision, delivery: &delivery, covers: &covers, now_us };
+    let loaded = load.loaded(&Read::of(&request))?;
+    let months = if request.reading.uncounted { Vec::new() } else { step(books, &summary.scope, &loaded, now_us) };
+    let mut batches = sink.replacements(&summary.scope).await?;
+    for (dataset, rows) in [
+        (schemas::billing_loads(), load.ledger(&loaded)?),
+        (schemas::billing_period_changes(), periods::rows(&months, now_us)?),
+        (schemas::costs_changes(), changes.rows(&summary.scope, revision, now_us)?),
+        (schemas::rejects(), load.rejects()?),
+    ] {
+        if rows.num_rows() > 0 {
+            batches.push(Batch::append(dataset, rows, Lane::InOrder));
+        }
+    }
+    append(&inner.storage, batches).await?;
+    books.ledger.note(&summary.scope, loaded);
+    books.periods.note(&months, now_us);
+    (summary.periods, summary.took_ms) = (months, took_ms());
     Ok(summary)
 }
 
-/// The files with their digests, and the part of the export that is loaded.
-fn look(request: &Request) -> Result<(Vec<File>, String)> {
-    let file = |path: &PathBuf| {
-        let (bytes, digest) = digest::of_file(path)?;
-        Ok(File { path: path.clone(), bytes, digest, format: None, report: Default::default() })
+/// What becomes of the months of a load.
+fn step(books: &Books, scope: &str, loaded: &Loaded, now_us: i64) -> Vec<Change> {
+    let event = Event::Load { changed: loaded.changed_us > 0 };
+    let change = |month: &NaiveDate| {
+        let facts = books.ledger.facts(&loaded.export, *month, Some((scope, loaded)));
+        books.periods.step((&loaded.export, *month), event, facts, now_us)
     };
-    let files = request.files.iter().map(file).collect::<Result<Vec<_>>>()?;
-    let period = request.period_us.as_ref().and_then(|period| chrono::DateTime::from_timestamp_micros(period.start));
-    if let Some(part) = request.part.clone().or_else(|| Some(period?.format(MONTH).to_string())) {
-        return Ok((files, part));
+    loaded.months.iter().filter_map(change).collect()
+}
+
+fn same(scope: String, files: Vec<File>, took_ms: i64) -> Summary {
+    let (outcome, changes, periods) = (Outcome::Same, BTreeMap::new(), Vec::new());
+    Summary { scope, outcome, files, changes, periods, took_ms }
+}
+
+fn older(scope: &str, delivered_us: Option<i64>, later_us: i64) -> Error {
+    let time = |us| DateTime::from_timestamp_micros(us).map(|time| time.to_rfc3339()).unwrap_or_default();
+    refused(format!(
+        "what is loaded was delivered later; load it in spite of that with --force, scope={scope} delivered={} loaded={}",
+        time(delivered_us.unwrap_or_default()),
+        time(later_us)
+    ))
+}
+
+fn twice(export: &str, other: &str, of: &Covered) -> Error {
+    refused(format!(
+        "exports {export} and {other} have costs of the same account and month, which would count twice: leave one out, or load it to          compare only (`counted: false` in the settings, --uncounted here) issuer={} account={} month={}",
+        of.issuer,
+        of.account,
+        of.month.format(MONTH)
+    ))
+}
+
+/// What is replaced, as far as it is known without the files.
+fn part_of_period(request: &Request) -> Option<String> {
+    request.part.clone().or_else(|| {
+        let period = &request.reading.period.as_ref()?.0;
+        Some(DateTime::from_timestamp_micros(period.start)?.format(MONTH).to_string())
+    })
+}
+
+/// What of its export a request replaces. Blocks.
+///
+/// # Errors
+/// As [`Loads::load`](super::Loads::load).
+pub(super) fn part(request: &Request) -> Result<String> {
+    if let Some(part) = part_of_period(request) {
+        return Ok(part);
     }
-    for path in &request.files {
-        let mut reader = open(path, options(request, "", path), |_| {})?;
+    for input in &request.files {
+        let mut reader = open(input, request.reading.options("", input), |_| {})?;
         if let Some(rows) = reader.next_batch()? {
-            return Ok((files, month(&rows)));
+            return Ok(month(&rows));
         }
     }
     Err(refused("no row can be read that says of which month the bill is; name it with --part"))
+}
+
+/// The files, kept unless they are only read, and the part of the export that is loaded.
+fn look(inner: &Inner, request: &Request) -> Result<(Vec<File>, String)> {
+    let part = part(request)?;
+    let file = |input: &Input| {
+        let kept = match (&input.kept, request.dry_run) {
+            (Some((bytes, digest)), _) => {
+                archive::Kept { path: input.path.clone(), bytes: *bytes, digest: digest.clone() }
+            }
+            (None, true) => archive::look(&input.path)?,
+            (None, false) => inner.archive.keep(&input.path)?,
+        };
+        let archive::Kept { path, bytes, digest } = kept;
+        Ok(File { input: Input { path, ..input.clone() }, bytes, digest, format: None, report: Default::default() })
+    };
+    Ok((request.files.iter().map(file).collect::<Result<_>>()?, part))
 }
 
 /// The billing month that most rows are of, such as `2026-11`.
@@ -127,23 +217,12 @@ fn month(rows: &RecordBatch) -> String {
     Date32Type::to_naive_date_opt(most).map(|day| day.format(MONTH).to_string()).unwrap_or_default()
 }
 
-fn options(request: &Request, scope: &str, path: &Path) -> Options {
-    Options {
-        scope: scope.to_owned(),
-        file: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
-        assume: request.assume.clone(),
-        format: request.format,
-        period_us: request.period_us.clone(),
-        azure: request.azure,
-    }
-}
-
-fn open(path: &Path, options: Options, watch: impl Fn(u64) + Send + 'static) -> Result<Reader> {
-    let unreadable = |error: io::Error| digest::unreadable(path, error);
-    let mut file = fs::File::open(path).map_err(unreadable)?;
+fn open(input: &Input, options: Options, watch: impl Fn(u64) + Send + 'static) -> Result<Reader> {
+    let unreadable = |error: io::Error| archive::unreadable(Path::new(&input.name), error);
+    let mut file = fs::File::open(&input.path).map_err(unreadable)?;
     let mut begin = [0; 4];
     let is_parquet = file.read(&mut begin).map_err(unreadable)? == 4 && begin == *b"PAR1";
-    let file = fs::File::open(path).map_err(unreadable)?;
+    let file = fs::File::open(&input.path).map_err(unreadable)?;
     Ok(if is_parquet {
         Reader::open_parquet(file, options)?
     } else {
@@ -158,7 +237,7 @@ struct Watched<F> {
     bytes: u64,
 }
 
-impl<F: Fn(u64)> Read for Watched<F> {
+impl<F: Fn(u64)> io::Read for Watched<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         self.bytes += read as u64;
@@ -180,17 +259,19 @@ async fn decode(
     let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
     let next = Arc::new(AtomicUsize::new(0));
     let threads = available_parallelism().map_or(1, usize::from).min(files.len());
+    let inputs: Arc<[Input]> = files.iter().map(|file| file.input.clone()).collect();
     let decoders: Vec<_> = (0..threads)
         .map(|_| {
             let (request, scope, watch) = (Arc::clone(request), scope.to_owned(), Arc::clone(&watch));
-            let (next, sender) = (Arc::clone(&next), sender.clone());
+            let (next, sender, inputs) = (Arc::clone(&next), sender.clone(), Arc::clone(&inputs));
             blocking(move || {
                 let mut done = Vec::new();
                 loop {
                     let nth = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(path) = request.files.get(nth) else { return Ok(done) };
+                    let Some(input) = inputs.get(nth) else { return Ok(done) };
                     let watch = Arc::clone(&watch);
-                    let mut reader = open(path, options(&request, &scope, path), move |bytes| watch(bytes))?;
+                    let options = request.reading.options(&scope, input);
+                    let mut reader = open(input, options, move |bytes| watch(bytes))?;
                     while let Some(rows) = reader.next_batch()? {
                         // Whoever receives stops at an error, which is told there.
                         if sender.blocking_send(rows).is_err() {
@@ -230,9 +311,7 @@ fn check(files: &[File], request: &Request, revision: i64) -> Result<()> {
         let column = reject.column.as_ref().map(|column| format!(" column={column}")).unwrap_or_default();
         return Err(refused(format!(
             "every row was refused; the first because {} file={} line={}{column}",
-            reject.reason,
-            file.path.display(),
-            reject.line
+            reject.reason, file.input.name, reject.line
         )));
     }
     if revision > 1 {
@@ -252,7 +331,7 @@ async fn old_sums(storage: &Storage, scope: &str, changes: &mut Changes) -> Resu
     Ok(())
 }
 
-async fn append(storage: &Storage, batches: Vec<Batch>) -> Result<()> {
+pub(super) async fn append(storage: &Storage, batches: Vec<Batch>) -> Result<()> {
     let bytes = |batch: &Batch| match &batch.write {
         Write::Append(rows, _) => rows.get_array_memory_size(),
         _ => 0,
@@ -264,33 +343,44 @@ async fn append(storage: &Storage, batches: Vec<Batch>) -> Result<()> {
 /// Where rows go.
 struct Sink<'a> {
     inner: &'a Inner,
-    /// Costs; none if nothing is to be loaded.
+    /// Costs, counted or not; none if nothing is to be loaded.
     costs: Option<Staging>,
-    sums: [Sums; 2],
+    /// Sums of what is counted.
+    sums: Vec<Sums>,
     changes: Changes,
+    covers: BTreeSet<Covered>,
+    is_counted: bool,
 }
 
 /// Sums of one granularity.
-struct Sums {
+pub(super) struct Sums {
     dataset: &'static Dataset,
     summary: summary::Summary,
     staging: Option<Staging>,
 }
 
 impl<'a> Sink<'a> {
-    fn new(inner: &'a Inner, scope: &str, dry_run: bool) -> Self {
+    fn new(inner: &'a Inner, scope: &str, request: &Request) -> Self {
+        let (dry_run, is_counted) = (request.dry_run, !request.reading.uncounted);
         let stage = |dataset| (!dry_run).then(|| inner.storage.stage(dataset));
-        let sums = [(schemas::costs_daily(), DAY_US), (schemas::costs_hourly(), HOUR_US)].map(|(dataset, step_us)| {
-            Sums { dataset, summary: summary::Summary::new(dataset, step_us, scope), staging: stage(dataset) }
-        });
-        Self { inner, costs: stage(schemas::costs()), sums, changes: Changes::default() }
+        Self {
+            inner,
+            costs: stage(if is_counted { schemas::costs() } else { schemas::costs_uncounted() }),
+            sums: if is_counted { Sums::both(scope, stage) } else { Vec::new() },
+            changes: Changes::default(),
+            covers: BTreeSet::new(),
+            is_counted,
+        }
     }
 
     async fn add(&mut self, rows: RecordBatch) -> Result<()> {
-        let (tags, tag_rules) = (self.inner.tags.of_rows(&rows)?, self.inner.tags.version());
-        for sums in &mut self.sums {
-            if let Some(full) = sums.summary.add(&rows, &tags, tag_rules)? {
-                sums.hand_on(full, &mut self.changes).await?;
+        if self.is_counted {
+            covers::add(&rows, &mut self.covers);
+            let (tags, tag_rules) = (self.inner.tags.of_rows(&rows)?, self.inner.tags.version());
+            for sums in &mut self.sums {
+                if let Some(handed) = sums.add(&rows, &tags, tag_rules).await? {
+                    self.changes.add(&handed, Side::New)?;
+                }
             }
         }
         if let Some(costs) = &mut self.costs {
@@ -302,42 +392,87 @@ impl<'a> Sink<'a> {
     /// What the rows come to, once all are added.
     async fn changes(&mut self) -> Result<Changes> {
         for sums in &mut self.sums {
-            let rest = sums.summary.take(self.inner.tags.version())?;
-            sums.hand_on(rest, &mut self.changes).await?;
+            if let Some(handed) = sums.take(self.inner.tags.version()).await? {
+                self.changes.add(&handed, Side::New)?;
+            }
         }
         Ok(std::mem::take(&mut self.changes))
     }
 
-    /// The files, in the place of those of the scope.
+    /// The files, in the place of those of the scope, wherever it has some.
     async fn replacements(self, scope: &str) -> Result<Vec<Batch>> {
+        let storage = &self.inner.storage;
+        let sums = self.sums.into_iter().filter_map(|sums| sums.staging);
+        let mut staged: Vec<Staging> = self.costs.into_iter().chain(sums).collect();
+        let [costs, uncounted] = [schemas::costs(), schemas::costs_uncounted()];
+        // What was counted and is not any more, or the other way round, leaves where it was.
+        let others = if self.is_counted {
+            vec![uncounted]
+        } else {
+            vec![costs, schemas::costs_daily(), schemas::costs_hourly()]
+        };
+        let has_some = |dataset: &&'static Dataset| {
+            storage.view(dataset).files.iter().any(|file| file.scope(dataset) == Some(scope))
+        };
+        staged.extend(others.into_iter().filter(has_some).map(|dataset| storage.stage(dataset)));
         let mut batches = Vec::new();
-        let sums = self.sums.into_iter().map(|sums| (sums.dataset, sums.staging));
-        for (dataset, staging) in [(schemas::costs(), self.costs)].into_iter().chain(sums) {
-            if let Some(staging) = staging {
-                batches.push(Batch { dataset, write: Write::Replace(staging.finish(scope).await?) });
-            }
+        for staging in staged {
+            batches.push(Batch { dataset: staging.dataset(), write: Write::Replace(staging.finish(scope).await?) });
         }
         Ok(batches)
     }
 }
 
 impl Sums {
-    async fn hand_on(&mut self, rows: RecordBatch, changes: &mut Changes) -> Result<()> {
+    /// Sums by day and by hour, staged by `stage`.
+    pub(super) fn both(scope: &str, stage: impl Fn(&'static Dataset) -> Option<Staging>) -> Vec<Self> {
+        let sums = |(dataset, step_us)| {
+            let summary = summary::Summary::new(dataset, step_us, scope);
+            Self { dataset, summary, staging: stage(dataset) }
+        };
+        [(schemas::costs_daily(), DAY_US), (schemas::costs_hourly(), HOUR_US)].map(sums).into()
+    }
+
+    /// Adds rows of `costs` with their tags; gives sums by day that were handed on, because there were too many.
+    pub(super) async fn add(
+        &mut self,
+        rows: &RecordBatch,
+        tags: &FoundTags,
+        rules: i64,
+    ) -> Result<Option<RecordBatch>> {
+        match self.summary.add(rows, tags, rules)? {
+            Some(full) => self.hand_on(full).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Hands the rest on; gives it, if it is by day.
+    async fn take(&mut self, rules: i64) -> Result<Option<RecordBatch>> {
+        let rest = self.summary.take(rules)?;
+        self.hand_on(rest).await
+    }
+
+    /// Hands the rest on and gives what is staged.
+    pub(super) async fn finish(mut self, rules: i64) -> Result<(&'static Dataset, Option<Staging>)> {
+        self.take(rules).await?;
+        Ok((self.dataset, self.staging))
+    }
+
+    async fn hand_on(&mut self, rows: RecordBatch) -> Result<Option<RecordBatch>> {
         if rows.num_rows() == 0 {
-            return Ok(());
+            return Ok(None);
         }
-        if self.dataset.name == schemas::costs_daily().name {
-            changes.add(&rows, Side::New)?;
+        let is_daily = self.dataset.name == schemas::costs_daily().name;
+        let daily = is_daily.then(|| rows.clone());
+        if let Some(staging) = &mut self.staging {
+            staging.push(rows).await?;
         }
-        match &mut self.staging {
-            Some(staging) => Ok(staging.push(rows).await?),
-            None => Ok(()),
-        }
+        Ok(daily)
     }
 }
 
 /// Runs work that blocks off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "a decoder panicked").caused_by(error)))

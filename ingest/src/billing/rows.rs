@@ -1,6 +1,9 @@
 //! Rows about a load: its row of the ledger, and what it refused.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::{
@@ -9,11 +12,15 @@ use arrow::{
     },
     buffer::OffsetBuffer,
     compute::cast,
-    datatypes::{DataType, i256},
+    datatypes::{DataType, Date32Type, i256},
 };
 use billing::Totals;
 
-use super::{File, Request, Summary, load::money};
+use super::{
+    Covered, File, Request, Summary, ledger,
+    ledger::Loaded,
+    load::{Read, money},
+};
 use crate::{Error, ErrorKind, Result};
 
 /// A load that is to be written down.
@@ -22,43 +29,81 @@ pub(super) struct Load<'a> {
     pub summary: &'a Summary,
     pub revision: i64,
     pub delivery: &'a str,
+    pub covers: &'a BTreeSet<Covered>,
     pub now_us: i64,
 }
 
 impl Load<'_> {
+    /// What the ledger knows of it.
+    pub(super) fn loaded(&self, read: &Read) -> Result<Loaded> {
+        let Self { request, summary, revision, delivery, covers, now_us } = self;
+        let options = serde_json::to_string(read)
+            .map_err(|error| Error::new(ErrorKind::Internal, "options cannot be written").caused_by(error))?;
+        let changed = summary.changes.values().any(|(sums, _)| *sums > 0);
+        Ok(Loaded {
+            export: request.export.clone(),
+            revision: *revision,
+            delivery: (*delivery).to_owned(),
+            delivered_us: request.delivered_us.map(|us| us.div_euclid(1000) * 1000),
+            loaded_us: *now_us,
+            changed_us: if changed { *now_us } else { 0 },
+            complete_through_us: self.complete_through_us(),
+            is_final: ledger::is_final(self.format(), self.sum(&|file| file.report.rows_without_invoice)),
+            months: months(&summary.files).into_iter().filter_map(Date32Type::to_naive_date_opt).collect(),
+            covers: (*covers).clone(),
+            files: summary.files.iter().map(|file| (file.input.name.clone(), file.digest.clone())).collect(),
+            options,
+        })
+    }
+
     /// The row of `billing_loads`.
-    pub(super) fn ledger(&self) -> Result<RecordBatch> {
-        let Self { request, summary, revision, delivery, now_us } = self;
-        let files = &summary.files;
-        let sum = |of: &dyn Fn(&File) -> u64| integer(files.iter().map(of).sum());
-        let format = files.iter().find_map(|file| file.format).map(|format| format.to_string()).unwrap_or_default();
-        let written = sum(&|file| file.report.rows_delivered + file.report.rows_derived);
-        let outcome = if written > 0 { "loaded" } else { "empty" };
+    pub(super) fn ledger(&self, loaded: &Loaded) -> Result<RecordBatch> {
+        let files = &self.summary.files;
+        let written = self.sum(&|file| file.report.rows_delivered + file.report.rows_derived);
         let mut findings: Vec<&str> = files.iter().flat_map(|file| file.report.findings.keys().copied()).collect();
         findings.sort_unstable();
         findings.dedup();
+        let months = loaded.months.iter().map(|month| Some(Date32Type::from_naive_date(*month)));
+        let changed = self.summary.changes.values().map(|(sums, _)| *sums as u64).sum();
         let columns: Vec<ArrayRef> = vec![
-            time(vec![Some(*now_us)]),
-            text(vec![&summary.scope])?,
-            text(vec![&request.export])?,
-            text(vec![&format])?,
-            int(vec![*revision]),
-            text(vec![delivery])?,
-            time(vec![request.delivered_us.map(|us| us.div_euclid(1000) * 1000)]),
-            text(vec![outcome])?,
+            time(vec![Some(self.now_us)]),
+            text(vec![&self.summary.scope])?,
+            text(vec![&loaded.export])?,
+            text(vec![self.format()])?,
+            int(vec![loaded.revision]),
+            text(vec![&loaded.delivery])?,
+            time(vec![loaded.delivered_us]),
+            text(vec![if written > 0 { "loaded" } else { "empty" }])?,
             int(vec![written]),
-            list("months", Arc::new(Date32Array::from(months(files))))?,
-            time(vec![self.complete_through_us()]),
-            int(vec![sum(&|file| file.report.rows_without_invoice)]),
-            int(vec![sum(&|file| file.report.rows_rejected)]),
-            int(vec![sum(&|file| file.report.values_rounded)]),
+            list("months", Arc::new(months.collect::<Date32Array>()))?,
+            time(vec![loaded.complete_through_us]),
+            int(vec![self.sum(&|file| file.report.rows_without_invoice)]),
+            int(vec![self.sum(&|file| file.report.rows_rejected)]),
+            int(vec![self.sum(&|file| file.report.values_rounded)]),
+            int(vec![integer(changed)]),
+            self.covers("covers")?,
             self.files("files")?,
             self.totals("totals")?,
             self.adjustments("adjustments")?,
             list("findings", Arc::new(StringArray::from_iter_values(findings)))?,
-            int(vec![summary.took_ms]),
+            Arc::new(StringArray::from(vec![loaded.options.as_str()])),
+            int(vec![self.summary.took_ms]),
         ];
         Ok(RecordBatch::try_new(Arc::clone(&schemas::billing_loads().schema), columns)?)
+    }
+
+    fn sum(&self, of: &dyn Fn(&File) -> u64) -> i64 {
+        integer(self.summary.files.iter().map(of).sum())
+    }
+
+    fn format(&self) -> &'static str {
+        self.summary.files.iter().find_map(|file| file.format).map_or("", billing::Format::name)
+    }
+
+    fn covers(&self, name: &str) -> Result<ArrayRef> {
+        let text = |of: &dyn Fn(&Covered) -> &str| Arc::new(StringArray::from_iter_values(self.covers.iter().map(of)));
+        let months = self.covers.iter().map(|of| Some(Date32Type::from_naive_date(of.month)));
+        structs(name, vec![text(&|of| &of.issuer), text(&|of| &of.account), Arc::new(months.collect::<Date32Array>())])
     }
 
     /// The end of what is charged, or the delivery: providers charge for some things ahead.
@@ -77,9 +122,10 @@ impl Load<'_> {
         structs(
             name,
             vec![
-                text(&|file| file.path.display().to_string()),
+                text(&|file| file.input.name.clone()),
                 column(&|file| file.bytes),
                 text(&|file| file.digest.clone()),
+                Arc::new(files.iter().map(|file| file.input.etag.as_deref()).collect::<StringArray>()),
                 column(&|file| file.report.rows_read),
                 column(&|file| file.report.rows_rejected),
             ],
@@ -138,7 +184,7 @@ impl Load<'_> {
         let columns: Vec<ArrayRef> = vec![
             time(vec![Some(self.now_us); rejects.len()]),
             text(vec![source.as_str(); rejects.len()])?,
-            text(rejects.iter().map(|(file, _)| file.path.to_string_lossy()).collect())?,
+            text(rejects.iter().map(|(file, _)| file.input.name.as_str()).collect())?,
             int(rejects.iter().map(|(_, reject)| integer(reject.line)).collect()),
             text(rejects.iter().map(|(_, reject)| reject.column.as_deref().unwrap_or_default()).collect())?,
             text(rejects.iter().map(|(_, reject)| reject.reason.as_str()).collect())?,
