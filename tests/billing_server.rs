@@ -327,3 +327,58 @@ fn reference_tables_are_replaced_by_source_or_not_at_all() {
     let bad = server.call("PUT", "/api/v1/reference/costs/x", None, b"a\n1\n");
     assert!(bad.status == 400 && bad.body.contains("there are accounts, exchange_rates and invoices"), "{bad:?}");
 }
+
+#[test]
+fn merges_that_race_restatements_change_no_answer() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let bills =
+        [bill("koku-aws/2023-06-01-not-final.csv"), bill("koku-aws/2023-06-01.csv"), bill(LAYOUT).join(ASSEMBLY)];
+    let load = |nth: usize| {
+        let path = bills[nth % bills.len()].to_str().unwrap();
+        let (code, out) = command(&server, &["import", "billing", path, "--export", "aws", "--part", "x", "--force"]);
+        assert_eq!(code, 0, "{out}");
+    };
+    let state = || {
+        server.sql(
+            "SELECT (SELECT count(*) FROM costs), (SELECT sum(x_Rows) FROM costs_daily), (SELECT sum(x_Rows) FROM costs_hourly), \
+             (SELECT sum(BilledCost) FROM costs) = (SELECT sum(BilledCost) FROM costs_daily)",
+        )
+        .remove(0)
+    };
+    // What each of the bills comes to.
+    let whole: Vec<String> = (0..bills.len())
+        .map(|nth| {
+            load(nth);
+            state()
+        })
+        .collect();
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let done = || is_done.load(std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let merging = scope.spawn(|| {
+            let mut merges = 0;
+            while !done() {
+                let answer = server.call("POST", "/api/v1/admin/compact?wait=true", None, &[]);
+                assert!(answer.status == 200 && !answer.body.contains("\"error\""), "{answer:?}");
+                merges += 1;
+            }
+            merges
+        });
+        let asking = scope.spawn(|| {
+            let mut asked = 0;
+            while !done() {
+                let now = state();
+                assert!(whole.contains(&now), "{now} is none of {whole:?}");
+                asked += 1;
+            }
+            asked
+        });
+        for nth in 0..9 {
+            load(nth);
+        }
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(merging.join().unwrap() > 3 && asking.join().unwrap() > 3);
+    });
+    assert_eq!(state(), whole[2], "the last bill stands");
+}

@@ -33,6 +33,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   streamgauge import billing cur-2026-10.csv.gz --export aws-main
   streamgauge import billing ./focus-exports/2026-10/ --export gcp --dry-run
+  streamgauge import billing ./actual/ --amortized ./amortized/ --export azure-ea
   streamgauge import billing saas.csv --export saas --assume BillingCurrency=USD
   streamgauge import billing november.csv --export azure-ea --part 2026-11 --force
   streamgauge import billing cur-2026-10.csv.gz --export aws-main --data-dir ./streamgauge-data
@@ -68,6 +69,9 @@ pub struct Billing {
     /// Which costs an Azure export has [default: found out].
     #[arg(long, value_enum)]
     azure: Option<Azure>,
+    /// Amortized costs of the Azure export and period whose actual costs PATH has; both are one delivery.
+    #[arg(long, value_name = "PATH", conflicts_with = "azure")]
+    amortized: Option<PathBuf>,
     /// Value of a column for rows that have none; may be given several times.
     #[arg(long, value_name = "COLUMN=VALUE")]
     assume: Vec<String>,
@@ -141,6 +145,16 @@ impl Billing {
         let stem = stem.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let stem = stem.split('.').next().unwrap_or_default().to_owned();
         let (files, manifest) = delivery(path)?;
+        let mut files: Vec<Input> = files.into_iter().map(Input::at).collect();
+        let mut deliveries = vec![manifest.revision];
+        if let Some(amortized) = &self.amortized {
+            ensure!(self.paths.len() == 1, "--amortized belongs to one PATH of actual costs");
+            let (others, other) = delivery(amortized)?;
+            let of = |azure: AzurePart| move |file: Input| Input { azure: Some(azure), ..file };
+            let actual = files.into_iter().map(of(AzurePart::ActualBesideAmortized));
+            files = actual.chain(others.into_iter().map(Input::at).map(of(AzurePart::Amortized))).collect();
+            deliveries.push(other.revision);
+        }
         let named = Some(manifest.export).filter(|export| !export.is_empty());
         let export = self.export.clone().or(named).unwrap_or(stem);
         ensure!(
@@ -173,8 +187,8 @@ impl Billing {
         Ok(Request {
             export,
             part: self.part.clone(),
-            files: files.into_iter().map(Input::at).collect(),
-            delivery: Some(manifest.revision).filter(|revision| !revision.is_empty()),
+            files,
+            delivery: deliveries.iter().all(|revision| !revision.is_empty()).then(|| deliveries.join("+")),
             delivered_us: manifest.delivered_us,
             reading,
             force: self.force,
