@@ -13,15 +13,14 @@ mod ledger;
 mod load;
 mod rows;
 mod summary;
-pub mod tags;
 
 use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc};
 
-pub use billing::{AzurePart, Format, Manifest, Report, Totals, read_manifest};
+pub use billing::{AzurePart, Format, Manifest, Report, TagRules, Tags, Totals, read_manifest, tags};
 use storage::{Clock, Storage};
 
 use self::ledger::Ledger;
-pub use self::{rows::totals, tags::Tags};
+pub use self::rows::totals;
 use crate::{Error, ErrorKind, Result};
 
 /// A delivery to be loaded.
