@@ -260,7 +260,7 @@ fn csv_field(out: &mut Vec<u8>, text: &[u8], index: usize) {
 }
 
 /// Name of a type in an answer: `int64`, `string`, `timestamp`, `map(string, string)`, `decimal(38, 15)`.
-fn type_name(data_type: &DataType) -> String {
+pub(crate) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "bool".to_owned(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".to_owned(),
