@@ -194,11 +194,12 @@ impl Raw {
                 retention_ms: i64::from(kept_days) * 86_400_000,
                 ..remote_write
             },
-            billing,
             query: query::Config {
+                tags: billing.loads.tags.clone(),
                 promql: required(origin, "promql", promql)?.validate(origin)?,
                 ..required(origin, "sql", sql)?.validate(origin, budget, spill_dir)?
             },
+            billing,
             log: telemetry::Config { format: required(origin, "log.format", log.format)?, level: level.value },
             file: None,
             shown: Shown::default(),

@@ -9,7 +9,10 @@ use std::{
 
 use tempfile::{TempDir, tempdir};
 
-use crate::support::server::{binary, run};
+use crate::support::{
+    random::Random,
+    server::{binary, run},
+};
 
 /// A sample bill.
 fn bill(name: &str) -> PathBuf {
@@ -98,6 +101,39 @@ fn a_restatement_takes_the_place_of_the_bill_before_and_says_what_changed() {
         books.ask("SELECT DISTINCT x_Scope FROM costs ORDER BY 1"),
         ["aws/2018-07", "aws/2023-06", "other/2023-06"]
     );
+}
+
+#[test]
+fn daily_sums_are_those_of_lines_however_they_are_grouped() {
+    let books = Books::new();
+    books.loaded("focus/focus_sample_1.0_anonymized_1000.csv.gz", &["--export", "focus"]);
+    let tags = schemas::SUMMARY_COLUMNS.len() - schemas::MANDATORY_TAGS;
+    for seed in 0..5 {
+        let mut random = Random(seed);
+        let (mut by_lines, mut by_days) = (Vec::new(), Vec::new());
+        for (at, name) in schemas::SUMMARY_COLUMNS.iter().enumerate().filter(|_| random.below(4) == 0) {
+            by_days.push((*name).to_owned());
+            // Tags are found anew, by the rules by which they were found when the bill was loaded.
+            by_lines.push(match at < tags {
+                true => (*name).to_owned(),
+                false => format!("mandatory_tag('{name}', Tags, SubAccountId, ServiceName, ChargePeriodStart)"),
+            });
+        }
+        let sums = |columns: &[String], rows: &str, table: &str| {
+            let columns: String = columns.iter().map(|column| format!("{column}, ")).collect();
+            let mut rows = books.ask(&format!(
+                "SELECT {columns} date_trunc('day', ChargePeriodStart), {rows}, sum(BilledCost), sum(EffectiveCost), sum(ListCost), \
+                 sum(ContractedCost), sum(x_DeliveredCost) FROM {table} GROUP BY ALL"
+            ));
+            rows.sort();
+            rows
+        };
+        let lines = sums(&by_lines, "count(*)", "costs");
+        assert!(lines.len() >= 20, "{by_lines:?}");
+        assert_eq!(lines, sums(&by_days, "sum(x_Rows)", "costs_daily"), "seed={seed}");
+    }
+    let tagged = "SELECT count(Environment) > 100, count(Project) > 10, count(CostCenter) > 10 FROM costs_spread";
+    assert_eq!(books.ask(tagged), ["true,true,true"]);
 }
 
 #[test]

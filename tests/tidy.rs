@@ -52,7 +52,7 @@ fn dependencies_point_down_only() {
         ("alerting", &["schemas"]),
         ("ingest", &["billing", "promql", "schemas", "storage"]),
         ("ingest/billing", &["schemas"]),
-        ("query", &["promql", "schemas", "storage"]),
+        ("query", &["billing", "promql", "schemas", "storage"]),
         ("query/promql", &[]),
         ("schemas", &[]),
         ("storage", &["schemas"]),

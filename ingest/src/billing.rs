@@ -21,12 +21,11 @@ mod request;
 mod retag;
 mod rows;
 mod summary;
-pub mod tags;
 mod uploads;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-pub use billing::{AzurePart, Format, Manifest, Report, Totals, read_manifest};
+pub use billing::{AzurePart, Format, Manifest, Report, TagRules, Tags, Totals, read_manifest, tags};
 use bytes::Bytes;
 use chrono::NaiveDate;
 use futures::{Stream, StreamExt as _};
@@ -41,7 +40,6 @@ pub use self::{
     reference::{REFERENCE_BYTES_MAX, Replaced},
     request::{Commit, File, Input, Outcome, Period, Reading, Request, Summary, Told, ToldChange, ToldTotal},
     rows::totals,
-    tags::Tags,
     uploads::Uploaded,
 };
 use self::{
@@ -58,7 +56,7 @@ const CHUNKS_AHEAD: usize = 16;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Rules by which mandatory tags are found.
-    pub tags: Arc<Tags>,
+    pub tags: TagRules,
     /// Folder in which delivered bytes are kept.
     pub archive_dir: PathBuf,
     /// For how long, microseconds.
@@ -74,7 +72,7 @@ pub struct Loads(Arc<Inner>);
 struct Inner {
     storage: Storage,
     clock: Clock,
-    tags: Arc<Tags>,
+    tags: TagRules,
     archive: Archive,
     uploads: Uploads,
     books: tokio::sync::Mutex<Books>,

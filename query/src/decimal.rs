@@ -21,6 +21,7 @@ mod wide;
 pub(crate) use aggregate::aggregates;
 pub(crate) use literals::prepare;
 pub(crate) use plan::{Planner, Rule};
+pub(crate) use wide::{DIGITS_MAX as MONEY_DIGITS, narrow, rescale};
 
 #[cfg(test)]
 mod tests;

@@ -10,15 +10,15 @@
 mod bounded;
 mod run;
 
-use std::{fmt, num::NonZeroUsize, ops::Range, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, fmt, num::NonZeroUsize, ops::Range, path::PathBuf, pin::Pin, sync::Arc, time::Duration,
+};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use billing::TagRules;
 use chrono::DateTime;
 use datafusion::{
-    catalog::{
-        CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
-        SchemaProvider,
-    },
+    datasource::TableProvider,
     execution::{
         SendableRecordBatchStream, SessionState, SessionStateBuilder, SessionStateDefaults,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
@@ -40,13 +40,14 @@ use tokio::{
 };
 
 use bounded::Bounded;
+pub(crate) use run::logical;
 use run::{Threads, Work, YieldInJoins, defect};
 
 use crate::{
     Error, ErrorKind, PromqlConfig, Result, Selector, Series, Wanted, decimal,
     evaluate::kept::Answers,
     filter::filters,
-    gate,
+    functions, gate,
     index::{Counts, Index, Known, days_of},
     metadata::Metadata,
     meter::Meter,
@@ -54,12 +55,11 @@ use crate::{
     running::{Asking, Run, Running},
     series::on_days,
     table::{IN_LIST_MAX, Reader, Table},
+    views::{self, Tables},
 };
 
 /// URL under which plans name the tables' store; no path of it can be written in SQL.
 const STORE_URL: &str = "streamgauge://tables/";
-const CATALOG: &str = "streamgauge";
-const SCHEMA: &str = "public";
 /// How long a query waits for one of the running ones to end: long enough for a dashboard's panels to pass one after
 /// another, short enough that a client still listens when it is told to come later.
 const QUEUE_WAIT_MS: u64 = 5_000;
@@ -103,6 +103,8 @@ pub struct Config {
     pub slow_ms: u64,
     /// Folder in which sorts and aggregations may put what does not fit in memory; without it they fail.
     pub spill_dir: Option<PathBuf>,
+    /// How the mandatory tags of a row of costs are found; each query sticks to the rules of its begin.
+    pub tags: TagRules,
 }
 
 impl Default for Config {
@@ -119,6 +121,7 @@ impl Default for Config {
             promql: PromqlConfig::default(),
             slow_ms: 10_000,
             spill_dir: None,
+            tags: TagRules::default(),
         }
     }
 }
@@ -150,7 +153,7 @@ struct Inner {
     catalog: Catalog,
     clock: Clock,
     /// What all sessions have in common; cloned for each query and given the query's tables.
-    template: SessionState,
+    template: Arc<SessionState>,
     reader: Arc<Reader>,
     index: Arc<Index>,
     running: Arc<Semaphore>,
@@ -193,7 +196,7 @@ impl Engine {
         let meter = Meter::register(registry, clock.clone())
             .map_err(|error| Error::new(ErrorKind::Internal, format!("counters of queries: {error}")))?;
         let (running, waiting) = (config.concurrent_max, config.concurrent_max.saturating_mul(QUEUE_FACTOR));
-        let template = template(runtime);
+        let template = Arc::new(template(runtime));
         Ok(Self(Arc::new(Inner {
             index: Arc::new(Index::new(&template, clock.clone())),
             template,
@@ -248,7 +251,7 @@ impl Engine {
         let permit = self.admit().await?;
         let timeout_ms = self.0.config.timeout_ms;
         let mut deadline = Box::pin(sleep(Duration::from_millis(timeout_ms)));
-        let mut work = self.0.threads.start(self.session()?, statement, permit)?;
+        let mut work = self.0.threads.start(self.session(), statement, permit)?;
         let schema = tokio::select! {
             planned = &mut work.schema => planned.unwrap_or_else(|_| Err(defect()))?,
             () = &mut deadline => return Err(timed_out(timeout_ms)),
@@ -361,7 +364,7 @@ impl Engine {
         let answer = async {
             let permit = self.admit().await?;
             let (table, index) = (self.table(schemas::series()), Arc::clone(&self.0.index));
-            let (state, selectors) = (self.0.template.clone(), selectors.to_vec());
+            let (state, selectors) = (Arc::clone(&self.0.template), selectors.to_vec());
             let work = async move {
                 let days = days_of(Some(times_us.start), Some(times_us.end - 1));
                 let Some(known) = index.load(&state, &table, &days).await? else {
@@ -450,7 +453,7 @@ impl Engine {
 
     /// A session that can read tables, but names none.
     pub(crate) fn session_state(&self) -> SessionState {
-        self.0.template.clone()
+        SessionState::clone(&self.0.template)
     }
 
     pub(crate) fn memory_pool(&self) -> &Arc<dyn MemoryPool> {
@@ -458,36 +461,28 @@ impl Engine {
     }
 
     /// A session over one view per dataset.
-    fn session(&self) -> Result<SessionState> {
-        let schema = MemorySchemaProvider::new();
+    fn session(&self) -> SessionState {
         let mut datasets = self.0.catalog.datasets.clone();
         // A series is committed before its samples: whoever sees the samples first finds all their series.
         datasets.sort_by_key(|dataset| dataset.name == schemas::series().name);
-        let (mut samples, mut series) = (None, None);
-        for view in (self.0.catalog.views)(&datasets) {
-            let name = view.dataset.name;
-            let table = Arc::new(Table::new(view, Arc::clone(&self.0.reader)));
-            if name == schemas::samples().name {
-                samples = Some(Arc::clone(&table));
-            } else if name == schemas::series().name {
-                series = Some(Arc::clone(&table));
-            }
-            schema.register_table(name.to_owned(), table)?;
+        let views = (self.0.catalog.views)(&datasets).into_iter();
+        let tables: BTreeMap<&'static str, Arc<Table>> =
+            views.map(|view| (view.dataset.name, Arc::new(Table::new(view, Arc::clone(&self.0.reader))))).collect();
+        let mut named: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
+        for (name, table) in &tables {
+            named.insert((*name).to_owned(), Arc::clone(table) as _);
         }
-        if let (Some(samples), Some(series)) = (samples, series) {
-            schema.register_table(
-                "metrics".to_owned(),
-                Arc::new(Metrics::new(samples, series, Arc::clone(&self.0.index))),
-            )?;
+        let of = |dataset: &'static Dataset| tables.get(dataset.name).map(Arc::clone);
+        if let (Some(samples), Some(series)) = (of(schemas::samples()), of(schemas::series())) {
+            let metrics = Metrics::new(samples, series, Arc::clone(&self.0.index));
+            named.insert("metrics".to_owned(), Arc::new(metrics));
         }
-        let catalog = MemoryCatalogProvider::new();
-        catalog.register_schema(SCHEMA, Arc::new(schema))?;
-        let catalogs = MemoryCatalogProviderList::new();
-        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
-        let mut state = self.0.template.clone();
-        state.register_catalog_list(Arc::new(catalogs));
+        let tags = functions::mandatory_tag(self.0.config.tags.now());
+        let tables = Tables::new(Arc::clone(&self.0.template), named, Arc::clone(&tags));
+        let mut state = SessionState::clone(&self.0.template);
+        tables.put_into(&mut state);
         state.execution_props_mut().query_execution_start_time = DateTime::from_timestamp_micros(self.0.clock.now_us());
-        Ok(state)
+        state
     }
 }
 
@@ -540,7 +535,7 @@ fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
 
 fn template(runtime: Arc<RuntimeEnv>) -> SessionState {
     let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_default_catalog_and_schema(views::CATALOG, views::SCHEMA)
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(true);
     let options = config.options_mut();
@@ -552,7 +547,7 @@ fn template(runtime: Arc<RuntimeEnv>) -> SessionState {
     options.execution.parquet.pushdown_filters = false;
     // No file formats and no table factories: nothing a statement could open a file with.
     let table_functions = SessionStateDefaults::default_table_functions().into_iter();
-    let scalar_functions = SessionStateDefaults::default_scalar_functions().into_iter();
+    let scalar_functions = SessionStateDefaults::default_scalar_functions().into_iter().chain(functions::all());
     let mut planners = SessionStateDefaults::default_expr_planners();
     planners.insert(0, Arc::new(decimal::Planner));
     // Later ones take the place of those of the same name.

@@ -2,7 +2,8 @@
 //!
 //! Called by `http`, batch by batch, and by the command line. Timestamps are RFC 3339 in UTC; 64-bit integers are numbers;
 //! NaN and infinities are the strings `NaN`, `+Inf`, `-Inf`, as Prometheus writes them; decimals are strings, so that no
-//! digit is lost; maps are objects; binary is hexadecimal.
+//! digit is lost; maps are objects; binary is hexadecimal. Text in CSV that a spreadsheet would run as a formula is led by `'`: tags are
+//! written by whoever may make a resource, and read by whoever opens the bill.
 //!
 //! Invariant: the text of an [`Encoder`] is whole only after [`Encoder::finish`]: JSON lacks its closing brackets before, and
 //! an Arrow stream its end marker, so a body that was cut off is told from a short one.
@@ -29,7 +30,8 @@ pub enum Format {
     Json,
     /// One object a row, one row a line.
     Ndjson,
-    /// RFC 4180 with a header; nulls are empty, lists and maps are JSON.
+    /// RFC 4180 with a header; nulls are empty, lists and maps are JSON; text that begins like a formula, with `=`, `+`, `-`, `@`, a tab
+    /// or a carriage return, has a `'` before it. Numbers are left as they are.
     Csv,
     /// Arrow IPC stream.
     Arrow,
@@ -79,6 +81,8 @@ impl Format {
 pub struct Encoder {
     format: Format,
     names: Vec<String>,
+    /// Which columns are text.
+    texts: Vec<bool>,
     /// Only of an Arrow stream.
     ipc: Option<StreamWriter<Vec<u8>>>,
     has_rows: bool,
@@ -91,7 +95,8 @@ impl Encoder {
     /// If a type cannot be written as Arrow.
     pub fn begin(format: Format, schema: &SchemaRef) -> Result<(Self, Vec<u8>)> {
         let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
-        let mut encoder = Self { format, names, ipc: None, has_rows: false };
+        let texts = schema.fields().iter().map(|field| is_text(field.data_type())).collect();
+        let mut encoder = Self { format, names, texts, ipc: None, has_rows: false };
         let mut out = Vec::new();
         match format {
             Format::Json => {
@@ -108,7 +113,7 @@ impl Encoder {
             Format::Ndjson => {}
             Format::Csv => {
                 for (i, name) in encoder.names.iter().enumerate() {
-                    csv_field(&mut out, name.as_bytes(), i);
+                    csv_field(&mut out, name.as_bytes(), i, true);
                 }
                 out.extend_from_slice(b"\r\n");
             }
@@ -157,10 +162,10 @@ impl Encoder {
                     out.extend_from_slice(if cells.is_empty() { b"{}\n" } else { b"}\n" });
                 }
                 Format::Csv => {
-                    for (i, cell) in cells.iter().enumerate() {
+                    for (i, (cell, is_text)) in cells.iter().zip(&self.texts).enumerate() {
                         text.clear();
                         cell(row, &mut text);
-                        csv_field(&mut out, &text, i);
+                        csv_field(&mut out, &text, i, *is_text);
                     }
                     out.extend_from_slice(b"\r\n");
                 }
@@ -241,12 +246,17 @@ fn cells(batch: &RecordBatch, style: Style) -> Result<Vec<Cell<'_>>> {
     batch.columns().iter().map(|column| cell(column.as_ref(), style)).collect()
 }
 
-fn csv_field(out: &mut Vec<u8>, text: &[u8], index: usize) {
+fn csv_field(out: &mut Vec<u8>, text: &[u8], index: usize, is_text: bool) {
     if index > 0 {
         out.push(b',');
     }
+    let guard: &[u8] = match text.first() {
+        Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r') if is_text => b"'",
+        _ => b"",
+    };
     if text.iter().any(|b| matches!(b, b'"' | b',' | b'\n' | b'\r')) {
         out.push(b'"');
+        out.extend_from_slice(guard);
         for byte in text {
             if *byte == b'"' {
                 out.push(b'"');
@@ -255,12 +265,20 @@ fn csv_field(out: &mut Vec<u8>, text: &[u8], index: usize) {
         }
         out.push(b'"');
     } else {
+        out.extend_from_slice(guard);
         out.extend_from_slice(text);
     }
 }
 
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => is_text(values),
+        other => other.is_string(),
+    }
+}
+
 /// Name of a type in an answer: `int64`, `string`, `timestamp`, `map(string, string)`, `decimal(38, 15)`.
-fn type_name(data_type: &DataType) -> String {
+pub(crate) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "bool".to_owned(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".to_owned(),

@@ -2,8 +2,8 @@
 //!
 //! Called by the composition root, which builds an [`Engine`] from a [`Catalog`] and serves [`router`]; the command line
 //! uses the same engine and [`mod@format`]. A query's way: `gate` (one read-only statement) → one view per dataset,
-//! fixed for the query → DataFusion plans over `table` (a dataset) and `metrics` (samples with their labels) → a stream of
-//! batches under limits → `format` and `http`. Series are found by a [`Selector`] and [`Engine::series`].
+//! fixed for the query → DataFusion plans over `table` (a dataset), `metrics` (samples with their labels) and `views` (SQL over both),
+//! with `functions` of ours → a stream of batches under limits → `format` and `http`. Series are found by a [`Selector`] and [`Engine::series`].
 //!
 //! Invariants: nothing here writes; SQL reaches no file, URL or store but the tables' own; every query has a memory limit, a
 //! time limit and a row limit; dropping an answer cancels its query; a query sees the samples before the series, so a sample
@@ -18,6 +18,7 @@ mod evaluate;
 mod exemplars;
 mod filter;
 pub mod format;
+mod functions;
 mod gate;
 mod http;
 mod index;
@@ -32,7 +33,9 @@ mod series;
 mod table;
 #[cfg(test)]
 mod testing;
+mod views;
 
+pub use billing::{TagRules, Tags};
 pub use engine::{Answer, Catalog, Config, Engine};
 pub use error::{Error, ErrorKind, Position, Result};
 pub use evaluate::{Found, PromqlConfig, When};

@@ -1,6 +1,7 @@
 //! Views made by hand for tests: Parquet files in a store in memory that counts what is read, and head rows.
 
 pub(crate) mod bills;
+pub(crate) mod books;
 
 use std::{
     collections::BTreeMap,
@@ -236,15 +237,20 @@ fn text<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
 }
 
 fn partition(dataset: &Dataset, batch: &RecordBatch) -> Option<Arc<str>> {
-    let day = match dataset.partition {
+    let columns = match dataset.partition {
         Partition::None => return None,
-        Partition::Columns(_) => Arc::clone(batch.column(0)),
-        Partition::DayOfTime => cast(batch.column_by_name(dataset.time).unwrap(), &DataType::Date32).unwrap(),
+        Partition::Columns(columns) => batch.columns()[..columns].to_vec(),
+        Partition::DayOfTime => {
+            vec![cast(batch.column_by_name(dataset.time).unwrap(), &DataType::Date32).unwrap()]
+        }
     };
-    let days = cast(&day, &DataType::Utf8).unwrap();
-    let days = days.as_string::<i32>();
-    assert!(days.iter().all(|d| d == Some(days.value(0))), "a file holds rows of one partition");
-    Some(Arc::from(days.value(0)))
+    let value = |column: &ArrayRef| {
+        let texts = cast(column, &DataType::Utf8).unwrap();
+        let texts = texts.as_string::<i32>();
+        assert!(texts.iter().all(|text| text == Some(texts.value(0))), "a file holds rows of one partition");
+        texts.value(0).to_owned()
+    };
+    Some(Arc::from(columns.iter().map(value).collect::<Vec<_>>().join("/")))
 }
 
 fn bounds(batch: &RecordBatch) -> BTreeMap<String, (Bound, Bound)> {

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt, path::Path};
 
 use chrono::NaiveDate;
 use ingest::billing::{
-    Format, Period, Reading, Tags,
+    Format, Period, Reading, TagRules, Tags,
     pull::{CREDENTIAL_VARIABLES, Credentials, Export, Layout, Place, Role},
     tags::{self, TagRule},
 };
@@ -71,7 +71,7 @@ impl raw::Billing {
         }
         Ok(Billing {
             loads: ingest::billing::Config {
-                tags: Tags::new(rules).into(),
+                tags: TagRules::new(Tags::new(rules)),
                 archive_dir: data_dir.join(ARCHIVE),
                 // What is sent in parts stays at least until it is loaded.
                 archive_us: time("archive", self.archive, DAY_S)?,

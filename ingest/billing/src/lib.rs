@@ -2,7 +2,7 @@
 //!
 //! Called by loads of deliveries. Knows FOCUS, the exports of AWS, Azure, Google Cloud and Oracle Cloud, and lines written by hand, in CSV,
 //! lines of JSON and Parquet, compressed with gzip or not; and the manifests that say which files a delivery has. Hands on batches of rows
-//! and a report of what became of the file.
+//! and a report of what became of the file. Finds the mandatory tags of such rows by rules.
 //!
 //! Invariants: money is never a float; the sum of `x_DeliveredCost` is that of the file, to the last digit that is kept, and what rounding
 //! took is told; a bad row costs its neighbours nothing. Not here: where files come from, and where rows go.
@@ -32,6 +32,7 @@ mod record;
 mod report;
 mod row;
 mod sink;
+pub mod tags;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -44,4 +45,5 @@ pub use self::{
     reader::{Reader, detect},
     report::{Counted, Finding, REJECT_TEXT_BYTES_MAX, REJECTS_MAX, Reject, Report, Totals},
     row::Adjustment,
+    tags::{TagRules, Tags},
 };

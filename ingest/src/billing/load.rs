@@ -27,7 +27,7 @@ use storage::{Batch, Lane, Staging, Storage, Write};
 use tokio::sync::mpsc;
 
 use super::{
-    Books, Covered, File, Inner, Input, Outcome, Reading, Request, Summary, archive,
+    Books, Covered, File, Inner, Input, Outcome, Reading, Request, Summary, Tags, archive,
     changes::{self, Changes, Side},
     covers,
     ledger::{Loaded, Standing, refused},
@@ -343,6 +343,8 @@ pub(super) async fn append(storage: &Storage, batches: Vec<Batch>) -> Result<()>
 /// Where rows go.
 struct Sink<'a> {
     inner: &'a Inner,
+    /// Rules in force when the load began.
+    tags: Arc<Tags>,
     /// Costs, counted or not; none if nothing is to be loaded.
     costs: Option<Staging>,
     /// Sums of what is counted.
@@ -365,6 +367,7 @@ impl<'a> Sink<'a> {
         let stage = |dataset| (!dry_run).then(|| inner.storage.stage(dataset));
         Self {
             inner,
+            tags: inner.tags.now(),
             costs: stage(if is_counted { schemas::costs() } else { schemas::costs_uncounted() }),
             sums: if is_counted { Sums::both(scope, stage) } else { Vec::new() },
             changes: Changes::default(),
@@ -376,7 +379,7 @@ impl<'a> Sink<'a> {
     async fn add(&mut self, rows: RecordBatch) -> Result<()> {
         if self.is_counted {
             covers::add(&rows, &mut self.covers);
-            let (tags, tag_rules) = (self.inner.tags.of_rows(&rows)?, self.inner.tags.version());
+            let (tags, tag_rules) = (self.tags.of_rows(&rows)?, self.tags.version());
             for sums in &mut self.sums {
                 if let Some(handed) = sums.add(&rows, &tags, tag_rules).await? {
                     self.changes.add(&handed, Side::New)?;
@@ -392,7 +395,7 @@ impl<'a> Sink<'a> {
     /// What the rows come to, once all are added.
     async fn changes(&mut self) -> Result<Changes> {
         for sums in &mut self.sums {
-            if let Some(handed) = sums.take(self.inner.tags.version()).await? {
+            if let Some(handed) = sums.take(self.tags.version()).await? {
                 self.changes.add(&handed, Side::New)?;
             }
         }

@@ -15,13 +15,14 @@ use chrono::NaiveDate;
 use schemas::{MANDATORY_TAGS, SUMMARY_AMOUNTS, SUMMARY_COLUMNS};
 use storage::{Batch, Bound, DataFile, Write};
 
-use super::{Books, Inner, Status, load, load::Sums};
+use super::{Books, Inner, Status, Tags, load, load::Sums};
 use crate::{Error, ErrorKind, Result, stored};
 
 /// Sums scopes up by the rules in force; gives those that were not.
 pub(super) async fn retag(inner: &Inner, books: &Books) -> Result<Vec<String>> {
     let daily = schemas::costs_daily();
-    let version = inner.tags.version();
+    let tags = inner.tags.now();
+    let version = tags.version();
     let is_other = |file: &DataFile| {
         let same = Bound::Int(version);
         file.bounds.get("x_TagRules").is_none_or(|(least, most)| *least != same || *most != same)
@@ -33,14 +34,14 @@ pub(super) async fn retag(inner: &Inner, books: &Books) -> Result<Vec<String>> {
         let stands = !loaded.months.is_empty() && loaded.months.iter().all(|month| is_final(&loaded.export, month));
         let mut files = view.files.iter().filter(|file| file.scope(daily) == Some(scope));
         if !stands && files.any(|file| is_other(file)) {
-            sum_up(inner, scope).await?;
+            sum_up(inner, &tags, scope).await?;
             done.push(scope.to_owned());
         }
     }
     Ok(done)
 }
 
-async fn sum_up(inner: &Inner, scope: &str) -> Result<()> {
+async fn sum_up(inner: &Inner, rules: &Tags, scope: &str) -> Result<()> {
     let costs = schemas::costs();
     let mut sums = Sums::both(scope, |dataset| Some(inner.storage.stage(dataset)));
     let view = inner.storage.view(costs);
@@ -55,15 +56,15 @@ async fn sum_up(inner: &Inner, scope: &str) -> Result<()> {
         })
         .await?;
         for rows in batches {
-            let tags = inner.tags.of_rows(&rows)?;
+            let tags = rules.of_rows(&rows)?;
             for sums in &mut sums {
-                sums.add(&rows, &tags, inner.tags.version()).await?;
+                sums.add(&rows, &tags, rules.version()).await?;
             }
         }
     }
     let mut replacements = Vec::new();
     for sums in sums {
-        let (dataset, staging) = sums.finish(inner.tags.version()).await?;
+        let (dataset, staging) = sums.finish(rules.version()).await?;
         if let Some(staging) = staging {
             replacements.push(Batch { dataset, write: Write::Replace(staging.finish(scope).await?) });
         }

@@ -8,7 +8,7 @@
 use arrow::datatypes::i256;
 
 /// Digits that a value of 128 bits may have.
-pub(super) const DIGITS_MAX: u8 = 38;
+pub(crate) const DIGITS_MAX: u8 = 38;
 /// Digits that a value of 256 bits may have.
 pub(super) const WIDE_DIGITS_MAX: u8 = 76;
 
@@ -28,7 +28,7 @@ pub(super) fn fits(value: i256, digits: u8) -> bool {
 }
 
 /// A value of at most `digits` digits in 128 bits.
-pub(super) fn narrow(value: i256, digits: u8) -> Option<i128> {
+pub(crate) fn narrow(value: i256, digits: u8) -> Option<i128> {
     let value = value.to_i128()?;
     let limit = narrow_power(u32::from(digits.min(DIGITS_MAX)))?;
     (value < limit && value > -limit).then_some(value)
@@ -68,7 +68,7 @@ pub(super) fn divide_scaled(value: i256, divisor: i256, exponent: u32) -> Option
 }
 
 /// A value of one scale in another one.
-pub(super) fn rescale(value: i256, from: i8, to: i8) -> Option<i256> {
+pub(crate) fn rescale(value: i256, from: i8, to: i8) -> Option<i256> {
     let by = i16::from(to) - i16::from(from);
     let step = power(u32::from(by.unsigned_abs()));
     match (by < 0, step) {

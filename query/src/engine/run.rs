@@ -17,6 +17,7 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     execution::{SendableRecordBatchStream, SessionState, context::SQLOptions},
+    logical_expr::LogicalPlan,
     physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{ExecutionPlan, coop::CooperativeExec, execute_stream},
     sql::parser::Statement,
@@ -28,7 +29,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{Error, ErrorKind, Result, decimal, names};
+use crate::{Error, ErrorKind, Result, decimal, functions, names};
 
 /// Batches that wait for the reader: one being written to the network, one ready.
 const BATCHES_MAX: usize = 2;
@@ -141,14 +142,21 @@ async fn run(
     }
 }
 
-async fn plan(state: &SessionState, mut statement: Statement) -> Result<SendableRecordBatchStream> {
-    names::resolve(state, &mut statement).await?;
-    decimal::prepare(&mut statement)?;
-    let plan = state.statement_to_plan(statement).await?;
+async fn plan(state: &SessionState, statement: Statement) -> Result<SendableRecordBatchStream> {
+    let bound = functions::bind(state, &statement).await?;
+    let state = bound.as_ref().unwrap_or(state);
+    let plan = logical(state, statement).await?;
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     read_only.verify_plan(&plan)?;
     let plan = state.create_physical_plan(&plan).await?;
     Ok(execute_stream(plan, state.task_ctx())?)
+}
+
+/// Plans a statement as far as it does not depend on how tables are read.
+pub(crate) async fn logical(state: &SessionState, mut statement: Statement) -> Result<LogicalPlan> {
+    names::resolve(state, &mut statement).await?;
+    decimal::prepare(&mut statement)?;
+    Ok(state.statement_to_plan(statement).await?)
 }
 
 /// Makes operators yield that can turn one batch into any number of batches. Leaves yield by themselves, but what is above a

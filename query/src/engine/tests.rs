@@ -10,12 +10,14 @@ use crate::{
 };
 
 #[tokio::test]
-async fn tables_are_the_datasets_and_the_view() {
+async fn tables_are_the_datasets_and_the_views() {
     let bench = Bench::new();
     let names = bench
         .rows("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name")
         .await;
-    let mut wanted: Vec<&str> = schemas::all().iter().map(|dataset| dataset.name).chain(["metrics"]).collect();
+    let views = crate::views::VIEWS.iter().map(|view| view.name);
+    let mut wanted: Vec<&str> =
+        schemas::all().iter().map(|dataset| dataset.name).chain(["metrics"]).chain(views).collect();
     wanted.sort_unstable();
     assert_eq!(names, wanted.iter().map(|name| json!([name])).collect::<Vec<_>>());
     assert!(bench.rows("SHOW TABLES").await.len() > 6);

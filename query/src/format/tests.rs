@@ -62,6 +62,19 @@ async fn an_answer_without_rows_still_has_its_columns() {
 }
 
 #[tokio::test]
+async fn text_that_a_spreadsheet_would_run_is_led_by_a_quote_and_numbers_are_not() {
+    let sql = "SELECT column1 AS t, -1 AS n, -1.5 AS d, arrow_cast(column1, 'Dictionary(Int32, Utf8)') AS \"=x\", \
+               cast('-Infinity' AS DOUBLE) AS f FROM \
+               (VALUES ('=HYPERLINK(\"a\")'), ('+1'), ('-5'), ('@x'), (E'\\tx'), (E'\\rx'), ('a=b'), (''), (NULL), ('''a'))";
+    let (schema, batches) = answer(sql).await;
+    let fields = ["\"'=HYPERLINK(\"\"a\"\")\"", "'+1", "'-5", "'@x", "'\tx", "\"'\rx\"", "a=b", "", "", "'a"];
+    let expected: String =
+        ["t,n,d,'=x,f\r\n".to_owned()].into_iter().chain(fields.map(|f| format!("{f},-1,-1.5,{f},-Inf\r\n"))).collect();
+    assert_eq!(csv(&schema, &batches).unwrap(), expected);
+    assert!(to_json(&schema, &batches).unwrap().contains("\"+1\""));
+}
+
+#[tokio::test]
 async fn a_table_is_for_reading() {
     let (schema, batches) = answer("SELECT 'up' AS metric, 1.0 AS value").await;
     let expected = "+--------+-------+\n| metric | value |\n+--------+-------+\n| up     | 1.0   |\n+--------+-------+";

@@ -1,16 +1,20 @@
 //! Finds the mandatory tags of a row of costs by rules.
 //!
-//! Called by loads with each batch that they sum up. A rule has names that a tag may go by, in the order in which they count; what is not
+//! Called by loads with each batch that they sum up, and by queries that ask for a tag of rows. A rule has names that a tag may go by, in the order in which they count; what is not
 //! tagged may get a default by its account, service or another tag. Names are alike if they differ in case, `_` and `-` alone. Invariant:
 //! the version of rules changes if and only if they do.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt, ops::Range, sync::Arc};
 
 use arrow::{
-    array::{Array, AsArray, DictionaryArray, MapArray, RecordBatch, StringArray, StringDictionaryBuilder},
+    array::{
+        Array, AsArray, DictionaryArray, MapArray, RecordBatch, StringArray, StringDictionaryBuilder, StringViewArray,
+        StringViewBuilder, TimestampMicrosecondArray,
+    },
     datatypes::{Int32Type, TimestampMicrosecondType},
 };
 use hashbrown::HashMap;
+use parking_lot::RwLock;
 use schemas::{MANDATORY_TAGS, SUMMARY_COLUMNS};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -58,8 +62,15 @@ pub struct Tags {
     version: i64,
 }
 
+/// The rules in force, which may be changed while they are used. Clones are the same ones.
+#[derive(Clone, Default)]
+pub struct TagRules(Arc<RwLock<Arc<Tags>>>);
+
 /// Which rules a delivered name is an alias of, and as which one of each.
 type Uses = Vec<(usize, usize)>;
+
+/// Of each tag, the alias that counts most, and its value.
+type Best<'a> = [Option<(usize, &'a str)>; MANDATORY_TAGS];
 
 impl Tags {
     /// Rules in the order of the mandatory tags among [`SUMMARY_COLUMNS`].
@@ -90,7 +101,7 @@ impl Tags {
     ///
     /// # Errors
     /// `Internal` if the rows are of another dataset.
-    pub(super) fn of_rows(&self, rows: &RecordBatch) -> Result<Vec<DictionaryArray<Int32Type>>> {
+    pub fn of_rows(&self, rows: &RecordBatch) -> Result<Vec<DictionaryArray<Int32Type>>> {
         let lacks = || Error::new(ErrorKind::Internal, "rows of costs lack a column of tags");
         let maps = rows.column_by_name("Tags").and_then(|column| column.as_map_opt()).ok_or_else(lacks)?;
         let starts = rows.column_by_name("ChargePeriodStart").ok_or_else(lacks)?;
@@ -98,30 +109,68 @@ impl Tags {
         let (keys, values) = (maps.keys().as_string::<i32>(), maps.values().as_string::<i32>());
         let accounts = Texts::of(rows, "SubAccountId").ok_or_else(lacks)?;
         let services = Texts::of(rows, "ServiceName").ok_or_else(lacks)?;
-        let mut uses: HashMap<&str, Uses> = HashMap::new();
+        let mut uses = HashMap::new();
         let mut found: [StringDictionaryBuilder<Int32Type>; MANDATORY_TAGS] = Default::default();
         for row in 0..rows.num_rows() {
             let tags = Row { keys, values, entries: entries(maps, row) };
-            // Of each tag, the alias that counts most, and its value.
-            let mut best: [Option<(usize, &str)>; MANDATORY_TAGS] = [None; MANDATORY_TAGS];
-            for (key, value) in tags.pairs().filter(|(_, value)| !value.is_empty()) {
-                for (tag, alias) in uses.entry(key).or_insert_with(|| self.uses(key)).iter() {
-                    if best[*tag].is_none_or(|(other, _)| *alias < other)
-                        && self.rules[*tag].aliases[*alias].is_valid(starts[row])
-                    {
-                        best[*tag] = Some((*alias, value));
-                    }
-                }
-            }
-            for ((rule, best), out) in self.rules.iter().zip(best).zip(&mut found) {
-                let value = match best {
-                    Some((_, value)) => Some(rule.meaning(value)),
-                    None => rule.fallback(accounts.text(row), services.text(row), &tags),
-                };
-                out.append_option(value);
+            let best = self.best(&tags, starts[row], &mut uses);
+            for (tag, out) in found.iter_mut().enumerate() {
+                out.append_option(self.value(tag, &best, [accounts.text(row), services.text(row)], &tags));
             }
         }
         Ok(found.iter_mut().map(StringDictionaryBuilder::finish).collect())
+    }
+
+    /// One mandatory tag, by its place among [`names`], of rows of these accounts and services with these tags, charged from these times on.
+    #[must_use]
+    pub fn of_tag(
+        &self,
+        tag: usize,
+        maps: &MapArray,
+        [accounts, services]: [&StringViewArray; 2],
+        starts: &TimestampMicrosecondArray,
+    ) -> StringViewArray {
+        let mut found = StringViewBuilder::with_capacity(maps.len());
+        let (Some(keys), Some(values)) = (maps.keys().as_string_opt::<i32>(), maps.values().as_string_opt::<i32>())
+        else {
+            (0..maps.len()).for_each(|_| found.append_null());
+            return found.finish();
+        };
+        let mut uses = HashMap::new();
+        for row in 0..maps.len() {
+            let tags = Row { keys, values, entries: entries(maps, row) };
+            let best = self.best(&tags, starts.value(row), &mut uses);
+            let place = [accounts, services].map(|texts| texts.is_valid(row).then(|| texts.value(row)));
+            found.append_option(self.value(tag, &best, place, &tags));
+        }
+        found.finish()
+    }
+
+    fn best<'a>(&self, tags: &Row<'a>, at_us: i64, uses: &mut HashMap<&'a str, Uses>) -> Best<'a> {
+        let mut best: Best<'a> = [None; MANDATORY_TAGS];
+        for (key, value) in tags.pairs().filter(|(_, value)| !value.is_empty()) {
+            for (tag, alias) in uses.entry(key).or_insert_with(|| self.uses(key)).iter() {
+                if best[*tag].is_none_or(|(other, _)| *alias < other)
+                    && self.rules[*tag].aliases[*alias].is_valid(at_us)
+                {
+                    best[*tag] = Some((*alias, value));
+                }
+            }
+        }
+        best
+    }
+
+    fn value<'a>(
+        &'a self,
+        tag: usize,
+        best: &Best<'a>,
+        [account, service]: [Option<&str>; 2],
+        tags: &Row<'_>,
+    ) -> Option<&'a str> {
+        match best[tag] {
+            Some((_, value)) => Some(self.rules[tag].meaning(value)),
+            None => self.rules[tag].fallback(account, service, tags),
+        }
     }
 
     fn uses(&self, key: &str) -> Uses {
@@ -137,6 +186,31 @@ impl Tags {
 impl Default for Tags {
     fn default() -> Self {
         Self::new(Default::default())
+    }
+}
+
+impl TagRules {
+    /// These rules, until others are set.
+    #[must_use]
+    pub fn new(tags: Tags) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(tags))))
+    }
+
+    /// The rules as they are now.
+    #[must_use]
+    pub fn now(&self) -> Arc<Tags> {
+        Arc::clone(&self.0.read())
+    }
+
+    /// Puts others in their place, for all who ask from now on.
+    pub fn set(&self, tags: Tags) {
+        *self.0.write() = Arc::new(tags);
+    }
+}
+
+impl fmt::Debug for TagRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TagRules").field("version", &self.now().version).finish()
     }
 }
 
@@ -182,7 +256,7 @@ fn normal(key: &str) -> Cow<'_, str> {
 struct Row<'a> {
     keys: &'a StringArray,
     values: &'a StringArray,
-    entries: std::ops::Range<usize>,
+    entries: Range<usize>,
 }
 
 impl<'a> Row<'a> {
@@ -192,7 +266,7 @@ impl<'a> Row<'a> {
     }
 }
 
-fn entries(maps: &MapArray, row: usize) -> std::ops::Range<usize> {
+fn entries(maps: &MapArray, row: usize) -> Range<usize> {
     let offset = |at: usize| maps.value_offsets().get(at).and_then(|at| usize::try_from(*at).ok()).unwrap_or(0);
     if maps.is_null(row) { 0..0 } else { offset(row)..offset(row + 1) }
 }
