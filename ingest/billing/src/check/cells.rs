@@ -118,13 +118,14 @@ impl Cell {
             return;
         }
         let text = record.get(self.slot);
-        if values::is_placeholder(text) {
+        let is_known = self.last == text;
+        if !is_known && values::is_placeholder(text) {
             row.nulls |= self.column.bit();
             self.forget();
             found.row(places.placeholder, row.at, || format!("{}={text}", self.column.name()));
             return;
         }
-        let is_good = self.look(text);
+        let is_good = if is_known { self.found.is_good } else { self.look(text) };
         row.flags |= self.found.flags;
         if let Look::Time { place, .. } = self.look
             && let Some(time) = row.times.get_mut(place)
@@ -153,11 +154,9 @@ impl Cell {
             Look::Elements(keys, known) => return known.recall(text, |text| objects::has_elements(text, keys)),
             _ => {}
         }
-        if self.last != text {
-            self.found = self.look_anew(text);
-            self.last.clear();
-            self.last.push_str(text);
-        }
+        self.found = self.look_anew(text);
+        self.last.clear();
+        self.last.push_str(text);
         self.found.is_good
     }
 

@@ -29,8 +29,8 @@ const PLACEHOLDERS: [&str; 13] = [
     "\\n",
     "-",
 ];
-/// Bytes of the longest of them.
-const PLACEHOLDER_BYTES_MAX: usize = 14;
+/// Bytes of the longest of them, with a few blanks behind.
+const PLACEHOLDER_BYTES_MAX: usize = 20;
 
 /// How far a cost may be from price times quantity: unit prices and costs are rounded on their own. As Microsoft's toolkit has it.
 const TOLERANCE: i128 = 10_i128.pow(PRODUCT_SCALE - 8);
@@ -39,18 +39,18 @@ const TOLERANCE_PART: i128 = 1_000_000;
 /// Decimals of a price times a quantity.
 const PRODUCT_SCALE: u32 = MONEY_SCALE + QUANTITY_SCALE;
 
-/// Does the text stand for nothing? Most texts are told apart by their length or first byte.
+/// Does the text stand for nothing? Nearly all texts are told apart by their first byte and length, where they are looked at.
+#[inline]
 pub(super) fn is_placeholder(text: &str) -> bool {
-    match text.as_bytes().first() {
-        Some(b' ' | b'\t') => {
-            let text = text.trim();
-            text.is_empty() || is_placeholder(text)
-        }
-        Some(b'n' | b'N' | b'(' | b'<' | b'#' | b'u' | b'U' | b'\\' | b'-') if text.len() <= PLACEHOLDER_BYTES_MAX => {
-            PLACEHOLDERS.iter().any(|known| known.eq_ignore_ascii_case(text.trim_end()))
-        }
-        _ => false,
-    }
+    let Some(first) = text.as_bytes().first() else { return false };
+    let is_blank = matches!(first, b' ' | b'\t');
+    let may_be = matches!(first, b'n' | b'N' | b'(' | b'<' | b'#' | b'u' | b'U' | b'\\' | b'-');
+    (is_blank || (may_be && text.len() <= PLACEHOLDER_BYTES_MAX)) && stands_for_nothing(text)
+}
+
+fn stands_for_nothing(text: &str) -> bool {
+    let text = text.trim();
+    text.is_empty() || PLACEHOLDERS.iter().any(|known| known.eq_ignore_ascii_case(text))
 }
 
 /// Is it a number as FOCUS writes it: digits, with a point, a minus sign and an exponent behind `E` where needed, and no plus sign?
