@@ -5,7 +5,7 @@
 //! is (`progress`). Invariants: a source is only read; whatever breaks off can be done again, since the server stores equal samples
 //! once. Not here: the formats (`ingest`).
 
-mod billing;
+pub(crate) mod billing;
 mod blocks;
 mod deliver;
 mod encode;

@@ -11,6 +11,7 @@ pub mod auth;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod focus;
 pub mod folder;
 pub mod http;
 pub mod import;

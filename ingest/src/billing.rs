@@ -8,6 +8,7 @@
 //! bounded whatever the size of the files, but for the days, services and accounts there are. Not here: formats (`billing`), where files come from.
 
 mod changes;
+mod check;
 mod digest;
 mod ledger;
 mod load;
@@ -17,11 +18,14 @@ pub mod tags;
 
 use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc};
 
-pub use billing::{AzurePart, Format, Manifest, Report, Totals, read_manifest};
+pub use billing::{
+    AzurePart, Conformance, Container, Format, KEYS_MAX, Level, Manifest, Report, Totals, Version, Violation,
+    read_manifest,
+};
 use storage::{Clock, Storage};
 
 use self::ledger::Ledger;
-pub use self::{rows::totals, tags::Tags};
+pub use self::{check::check_focus, rows::totals, tags::Tags};
 use crate::{Error, ErrorKind, Result};
 
 /// A delivery to be loaded.
