@@ -17,7 +17,7 @@ use crate::{
     auth::{self, Scope},
     billing,
     config::{self, Config, Overrides},
-    import, promql, sql, telemetry, upkeep,
+    focus, import, promql, sql, telemetry, upkeep,
 };
 
 /// Metrics, costs and audit events in Delta Lake tables, asked with PromQL and SQL.
@@ -35,6 +35,7 @@ Examples:
   streamgauge sql 'SELECT count(*) FROM samples'        the same in SQL
   streamgauge import prometheus /var/lib/prometheus     bring in what a Prometheus has
   streamgauge check --config streamgauge.yaml           is this file right, and what would run?
+  streamgauge check focus focus-2026-10.csv.gz          does this bill follow FOCUS?
 
 Send metrics from Prometheus:
   remote_write:
@@ -56,6 +57,7 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   streamgauge check                                     what would run by default?
   streamgauge check --config /etc/streamgauge.yaml      errors come as file:line:column: reason
+  streamgauge check focus focus-2026-10.csv.gz          does a bill follow FOCUS? see `check focus --help`
 
 Reads the settings, the tokens file and the certificates; touches neither the data folder nor the network.";
 
@@ -106,7 +108,7 @@ enum Command {
     /// Run the server.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
-    /// Validate the settings and say what would run.
+    /// Validate the settings and say what would run; or validate bills.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Check),
     /// Ask a question in SQL: a running server, or a data folder.
@@ -150,10 +152,22 @@ struct Serve {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Check {
+    /// What is checked, if not the settings.
+    #[command(subcommand)]
+    what: Option<Checked>,
     /// Settings, YAML.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// What can be checked beside the settings.
+#[derive(Debug, Subcommand)]
+enum Checked {
+    /// Say whether delivered bills follow FOCUS 1.0 to 1.4, and where they do not.
+    #[command(after_help = focus::EXAMPLES)]
+    Focus(focus::Focus),
 }
 
 #[derive(Debug, Args)]
@@ -208,6 +222,9 @@ impl Serve {
 
 impl Check {
     fn run(self) -> Result<()> {
+        if let Some(Checked::Focus(focus)) = &self.what {
+            return focus.run();
+        }
         let config = Config::load(self.config.as_deref(), Overrides::default())?;
         let tokens = app::check(&config)?;
         let mut out = io::stdout().lock();
@@ -268,10 +285,30 @@ pub enum Format {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn check_is_about_the_settings_unless_it_names_something_else() {
+        for good in [
+            &["check"][..],
+            &["check", "--config", "a.yaml"],
+            &["check", "focus", "a.csv", "b/"],
+            &["check", "focus", "--version", "1.2", "--json", "a.csv"],
+        ] {
+            assert!(super::Cli::try_parse_from([&["streamgauge"], good].concat()).is_ok(), "{good:?}");
+        }
+        for bad in [
+            &["check", "a.csv"][..],
+            &["check", "focus"],
+            &["check", "focus", "--version", "2", "a.csv"],
+            &["check", "--config", "a.yaml", "focus", "a.csv"],
+        ] {
+            assert!(super::Cli::try_parse_from([&["streamgauge"], bad].concat()).is_err(), "{bad:?}");
+        }
     }
 }

@@ -1,11 +1,16 @@
 //! The program: reads the command line, does what it says, and turns the outcome into an exit code.
 //!
-//! Exit codes are decided here and nowhere else: 0 done, 1 failed with the reason on stderr, 2 wrong command line (clap's).
+//! Exit codes are decided here and nowhere else: 0 done, 1 failed with the reason on stderr, 2 wrong command line (clap's). Of `check
+//! focus` 1 says that a file violates FOCUS, and 2 that one could not be checked.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use streamgauge::{cli::Cli, telemetry::Logged};
+use streamgauge::{
+    cli::Cli,
+    focus::{Unchecked, Violated},
+    telemetry::Logged,
+};
 
 /// Decoding and queries allocate much and on many threads; the C library's allocator keeps what they free.
 #[global_allocator]
@@ -16,7 +21,8 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) if error.is::<Logged>() => ExitCode::FAILURE,
+        Err(error) if error.is::<Logged>() || error.is::<Violated>() => ExitCode::FAILURE,
+        Err(error) if error.is::<Unchecked>() => ExitCode::from(2),
         Err(error) => {
             eprintln!("streamgauge: {error:#}");
             ExitCode::FAILURE

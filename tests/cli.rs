@@ -16,6 +16,7 @@ fn help_teaches_with_examples_for_every_command() {
         &["--help"][..],
         &["serve", "--help"],
         &["check", "--help"],
+        &["check", "focus", "--help"],
         &["sql", "--help"],
         &["promql", "--help"],
         &["token", "--help"],

@@ -11,6 +11,7 @@ mod crash;
 mod delete_series;
 mod delta_readers;
 mod disk;
+mod focus;
 mod grafana;
 mod labels;
 mod limits;

@@ -11,6 +11,7 @@
 
 mod archive;
 mod changes;
+mod check;
 mod covers;
 mod ledger;
 mod load;
@@ -25,7 +26,10 @@ mod uploads;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-pub use billing::{AzurePart, Format, Manifest, Report, TagRules, Tags, Totals, read_manifest, tags};
+pub use billing::{
+    AzurePart, Conformance, Container, Format, KEYS_MAX, Level, Manifest, Report, TagRules, Tags, Totals, Version,
+    Violation, read_manifest, tags,
+};
 use bytes::Bytes;
 use chrono::NaiveDate;
 use futures::{Stream, StreamExt as _};
@@ -34,6 +38,7 @@ use tokio::sync::mpsc;
 
 pub use self::{
     archive::{Archive, Kept},
+    check::check_focus,
     covers::Covered,
     ledger::Freshness,
     periods::{Change, Status},

@@ -1,6 +1,6 @@
 //! `import billing`: loads billing exports, by a running server or into a data folder.
 //!
-//! Called by the `import` command. Finds the files of each delivery, hands them to `ingest`, and says what came of them: rows, refused
+//! Called by the `import` command. Finds the files of each delivery (for `check focus` too), hands them to `ingest`, and says what came of them: rows, refused
 //! lines, sums by currency, what changed. Not here: decoding and loading (`ingest::billing`).
 
 use std::{
@@ -198,7 +198,10 @@ impl Billing {
 }
 
 /// The files of a delivery: those that its manifest names, or all there are.
-fn delivery(path: &Path) -> Result<(Vec<PathBuf>, Manifest)> {
+///
+/// # Errors
+/// If there are none, or they are not those that the manifest names.
+pub(crate) fn delivery(path: &Path) -> Result<(Vec<PathBuf>, Manifest)> {
     let is_manifest = |path: &Path| path.to_string_lossy().to_lowercase().ends_with("manifest.json");
     if path.is_file() && !is_manifest(path) {
         return Ok((vec![path.to_owned()], Manifest::default()));

@@ -18,6 +18,15 @@ pub const LOST_DIGITS: u32 = 38;
 pub const EXACT_SCALE: u32 = MONEY_SCALE + LOST_DIGITS;
 /// First number that does not fit: a decimal of 128 bits has 38 digits.
 pub(crate) const LIMIT: u128 = 10_u128.pow(38);
+/// Powers of ten: to work one out is a loop of multiplications of 128 bits, for each amount of each row.
+const POWERS: [i128; 39] = {
+    let (mut powers, mut at) = ([1; 39], 1);
+    while at < powers.len() {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
 /// Digits that fit an exponent: more are no amount.
 const EXPONENT_DIGITS_MAX: usize = 4;
 
@@ -120,7 +129,7 @@ fn plain(bytes: &[u8], scale: u32) -> Option<i128> {
     }
     let decimals = point.map_or(0, |whole| digits - whole);
     let up = scale.checked_sub(decimals).filter(|_| digits > 0)?;
-    let value = i128::from(word).checked_mul(10_i128.checked_pow(up)?)?;
+    let value = i128::from(word).checked_mul(*POWERS.get(up as usize)?)?;
     (value.unsigned_abs() < LIMIT).then_some(value)
 }
 

@@ -15,7 +15,7 @@ use crate::{
     csv::RECORD_BYTES_MAX,
     error::{Error, Result},
     json::{self, Object},
-    record::{COLUMNS_MAX, Header, Next, Record, Span},
+    record::{COLUMNS_MAX, Header, Next, Record, Span, Wire},
 };
 
 /// Objects in objects: bills have three levels.
@@ -109,7 +109,7 @@ impl JsonLines {
     fn cut(&mut self) -> Result<(), &'static str> {
         self.side.clear();
         self.spans.clear();
-        self.spans.resize(self.header.names.len(), Span::side(0, 0));
+        self.spans.resize(self.header.names.len(), Span::raw(0, 0));
         let mut fields = Fields { header: &mut self.header, side: &mut self.side, spans: &mut self.spans };
         fields.object(&self.raw, "", 0)
     }
@@ -146,13 +146,25 @@ impl Fields<'_> {
             Some(slot) => slot,
             None if self.header.names.len() >= COLUMNS_MAX => return Err("more columns than a bill has"),
             None => {
-                self.spans.push(Span::side(0, 0));
+                self.spans.push(Span::raw(0, 0));
                 self.header.push(name.to_owned())
             }
         };
+        let Some(wire) = wire(value) else { return Ok(()) };
+        self.header.saw(slot, wire);
         if let Some(span) = self.spans.get_mut(slot) {
             *span = Span::side(start, self.side.len());
         }
         Ok(())
+    }
+}
+
+/// How a value is written; none if it is null.
+fn wire(value: &RawValue) -> Option<u8> {
+    match value.get().as_bytes().first() {
+        Some(b'n') => None,
+        Some(b'"') => Some(Wire::TEXT),
+        Some(b'-' | b'0'..=b'9') => Some(Wire::NUMBER),
+        _ => Some(Wire::OTHER),
     }
 }

@@ -21,7 +21,7 @@ use parquet::{
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    record::{Header, Next, Record, Span},
+    record::{Header, Next, Record, Span, Wire},
 };
 
 /// Rows that are texts at a time.
@@ -44,6 +44,7 @@ pub(crate) struct Nested {
 struct Texts {
     text: String,
     ends: Vec<usize>,
+    nulls: Option<NullBuffer>,
 }
 
 impl Nested {
@@ -85,7 +86,9 @@ impl Nested {
             }
             let start = self.text.len();
             self.text.push_str(column.get(self.row));
-            self.spans.push(Span::raw(start, self.text.len()));
+            // Both are the same text; which of the two it is tells an empty text from null.
+            let span = if column.is_null(self.row) { Span::raw } else { Span::side };
+            self.spans.push(span(start, self.text.len()));
         }
         (self.row, self.line) = (self.row + 1, self.line + 1);
         Ok(Next::Record { line: self.line })
@@ -106,6 +109,10 @@ impl Texts {
         let start = row.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
         self.ends.get(row).and_then(|end| self.text.get(start..*end)).unwrap_or_default()
     }
+
+    fn is_null(&self, row: usize) -> bool {
+        self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
+    }
 }
 
 /// Names the leaves of a field, in the order of [`texts`].
@@ -115,10 +122,23 @@ fn name(header: &mut Header, field: &FieldRef, prefix: &str) {
         DataType::Struct(fields) => fields.iter().for_each(|field| name(header, field, &path)),
         other => {
             let slot = header.push(path);
+            header.saw(slot, wire(other));
             if other.is_floating() {
                 header.floats.push(slot);
             }
         }
+    }
+}
+
+/// How values of a type are written.
+fn wire(of: &DataType) -> u8 {
+    match of {
+        DataType::Null => 0,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Wire::TEXT,
+        DataType::Timestamp(..) => Wire::TIME,
+        DataType::Dictionary(_, of) => wire(of),
+        other if other.is_numeric() => Wire::NUMBER,
+        _ => Wire::OTHER,
     }
 }
 
@@ -143,7 +163,8 @@ fn texts(field: &FieldRef, column: &ArrayRef, above: Option<&NullBuffer>, out: &
         return Ok(());
     }
     let is_null = |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
-    let mut texts = Texts { text: String::new(), ends: Vec::with_capacity(column.len()) };
+    let (text, ends) = (String::new(), Vec::with_capacity(column.len()));
+    let mut texts = Texts { text, ends, nulls: None };
     if field.data_type().is_nested() {
         let options = EncoderOptions::default();
         let mut encoder = make_encoder(field, column, &options)?;
@@ -167,6 +188,7 @@ fn texts(field: &FieldRef, column: &ArrayRef, above: Option<&NullBuffer>, out: &
             texts.ends.push(texts.text.len());
         }
     }
+    texts.nulls = nulls;
     out.push(texts);
     Ok(())
 }

@@ -11,15 +11,16 @@ use flate2::read::MultiGzDecoder;
 use parquet::file::reader::ChunkReader;
 
 use crate::{
+    check::{Checker, Scope},
     csv::Csv,
-    detect::{self, Container, Delivery},
+    detect::{self, Container, Delivery, Format},
     error::{Error, Result},
     jsonl::JsonLines,
     mapping::{self, Mapping},
     nested::Nested,
     options::Options,
     record::{COLUMNS_MAX, Header, Next, Record},
-    report::Report,
+    report::{Finding, Report},
     sink::Sink,
 };
 
@@ -38,10 +39,12 @@ pub struct Reader {
     delivery: Delivery,
     /// Columns that the mapping knows of.
     columns: usize,
+    /// Of files that are FOCUS: do they follow it?
+    checker: Option<Checker>,
 }
 
 /// Where records come from.
-enum Source {
+pub(crate) enum Source {
     Csv(Csv, Header),
     JsonLines(JsonLines),
     Parquet(Nested),
@@ -82,7 +85,8 @@ impl Reader {
         let mapping = mapping::of(format, header, &options)?;
         let columns = header.names.len();
         let sink = Sink::new(&options)?;
-        Ok(Self { source, mapping, sink, delivery: Delivery { format, container }, options, columns })
+        let checker = (format == Format::Focus).then(|| Checker::new(header, None, Scope::Musts));
+        Ok(Self { source, mapping, sink, delivery: Delivery { format, container }, options, columns, checker })
     }
 
     /// What the file is.
@@ -94,7 +98,14 @@ impl Reader {
     /// What became of the file so far.
     #[must_use]
     pub fn report(&mut self) -> Report {
-        self.sink.tally.report()
+        let mut report = self.sink.tally.report();
+        let violations = self.checker.as_ref().map(|checker| checker.violations(self.source.header()));
+        for violation in violations.into_iter().flatten() {
+            let first = violation.first.first().map(|sample| format!("line {}: {}", sample.line, sample.value));
+            let finding = Finding { rows: violation.rows, first: first.unwrap_or_default() };
+            report.findings.insert(violation.rule.id, finding);
+        }
+        report
     }
 
     /// The next rows; none at the end.
@@ -107,6 +118,9 @@ impl Reader {
                 Next::End => break,
                 Next::Broken { line, reason } => {
                     self.sink.tally.read();
+                    if let Some(checker) = &mut self.checker {
+                        checker.broken(line, &reason);
+                    }
                     self.sink.tally.reject(line, None, &reason, &self.source.text());
                 }
                 Next::Record { line } => {
@@ -123,6 +137,9 @@ impl Reader {
             // Lines of JSON may have members that none before had.
             self.columns = self.source.header().names.len();
             self.mapping = mapping::of(self.delivery.format, self.source.header(), &self.options)?;
+            if let Some(checker) = &mut self.checker {
+                checker.adapt(self.source.header());
+            }
         }
         let tally = &mut self.sink.tally;
         let Some(record) = self.source.record() else {
@@ -133,6 +150,9 @@ impl Reader {
         if !floats.is_empty() {
             let names = || floats.iter().map(|slot| self.source.header().name(*slot)).collect::<Vec<_>>().join(", ");
             tally.find("binary-float", names);
+        }
+        if let Some(checker) = &mut self.checker {
+            checker.row(&record, line);
         }
         match self.mapping.map(&record, &mut self.sink) {
             Ok(()) => self.sink.batch.count_bytes(record.raw.len()),
@@ -152,7 +172,7 @@ impl Iterator for Reader {
 
 impl Source {
     /// Opens a file of text.
-    fn open(input: impl Read + Send + 'static, file: &str) -> Result<Self> {
+    pub(crate) fn open(input: impl Read + Send + 'static, file: &str) -> Result<Self> {
         let failed = |error| Error::reading(error, file);
         let (head, input) = peek(input, 4).map_err(failed)?;
         if head.starts_with(PARQUET) {
@@ -177,7 +197,7 @@ impl Source {
         }
     }
 
-    fn container(&self) -> Container {
+    pub(crate) fn container(&self) -> Container {
         match self {
             Self::Csv(..) => Container::Csv,
             Self::JsonLines(_) => Container::JsonLines,
@@ -185,7 +205,7 @@ impl Source {
         }
     }
 
-    fn header(&self) -> &Header {
+    pub(crate) fn header(&self) -> &Header {
         match self {
             Self::Csv(_, header) => header,
             Self::JsonLines(lines) => &lines.header,
@@ -193,7 +213,7 @@ impl Source {
         }
     }
 
-    fn next(&mut self) -> Result<Next> {
+    pub(crate) fn next(&mut self) -> Result<Next> {
         match self {
             Self::Csv(csv, header) => csv.next(Some(header.names.len())),
             Self::JsonLines(lines) => lines.next(),
@@ -201,7 +221,7 @@ impl Source {
         }
     }
 
-    fn record(&self) -> Option<Record<'_>> {
+    pub(crate) fn record(&self) -> Option<Record<'_>> {
         match self {
             Self::Csv(csv, _) => csv.record(),
             Self::JsonLines(lines) => Some(lines.record()),

@@ -19,6 +19,8 @@ pub(crate) struct Header {
     pub names: Vec<String>,
     /// Columns whose numbers were binary floats before they were text.
     pub floats: Vec<usize>,
+    /// How values of each column were written, where the container says it: bits of [`Wire`].
+    wires: Vec<u8>,
     by_key: HashMap<String, usize>,
     by_name: HashMap<String, usize>,
 }
@@ -40,6 +42,21 @@ impl Header {
         self.by_name.entry(name.clone()).or_insert(slot);
         self.names.push(name);
         slot
+    }
+
+    /// Notes how a value of a column is written.
+    pub(crate) fn saw(&mut self, slot: usize, wire: u8) {
+        if self.wires.len() <= slot {
+            self.wires.resize(slot + 1, 0);
+        }
+        if let Some(seen) = self.wires.get_mut(slot) {
+            *seen |= wire;
+        }
+    }
+
+    /// How values of a column were written so far; nothing if the container has no types.
+    pub(crate) fn wire(&self, slot: usize) -> u8 {
+        self.wires.get(slot).copied().unwrap_or_default()
     }
 
     /// The column of a key, as [`key`] makes them.
@@ -65,6 +82,24 @@ impl Header {
     pub(crate) fn column(&self, keys: &[&str]) -> Column {
         let slot = self.find_any(keys);
         Column { slot, name: slot.map_or("", |slot| self.name(slot)).to_owned() }
+    }
+}
+
+/// How a value is written in a container that has types.
+pub(crate) struct Wire;
+
+impl Wire {
+    pub(crate) const TEXT: u8 = 1;
+    pub(crate) const NUMBER: u8 = 1 << 1;
+    pub(crate) const TIME: u8 = 1 << 2;
+    /// Booleans, lists, maps.
+    pub(crate) const OTHER: u8 = 1 << 3;
+
+    /// What bits mean, in words.
+    pub(crate) fn names(wire: u8) -> String {
+        let names =
+            [(Self::TEXT, "text"), (Self::NUMBER, "number"), (Self::TIME, "time"), (Self::OTHER, "of another type")];
+        names.iter().filter(|(bit, _)| wire & bit != 0).map(|(_, name)| *name).collect::<Vec<_>>().join(" and ")
     }
 }
 
@@ -144,6 +179,18 @@ impl<'a> Record<'a> {
     /// Is a field empty? Most are, and this is cheaper than to look.
     pub(crate) fn is_empty(&self, slot: usize) -> bool {
         self.spans.get(slot).is_none_or(|span| span.start & !SIDE == span.end)
+    }
+
+    /// Is an empty field one with a text of no characters, and not without one? A quoted one in CSV, `""` where there are types.
+    pub(crate) fn is_empty_text(&self, slot: usize) -> bool {
+        let Some(span) = self.spans.get(slot) else { return false };
+        let before = span.start.checked_sub(1).and_then(|before| self.raw.as_bytes().get(before as usize));
+        span.start & SIDE != 0 || before == Some(&b'"')
+    }
+
+    /// Of an empty field that is a text: is it one of CSV?
+    pub(crate) fn is_quoted(&self, slot: usize) -> bool {
+        self.spans.get(slot).is_some_and(|span| span.start & SIDE == 0)
     }
 
     /// A field of a column that the file may not have.

@@ -22,6 +22,8 @@ const INCOMING: &str = "incoming";
 /// Bytes that are read at once: a file is read twice, for its digest and by its decoder.
 const BUFFER: usize = 1 << 20;
 
+/// Begin of a Parquet file.
+const PARQUET: &[u8] = b"PAR1";
 /// Bytes between two looks at how much of the disk is free.
 const LOOK_BYTES: u64 = 64 << 20;
 
@@ -168,6 +170,15 @@ pub(super) fn look(path: &Path) -> Result<Kept> {
         Ok(())
     })?;
     Ok(Kept { path: path.to_owned(), bytes, digest: hex(&digest.finalize()) })
+}
+
+/// Opens a file, which errors call by a name; is it Parquet?
+pub(super) fn open(path: &Path, name: &str) -> Result<(File, bool)> {
+    let unreadable = |error: io::Error| unreadable(Path::new(name), error);
+    let mut begin = Vec::with_capacity(PARQUET.len());
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(PARQUET.len() as u64).read_to_end(&mut begin).map_err(unreadable)?;
+    Ok((File::open(path).map_err(unreadable)?, begin == PARQUET))
 }
 
 /// An id for a delivery that has none: a digest of the digests of its files.

@@ -5,9 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    io::{self, Read as _},
-    path::Path,
+    fs, io,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -218,11 +216,7 @@ fn month(rows: &RecordBatch) -> String {
 }
 
 fn open(input: &Input, options: Options, watch: impl Fn(u64) + Send + 'static) -> Result<Reader> {
-    let unreadable = |error: io::Error| archive::unreadable(Path::new(&input.name), error);
-    let mut file = fs::File::open(&input.path).map_err(unreadable)?;
-    let mut begin = [0; 4];
-    let is_parquet = file.read(&mut begin).map_err(unreadable)? == 4 && begin == *b"PAR1";
-    let file = fs::File::open(&input.path).map_err(unreadable)?;
+    let (file, is_parquet) = archive::open(&input.path, &input.name)?;
     Ok(if is_parquet {
         Reader::open_parquet(file, options)?
     } else {
