@@ -6,6 +6,7 @@ mod auth;
 mod billing;
 mod cli;
 mod config;
+mod cookbook;
 mod crash;
 mod delete_series;
 mod delta_readers;
