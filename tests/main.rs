@@ -7,6 +7,7 @@ mod billing;
 mod billing_server;
 mod cli;
 mod config;
+mod cookbook;
 mod crash;
 mod delete_series;
 mod delta_readers;

@@ -128,7 +128,10 @@ fn of_charges(filters: &[Expr]) -> Result<Vec<Expr>> {
 /// Filters over days with what they are compared to as a time.
 fn as_times(filters: &[Expr]) -> Result<Vec<Expr>> {
     let plain = |expr: Expr| match expr {
-        Expr::Cast(Cast { expr, .. }) if matches!(expr.as_ref(), Expr::Column(column) if column.name == DAY) => {
+        Expr::Cast(Cast { expr, field })
+            if field.data_type().is_temporal()
+                && matches!(expr.as_ref(), Expr::Column(column) if column.name == DAY) =>
+        {
             Ok(Transformed::yes(*expr))
         }
         other => Ok(Transformed::no(other)),

@@ -102,4 +102,6 @@ async fn filters_and_columns_reach_the_tables_behind_a_view() {
     assert!(plan.matches(".parquet").count() == 1 && !plan.contains("Tags"), "{plan}");
     let plan = bench.plan("SELECT sum(BilledCost) FROM costs_spread WHERE ChargeDay >= '2026-11-05'").await;
     assert!(plan.contains("ChargePeriodEnd") && plan.matches(".parquet").count() >= 1, "{plan}");
+    let sums = "SELECT month, sum(BilledCost) FROM costs_spread JOIN savings USING (SubAccountId) WHERE ChargeDay > '2026-10-01' GROUP BY 1 ORDER BY 1";
+    assert_eq!(ask(&bench, sums).await, ["2026-10-01 1", "2026-11-01 1"]);
 }

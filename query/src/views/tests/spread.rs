@@ -32,9 +32,13 @@ async fn a_fee_of_three_days_is_a_third_a_day_and_its_parts_add_up() {
     // Parts of a month are found where the charge began before it, and those of other days are not.
     let december = "SELECT sum(BilledCost), count(*) FROM costs_spread WHERE ChargeDay >= '2026-12-01'";
     assert_eq!(ask(&bench, december).await, ["7.5 2"]);
-    for day in
-        ["ChargeDay = '2026-12-01'", "ChargePeriodStart = '2026-12-01T00:00:00Z'", "ChargePeriodEnd = '2026-12-02'"]
-    {
+    for day in [
+        "ChargeDay = '2026-12-01'",
+        "CAST(ChargeDay AS TIMESTAMP) BETWEEN '2026-11-30T00:00:01Z' AND '2026-12-01T06:00:00Z'",
+        "arrow_cast(ChargeDay, 'Int32') = 20788",
+        "ChargePeriodStart = '2026-12-01T00:00:00Z'",
+        "ChargePeriodEnd = '2026-12-02'",
+    ] {
         let sql = format!("SELECT sum(BilledCost) FROM costs_spread WHERE {day} AND BilledCost > 3");
         assert_eq!(ask(&bench, &sql).await, ["5"], "{day}");
     }
