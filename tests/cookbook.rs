@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, env, fs, path::Path, sync::Arc};
 
-use ingest::billing::{Loads, Request, Tags};
+use ingest::billing::{Config, Input, Loads, Request, TagRules};
 use prometheus::Registry;
 use query::{Catalog, Engine};
 use schemas::Dataset;
@@ -24,7 +24,7 @@ struct Books {
     storage: Storage,
     engine: Engine,
     clock: Clock,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Books {
@@ -51,15 +51,21 @@ impl Books {
             views: Arc::new(move |datasets| views.views(datasets)),
         };
         let engine = Engine::new(query::Config::default(), catalog, clock.clone(), &registry).unwrap();
-        Self { storage, engine, clock, _folder: folder }
+        Self { storage, engine, clock, folder }
     }
 
     async fn load(&self, file: &str, export: &str, part: &str) {
-        let loads = Loads::open(self.storage.clone(), self.clock.clone(), Tags::default()).await.unwrap();
+        let config = Config {
+            tags: TagRules::default(),
+            archive_dir: self.folder.path().join("raw"),
+            archive_us: i64::MAX / 2,
+            close_after_us: 15 * 86_400_000_000,
+        };
+        let loads = Loads::open(config, self.storage.clone(), self.clock.clone()).await.unwrap();
         let request = Request {
             export: export.to_owned(),
             part: Some(part.to_owned()),
-            files: vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(file)],
+            files: vec![Input::at(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))],
             ..Request::default()
         };
         loads.load(request, |_| {}).await.unwrap_or_else(|error| panic!("{file}: {error}"));
