@@ -6,6 +6,7 @@
 //! are delivered with; cost categories are tags that begin with `costCategory:`.
 //! Spec: <https://docs.aws.amazon.com/cur/latest/userguide/data-dictionary.html>
 
+mod commitment;
 mod line;
 #[cfg(test)]
 mod tests;
@@ -187,7 +188,7 @@ impl Mapping for Aws {
         self.describe(record, category, &mut row);
         let kind = self.line.kind(record);
         let unused = self.line.charge(kind, record, &mut row, sink)?;
-        let usage = self.line.usage(record, &mut row)?;
+        let usage = self.line.usage(kind, record, &mut row)?;
         if usage.is_some() && kind != Kind::Tax {
             row.quantity(Quantity::PricingQuantity, usage);
             row.set(Text::PricingUnit, self.unit.of(record));
@@ -204,7 +205,7 @@ impl Mapping for Aws {
         }
         sink.write(&mut row)?;
         if let Some(unused) = unused {
-            line::unused(&mut row, unused);
+            commitment::unused(&mut row, unused);
             sink.write(&mut row)?;
         }
         Ok(())

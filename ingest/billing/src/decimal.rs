@@ -69,12 +69,30 @@ pub fn parse(text: &str, scale: u32) -> Result<Parsed, &'static str> {
 pub fn cost(price: i128, quantity: i128, block: u64) -> Result<i128, &'static str> {
     let product = i256::from_i128(price).checked_mul(i256::from_i128(quantity)).ok_or(TOO_LARGE)?;
     let unit = i256::from_i128(10_i128.pow(QUANTITY_SCALE) * i128::from(block.max(1)));
+    rounded(product, unit)
+}
+
+/// `product / unit`, rounded half-even; nothing, if the unit is.
+fn rounded(product: i256, unit: i256) -> Result<i128, &'static str> {
+    if unit == i256::ZERO {
+        return Ok(0);
+    }
     let (kept, rest) = (product.wrapping_div(unit), product.wrapping_rem(unit));
     let kept = kept.to_i128().filter(|kept| kept.unsigned_abs() < LIMIT - 1).ok_or(TOO_LARGE)?;
     let twice = rest.wrapping_abs().wrapping_mul(i256::from_i128(2));
     let is_up = twice > unit || (twice == unit && kept % 2 != 0);
     let step = if product.is_negative() { -1 } else { 1 };
     Ok(if is_up { kept + step } else { kept })
+}
+
+/// `amount × part / whole`, rounded half-even; nothing of nothing.
+///
+/// # Errors
+/// That it is too large.
+pub fn share(amount: i128, part: i128, whole: i128) -> Result<i128, &'static str> {
+    let product = i256::from_i128(amount).checked_mul(i256::from_i128(part)).ok_or(TOO_LARGE)?;
+    let product = if whole < 0 { product.wrapping_neg() } else { product };
+    rounded(product, i256::from_i128(whole).wrapping_abs())
 }
 
 /// A quantity in blocks of so many, rounded half-even.

@@ -55,6 +55,23 @@ impl<T: Copy + Default> Cached<T> {
     }
 }
 
+/// A text in lower case, since neighbouring rows mostly have the same.
+#[derive(Debug, Default)]
+pub(crate) struct Lowered {
+    text: String,
+    lower: String,
+}
+
+impl Lowered {
+    pub(crate) fn get(&mut self, text: &str) -> &str {
+        if self.text != text {
+            text.clone_into(&mut self.text);
+            self.lower = text.to_lowercase();
+        }
+        &self.lower
+    }
+}
+
 /// Category of a service of AWS, by its product code.
 pub(crate) fn aws_category(product_code: &str) -> &'static str {
     cell(&AWS_SERVICES, product_code, 0).unwrap_or(OTHER)

@@ -208,7 +208,7 @@ fn discounts_are_counted_once() {
         line("EdpDiscount", &[("/UnblendedCost", "-1"), ("NetUnblendedCost", "0")]),
     ];
     let read = bill(&lines);
-    assert_eq!(read.rows(&COSTS), ["10|9|9|10|10|net-cost", "-1|0|0|0|0|discount-in-net-cost"]);
+    assert_eq!(read.rows(&COSTS), ["10|9|9|10|9|net-cost", "-1|0|0|0|0|discount-in-net-cost"]);
     assert_eq!(read.sums("USD"), "delivered 9 billed 9 effective 9");
 }
 
