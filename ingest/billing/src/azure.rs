@@ -51,6 +51,21 @@ const TEXTS: [(Text, &[&str]); 15] = [
     (Text::CommitmentDiscountName, &["benefitname", "reservationname"]),
 ];
 
+/// Columns that mostly repeat another.
+const REPEATS: [(&str, &str); 11] = [
+    ("billingprofileid", "billingaccountid"),
+    ("billingprofilename", "billingaccountname"),
+    ("serviceperiodstartdate", "billingperiodstartdate"),
+    ("serviceperiodenddate", "billingperiodenddate"),
+    ("subscriptionguid", "subscriptionid"),
+    ("location", "resourcelocation"),
+    ("reservationid", "benefitid"),
+    ("reservationname", "benefitname"),
+    ("effectiveprice", "unitprice"),
+    ("costinpricingcurrency", "costinbillingcurrency"),
+    ("costinusd", "costinpricingcurrency"),
+];
+
 /// How records of one header become rows.
 #[derive(Debug)]
 pub(crate) struct Azure {
@@ -113,7 +128,7 @@ impl Azure {
             tags: (taken.take(&["tags"]), json::Cached::default()),
             extras: Extras::default(),
         };
-        azure.extras = Extras::new(header, &taken.slots);
+        azure.extras = Extras::new(header, &taken.slots, &REPEATS);
         Ok(azure)
     }
 
@@ -267,7 +282,8 @@ impl Mapping for Azure {
         }
         self.prices.complete(kind, record, &mut row, sink)?;
         row.set(Text::CommitmentDiscountId, self.commitment.get(row.text(Text::CommitmentDiscountId)));
-        row.extras = self.extras.collect(record, str::is_empty);
+        self.extras.read(record, str::is_empty);
+        row.kept = Some(&self.extras);
         let (column, cached) = &mut self.tags;
         let text = column.of(record);
         if cached.read(text).is_err() {

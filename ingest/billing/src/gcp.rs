@@ -133,7 +133,7 @@ impl Gcp {
             ],
             extras: Extras::default(),
         };
-        gcp.extras = Extras::new(header, &taken.slots);
+        gcp.extras = Extras::new(header, &taken.slots, &[]);
         Ok(gcp)
     }
 
@@ -278,7 +278,8 @@ impl Mapping for Gcp {
             commit(commitment, &mut row);
         }
         self.subscribe(record, &mut row);
-        row.extras = self.extras.collect(record, |text| matches!(text, "" | "[]"));
+        self.extras.read(record, |text| matches!(text, "" | "[]"));
+        row.kept = Some(&self.extras);
         for ((column, cached), bad) in self.tags.iter_mut().zip(["x_labels", "x_project_labels", "x_system_labels"]) {
             let text = column.of(record);
             if cached.read(text).is_err() {
@@ -330,5 +331,6 @@ fn credit_row<'a>(credit: &'a Credit, row: &mut Row<'a>) {
     row.amounts[Amount::ContractedUnitPrice as usize] = None;
     row.quantities = Default::default();
     // They are those of the line, which has a row.
+    row.kept = None;
     row.extras.clear();
 }

@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 
 use hashbrown::HashMap;
 
+use crate::record::is_same;
+
 /// What a table says of one key.
 type Rows = HashMap<String, Vec<&'static str>>;
 
@@ -64,7 +66,7 @@ pub(crate) struct Lowered {
 
 impl Lowered {
     pub(crate) fn get(&mut self, text: &str) -> &str {
-        if self.text != text {
+        if !is_same(self.text.as_bytes(), text.as_bytes()) {
             text.clone_into(&mut self.text);
             self.lower = text.to_lowercase();
         }

@@ -123,6 +123,7 @@ impl Reader {
             // Lines of JSON may have members that none before had.
             self.columns = self.source.header().names.len();
             self.mapping = mapping::of(self.delivery.format, self.source.header(), &self.options)?;
+            self.sink.batch.forget();
         }
         let tally = &mut self.sink.tally;
         let Some(record) = self.source.record() else {

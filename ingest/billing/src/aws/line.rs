@@ -148,7 +148,11 @@ impl Columns {
         let delivered = row.delivered(self.cost.of(record), &self.cost.name)?;
         let net = row.money(self.net_cost.of(record), &self.net_cost.name)?;
         let billed = net.unwrap_or(delivered);
-        let list = row.money(self.list_cost.of(record), &self.list_cost.name)?;
+        // Mostly it is the same text.
+        let list = match self.list_cost.of(record) {
+            text if text == self.cost.of(record) && row.rounded == 0 => Some(delivered),
+            text => row.money(text, &self.list_cost.name)?,
+        };
         let list = if list == Some(0) && delivered != 0 { None } else { list };
         if billed != delivered
             && !matches!(kind, Kind::Discount | Kind::SavingsPlanCovered | Kind::SavingsPlanNegation | Kind::Split)
