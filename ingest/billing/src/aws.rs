@@ -3,9 +3,12 @@
 //! Called by the reader for each record. What a line costs depends on its type, which is `line`'s; here is what lines of all types share.
 //!
 //! Invariants: `x_DeliveredCost` is `lineItem/UnblendedCost`; a row without adjustments is billed and costs that. Tags keep the prefix they
-//! are delivered with; cost categories are tags that begin with `costCategory:`.
+//! are delivered with; cost categories are tags that begin with `costCategory:`. Two columns are left out that the row says already or that
+//! say nothing: `identity/TimeInterval`, where it is the charge period, and `identity/LineItemId`, which is unique within one file of one
+//! delivery and another in the next one, and so leads nowhere (`x_File` says where a row is from).
 //! Spec: <https://docs.aws.amazon.com/cur/latest/userguide/data-dictionary.html>
 
+mod commitment;
 mod line;
 #[cfg(test)]
 mod tests;
@@ -43,6 +46,19 @@ const TEXTS: [(Text, &[&str]); 13] = [
     (Text::SkuPriceId, &["pricingratecode", "pricingrateid"]),
 ];
 
+/// Columns that mostly repeat another.
+const REPEATS: [(&str, &str); 9] = [
+    ("lineitemblendedcost", "lineitemunblendedcost"),
+    ("lineitemblendedrate", "lineitemunblendedrate"),
+    ("lineitemnetunblendedcost", "lineitemunblendedcost"),
+    ("lineitemnormalizedusageamount", "lineitemusageamount"),
+    ("productservicecode", "lineitemproductcode"),
+    ("productservicename", "productproductname"),
+    ("productusagetype", "lineitemusagetype"),
+    ("productoperation", "lineitemoperation"),
+    ("productregion", "productregioncode"),
+];
+
 /// How records of one header become rows.
 #[derive(Debug)]
 pub(crate) struct Aws {
@@ -53,6 +69,9 @@ pub(crate) struct Aws {
     line: line::Columns,
     service: Service,
     unit: Column,
+    interval: (Column, time::CachedInterval),
+    /// Name of that column among those without a place.
+    interval_kept: String,
     tags: Tags,
     maps: Vec<(Column, json::Cached)>,
     extras: Extras,
@@ -98,6 +117,8 @@ impl Aws {
             category: lookup::Cached::default(),
         };
         let unit = taken.take(&["pricingunit"]);
+        taken.take(&["identitylineitemid"]);
+        let interval = taken.take(&["identitytimeinterval"]);
         let pricing_currency = taken.take(&["pricingcurrency"]);
         let map = |key, prefix| (header.column(&[key]), json::Cached::with_prefix(prefix));
         let is_there = |map: &(Column, json::Cached)| map.0.slot.is_some();
@@ -120,12 +141,14 @@ impl Aws {
             line,
             service,
             unit,
+            interval_kept: extras::extra_name(&interval.name),
+            interval: (interval, time::CachedInterval::default()),
             tags,
             maps,
             extras: Extras::default(),
         };
         taken.slots.extend(mapping.maps.iter().chain(&mapping.tags.maps).filter_map(|(column, _)| column.slot));
-        mapping.extras = Extras::new(header, &taken.slots);
+        mapping.extras = Extras::new(header, &taken.slots, &REPEATS);
         Ok(mapping)
     }
 
@@ -182,12 +205,18 @@ impl Mapping for Aws {
         let unreadable = self.read_maps(record, sink);
         let product_code = self.service.product_code.of(record);
         let category = self.service.category.get(product_code, lookup::aws_category);
-        row.extras = self.extras.collect(record, str::is_empty);
+        self.extras.read(record, str::is_empty);
+        row.kept = Some(&self.extras);
         mapping::times(&mut self.times, record, &mut row, sink)?;
+        let (column, cached) = &mut self.interval;
+        let interval = column.of(record);
+        if !interval.is_empty() && !cached.is(interval, &row.times) {
+            extras::insert(&mut row.extras, &self.interval_kept, interval);
+        }
         self.describe(record, category, &mut row);
         let kind = self.line.kind(record);
         let unused = self.line.charge(kind, record, &mut row, sink)?;
-        let usage = self.line.usage(record, &mut row)?;
+        let usage = self.line.usage(kind, record, &mut row)?;
         if usage.is_some() && kind != Kind::Tax {
             row.quantity(Quantity::PricingQuantity, usage);
             row.set(Text::PricingUnit, self.unit.of(record));
@@ -204,7 +233,7 @@ impl Mapping for Aws {
         }
         sink.write(&mut row)?;
         if let Some(unused) = unused {
-            line::unused(&mut row, unused);
+            commitment::unused(&mut row, unused);
             sink.write(&mut row)?;
         }
         Ok(())

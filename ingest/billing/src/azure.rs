@@ -4,15 +4,17 @@
 //! one, and its purchase is not in the other. Together they are rows that are billed and rows that cost; alone each says half.
 //!
 //! Invariants: `x_DeliveredCost` is the cost of the line in the currency of the bill. Prices are of a block of units, as `100 Hours`, and
-//! quantities of single ones: a quantity in blocks, times the price, is a cost.
+//! quantities of single ones: a quantity in blocks, times the price, is a cost. Ids of commitments are in lower case, since Azure writes them
+//! in one way where they are bought and in another where they are used. Prices in another currency than the bill's are kept as such, too.
 //! Spec: <https://learn.microsoft.com/azure/cost-management-billing/automate/understand-usage-details-fields>
 
+mod prices;
 #[cfg(test)]
 mod tests;
 
+use self::prices::Prices;
 use crate::{
-    columns::{Amount, Quantity, Text, Time},
-    decimal,
+    columns::{Amount, Text, Time},
     detect::Format,
     error::Result,
     extras::{self, Extras},
@@ -31,7 +33,7 @@ const WITHOUT_AMORTIZED: &str = "azure-actual-without-amortized";
 /// Code of rows that are left out, since the amortized part has them.
 const IN_AMORTIZED: &str = "azure-in-amortized-part";
 /// Columns that are one of FOCUS as they are, by key; the first there is counts.
-const TEXTS: [(Text, &[&str]); 16] = [
+const TEXTS: [(Text, &[&str]); 15] = [
     (Text::BillingAccountName, &["billingaccountname"]),
     (Text::SubAccountId, &["subscriptionid", "subscriptionguid"]),
     (Text::SubAccountName, &["subscriptionname"]),
@@ -46,8 +48,22 @@ const TEXTS: [(Text, &[&str]); 16] = [
     (Text::SkuId, &["productid", "meterid"]),
     (Text::SkuMeter, &["metername"]),
     (Text::PricingCurrency, &["pricingcurrency"]),
-    (Text::CommitmentDiscountId, &["benefitid", "reservationid"]),
     (Text::CommitmentDiscountName, &["benefitname", "reservationname"]),
+];
+
+/// Columns that mostly repeat another.
+const REPEATS: [(&str, &str); 11] = [
+    ("billingprofileid", "billingaccountid"),
+    ("billingprofilename", "billingaccountname"),
+    ("serviceperiodstartdate", "billingperiodstartdate"),
+    ("serviceperiodenddate", "billingperiodenddate"),
+    ("subscriptionguid", "subscriptionid"),
+    ("location", "resourcelocation"),
+    ("reservationid", "benefitid"),
+    ("reservationname", "benefitname"),
+    ("effectiveprice", "unitprice"),
+    ("costinpricingcurrency", "costinbillingcurrency"),
+    ("costinusd", "costinpricingcurrency"),
 ];
 
 /// How records of one header become rows.
@@ -63,12 +79,10 @@ pub(crate) struct Azure {
     charge_type: Column,
     frequency: Column,
     pricing_model: Column,
-    quantity: Column,
-    unit: Column,
-    unit_facts: lookup::Cached<Option<(u64, &'static str)>>,
-    unit_price: Column,
-    list_price: Column,
-    list_cost: Column,
+    prices: Prices,
+    benefit: Column,
+    reservation: Column,
+    commitment: lookup::Lowered,
     consumed_service: Column,
     meter_category: Column,
     service: lookup::Cached<lookup::AzureService>,
@@ -101,12 +115,11 @@ impl Azure {
             charge_type: header.column(&["chargetype"]),
             frequency: taken.take(&["frequency"]),
             pricing_model: header.column(&["pricingmodel"]),
-            quantity: taken.take(&["quantity", "usagequantity"]),
-            unit: header.column(&["unitofmeasure"]),
-            unit_facts: lookup::Cached::default(),
-            unit_price: taken.take(&["unitprice"]),
-            list_price: taken.take(&["paygprice"]),
-            list_cost: taken.take(&["paygcostinbillingcurrency"]),
+            prices: Prices::new(&mut taken, header),
+            // Where both are, the other stays among the columns without a place.
+            benefit: taken.take(&["benefitid", "reservationid"]),
+            reservation: header.column(&["reservationid"]),
+            commitment: lookup::Lowered::default(),
             consumed_service: header.column(&["consumedservice"]),
             meter_category: header.column(&["metercategory"]),
             service: lookup::Cached::default(),
@@ -115,7 +128,7 @@ impl Azure {
             tags: (taken.take(&["tags"]), json::Cached::default()),
             extras: Extras::default(),
         };
-        azure.extras = Extras::new(header, &taken.slots);
+        azure.extras = Extras::new(header, &taken.slots, &REPEATS);
         Ok(azure)
     }
 
@@ -137,6 +150,8 @@ impl Azure {
         for (slot, column) in &self.texts {
             row.set(*column, record.get(*slot));
         }
+        row.set(Text::CommitmentDiscountId, self.benefit.of(record));
+        default(row, Text::CommitmentDiscountId, self.reservation.of(record));
         row.set(Text::BillingAccountId, self.account.of(record));
         row.set(Text::SubAccountType, "Subscription");
         let (kind, name) = resource(row.text(Text::ResourceId));
@@ -160,40 +175,6 @@ impl Azure {
         row.set(Text::RegionId, id);
         row.set(Text::RegionName, name);
         row.currency = self.currency.of(record);
-    }
-
-    /// Fills quantities and prices, and the costs that follow from them.
-    fn prices<'a>(&mut self, record: &Record<'a>, row: &mut Row<'a>) -> Result<(), Fault> {
-        let unit = self.unit.of(record);
-        let (block, name) =
-            self.unit_facts.get(unit, lookup::azure_unit).map_or((1, unit), |(block, name)| (block, name));
-        row.set(Text::PricingUnit, name);
-        let list = row.money(self.list_cost.of(record), &self.list_cost.name)?;
-        let list_price = row.money(self.list_price.of(record), &self.list_price.name)?;
-        let unit_price = row.money(self.unit_price.of(record), &self.unit_price.name)?;
-        row.amounts[Amount::ListUnitPrice as usize] = list_price;
-        row.amounts[Amount::ContractedUnitPrice as usize] = unit_price;
-        let Some(quantity) = row.count(self.quantity.of(record), &self.quantity.name)? else {
-            row.amounts[Amount::ListCost as usize] = list;
-            return Ok(());
-        };
-        let cost = |price: Option<i128>, column: &Column| {
-            price
-                .map(|price| decimal::cost(price, quantity, block))
-                .transpose()
-                .map_err(|reason| Fault::new(column.name.clone(), reason))
-        };
-        row.amounts[Amount::ListCost as usize] = match list {
-            Some(list) => Some(list),
-            None => cost(list_price, &self.list_price)?,
-        };
-        row.amounts[Amount::ContractedCost as usize] = cost(unit_price, &self.unit_price)?;
-        row.quantity(Quantity::PricingQuantity, Some(decimal::divide(quantity, block)));
-        if row.text(Text::ChargeCategory) == "Usage" && row.text(Text::CommitmentDiscountStatus) != "Unused" {
-            row.quantity(Quantity::ConsumedQuantity, Some(quantity));
-            row.set(Text::ConsumedUnit, name);
-        }
-        Ok(())
     }
 
     fn categorise(&self, record: &Record<'_>, row: &mut Row<'_>) -> Charge {
@@ -291,7 +272,7 @@ impl Mapping for Azure {
         self.periods(record, &mut row)?;
         self.describe(record, &mut row);
         let kind = self.categorise(record, &mut row);
-        self.prices(record, &mut row)?;
+        self.prices.fill(record, &mut row)?;
         if !charge(kind, cost, self.part, &mut row) {
             sink.leave_out(IN_AMORTIZED, &row);
             return Ok(());
@@ -299,14 +280,10 @@ impl Mapping for Azure {
         if row.adjustments.iter().any(|(code, _)| *code == Adjustment::AzureEffectiveUnknown) {
             sink.tally.find(WITHOUT_AMORTIZED, || row.text(Text::CommitmentDiscountId).to_owned());
         }
-        for column in [Amount::ListCost, Amount::ContractedCost] {
-            if kind == Charge::Unused {
-                row.amount(column, 0);
-            } else if row.text(Text::ChargeCategory) != "Usage" {
-                row.amounts[column as usize].get_or_insert(cost);
-            }
-        }
-        row.extras = self.extras.collect(record, str::is_empty);
+        self.prices.complete(kind, record, &mut row, sink)?;
+        row.set(Text::CommitmentDiscountId, self.commitment.get(row.text(Text::CommitmentDiscountId)));
+        self.extras.read(record, str::is_empty);
+        row.kept = Some(&self.extras);
         let (column, cached) = &mut self.tags;
         let text = column.of(record);
         if cached.read(text).is_err() {

@@ -47,6 +47,7 @@ pub(crate) struct Batch {
     tags: Map,
     allocated_tags: Map,
     extras: Map,
+    constant: Option<Constant>,
 }
 
 impl Batch {
@@ -69,11 +70,17 @@ impl Batch {
             tags: Map::default(),
             allocated_tags: Map::default(),
             extras: Map::default(),
+            constant: None,
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.rows == 0
+    }
+
+    /// Forgets what columns without a place the last row has: they will be counted anew.
+    pub(crate) fn forget(&mut self) {
+        self.extras.forget();
     }
 
     /// Is it time to build it?
@@ -89,8 +96,10 @@ impl Batch {
     /// Adds a row of a month, with texts for columns in which it has none.
     pub(crate) fn push(&mut self, row: &Row<'_>, currency: &str, month: i32, assumed: &[(Text, String)]) {
         let at = self.rows;
-        for (column, text) in self.texts.iter_mut().zip(row.texts) {
-            column.push(at, text);
+        for (column, text) in self.texts.iter_mut().zip(&row.texts) {
+            if !text.is_empty() {
+                column.push(at, text);
+            }
         }
         for (column, text) in assumed {
             if row.text(*column).is_empty() {
@@ -103,20 +112,20 @@ impl Batch {
             self.adjustments.push(at, &codes(&row.adjustments));
         }
         self.months.push(month);
-        for (column, value) in self.amounts.iter_mut().zip(row.amounts) {
-            column.push(at, value);
+        for (column, value) in self.amounts.iter_mut().zip(&row.amounts) {
+            column.push(at, *value);
         }
-        for (column, value) in self.quantities.iter_mut().zip(row.quantities) {
-            column.push(at, value);
+        for (column, value) in self.quantities.iter_mut().zip(&row.quantities) {
+            column.push(at, *value);
         }
         self.delivered.push(at, Some(row.delivered.value));
         self.split.push(at, row.split);
-        for (column, value) in self.times.iter_mut().zip(row.times) {
-            column.push(at, value);
+        for (column, value) in self.times.iter_mut().zip(&row.times) {
+            column.push(at, *value);
         }
         self.tags.push(&row.tags);
         self.allocated_tags.push(&row.allocated_tags);
-        self.extras.push(&row.extras);
+        self.extras.push_kept(row.kept, &row.extras);
         self.rows += 1;
     }
 
@@ -131,41 +140,76 @@ impl Batch {
         };
         let mut columns: HashMap<&str, ArrayRef> = HashMap::new();
         for (column, name) in self.texts.iter_mut().zip(Text::ALL).map(|(column, text)| (column, text.name())) {
-            columns.insert(name, column.take(rows)?);
+            columns.extend(column.take(rows)?.map(|column| (name, column)));
         }
         for (column, name) in self.amounts.iter_mut().zip(Amount::ALL).map(|(column, amount)| (column, amount.name())) {
-            columns.insert(name, column.take_decimals(rows, MONEY_SCALE)?);
+            columns.extend(column.take_decimals(rows, MONEY_SCALE)?.map(|column| (name, column)));
         }
         for (column, name) in self.quantities.iter_mut().zip(Quantity::ALL).map(|(column, of)| (column, of.name())) {
-            columns.insert(name, column.take_decimals(rows, QUANTITY_SCALE)?);
+            columns.extend(column.take_decimals(rows, QUANTITY_SCALE)?.map(|column| (name, column)));
         }
         for (column, name) in self.times.iter_mut().zip(Time::ALL).map(|(column, time)| (column, time.name())) {
-            columns.insert(name, column.take_times(rows)?);
+            columns.extend(column.take_times(rows)?.map(|column| (name, column)));
         }
-        columns.insert("x_Scope", Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.scope, rows))));
+        let constant = match self.constant.take() {
+            Some(constant) if constant.rows == rows => constant,
+            _ => Constant::new(&self.scope, &self.file, rows)?,
+        };
+        let constant = self.constant.insert(constant);
+        columns.insert("x_Scope", Arc::clone(&constant.scope));
+        columns.extend(constant.file.clone().map(|file| ("x_File", file)));
         columns.insert("x_BillingMonth", Arc::new(Date32Array::from(std::mem::take(&mut self.months))));
-        columns.insert("BillingCurrency", self.currency.take(rows)?);
-        columns.insert("x_Origin", self.origin.take(rows)?);
-        columns.insert("x_Adjustments", self.adjustments.take(rows)?);
-        columns.insert("x_DeliveredCost", self.delivered.take_decimals(rows, MONEY_SCALE)?);
-        columns.insert("x_SplitCost", self.split.take_decimals(rows, MONEY_SCALE)?);
-        let mut file = Dictionary::default();
-        (0..rows).for_each(|row| file.push(row, &self.file));
-        columns.insert("x_File", file.take(rows)?);
+        for (name, column) in [
+            ("BillingCurrency", self.currency.take(rows)?),
+            ("x_Origin", self.origin.take(rows)?),
+            ("x_Adjustments", self.adjustments.take(rows)?),
+            ("x_DeliveredCost", self.delivered.take_decimals(rows, MONEY_SCALE)?),
+            ("x_SplitCost", self.split.take_decimals(rows, MONEY_SCALE)?),
+        ] {
+            columns.extend(column.map(|column| (name, column)));
+        }
         columns.insert("Tags", self.tags.take(&map)?);
         columns.insert("AllocatedTags", self.allocated_tags.take(&map)?);
         columns.insert("x_Columns", self.extras.take(&map)?);
-        let columns =
-            schema.fields().iter().map(|field| column(&mut columns, field, rows)).collect::<Result<Vec<_>>>()?;
+        let fields = schema.fields().iter();
+        let columns = fields.map(|field| constant.column(&mut columns, field)).collect::<Result<Vec<_>>>()?;
         Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
     }
 }
 
-fn column(columns: &mut HashMap<&str, ArrayRef>, field: &Field, rows: usize) -> Result<ArrayRef> {
-    match columns.remove(field.name().as_str()) {
-        Some(column) => Ok(column),
-        None if field.is_nullable() => Ok(new_null_array(field.data_type(), rows)),
-        None => Err(Error::new(ErrorKind::Internal, format!("nobody fills column {}", field.name()))),
+/// Columns that are the same in each batch of so many rows, which all but the last have: they are built once.
+struct Constant {
+    rows: usize,
+    scope: ArrayRef,
+    file: Option<ArrayRef>,
+    /// Columns of nulls, by their type.
+    nulls: Vec<ArrayRef>,
+}
+
+impl Constant {
+    fn new(scope: &str, file: &str, rows: usize) -> Result<Self> {
+        let mut files = Dictionary::default();
+        (0..rows).for_each(|row| files.push(row, file));
+        let scope = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(scope, rows)));
+        Ok(Self { rows, scope, file: files.take(rows)?, nulls: Vec::new() })
+    }
+
+    /// The column of a field: one that was filled, or nulls.
+    fn column(&mut self, columns: &mut HashMap<&str, ArrayRef>, field: &Field) -> Result<ArrayRef> {
+        match columns.remove(field.name().as_str()) {
+            Some(column) => Ok(column),
+            None if field.is_nullable() => Ok(self.nulls(field.data_type())),
+            None => Err(Error::new(ErrorKind::Internal, format!("nobody fills column {}", field.name()))),
+        }
+    }
+
+    fn nulls(&mut self, data_type: &DataType) -> ArrayRef {
+        let known = self.nulls.iter().find(|nulls| nulls.data_type() == data_type).map(Arc::clone);
+        known.unwrap_or_else(|| {
+            let nulls = new_null_array(data_type, self.rows);
+            self.nulls.push(Arc::clone(&nulls));
+            nulls
+        })
     }
 }
 

@@ -78,12 +78,30 @@ pub fn parse(text: &str, scale: u32) -> Result<Parsed, &'static str> {
 pub fn cost(price: i128, quantity: i128, block: u64) -> Result<i128, &'static str> {
     let product = i256::from_i128(price).checked_mul(i256::from_i128(quantity)).ok_or(TOO_LARGE)?;
     let unit = i256::from_i128(10_i128.pow(QUANTITY_SCALE) * i128::from(block.max(1)));
+    rounded(product, unit)
+}
+
+/// `product / unit`, rounded half-even; nothing, if the unit is.
+fn rounded(product: i256, unit: i256) -> Result<i128, &'static str> {
+    if unit == i256::ZERO {
+        return Ok(0);
+    }
     let (kept, rest) = (product.wrapping_div(unit), product.wrapping_rem(unit));
     let kept = kept.to_i128().filter(|kept| kept.unsigned_abs() < LIMIT - 1).ok_or(TOO_LARGE)?;
     let twice = rest.wrapping_abs().wrapping_mul(i256::from_i128(2));
     let is_up = twice > unit || (twice == unit && kept % 2 != 0);
     let step = if product.is_negative() { -1 } else { 1 };
     Ok(if is_up { kept + step } else { kept })
+}
+
+/// `amount × part / whole`, rounded half-even; nothing of nothing.
+///
+/// # Errors
+/// That it is too large.
+pub fn share(amount: i128, part: i128, whole: i128) -> Result<i128, &'static str> {
+    let product = i256::from_i128(amount).checked_mul(i256::from_i128(part)).ok_or(TOO_LARGE)?;
+    let product = if whole < 0 { product.wrapping_neg() } else { product };
+    rounded(product, i256::from_i128(whole).wrapping_abs())
 }
 
 /// A quantity in blocks of so many, rounded half-even.
@@ -109,28 +127,48 @@ pub fn text(value: i256, scale: u32) -> String {
     format!("{sign}{whole}{point}{decimals}")
 }
 
-/// The number in a short text of digits and a point, which most amounts are; none if it is anything else, or is to be rounded.
+/// The number in a short text of digits, a point and a small negative exponent, which most amounts are; none if it is anything else, or is to
+/// be rounded.
 fn plain(bytes: &[u8], scale: u32) -> Option<i128> {
     // So many digits fit a word of 64 bits.
     const BYTES_MAX: usize = 19;
     if bytes.len() > BYTES_MAX {
         return None;
     }
-    let (mut word, mut digits, mut point) = (0_u64, 0_u32, None);
-    for byte in bytes {
+    let (is_negative, bytes) = match bytes {
+        [b'-', rest @ ..] => (true, rest),
+        _ => (false, bytes),
+    };
+    // Digits are told apart from the point by arithmetic that cannot overflow: 19 of them fit.
+    let (mut word, mut digits, mut whole, mut exponent) = (0_u64, 0_u32, u32::MAX, 0_u32);
+    for (i, byte) in bytes.iter().enumerate() {
         let digit = byte.wrapping_sub(b'0');
         if digit <= 9 {
-            (word, digits) = (word * 10 + u64::from(digit), digits + 1);
-        } else if *byte == b'.' && point.is_none() {
-            point = Some(digits);
+            word = word.wrapping_mul(10).wrapping_add(u64::from(digit));
+            digits = digits.wrapping_add(1);
+        } else if *byte == b'.' && whole == u32::MAX {
+            whole = digits;
+        } else if matches!(byte, b'E' | b'e') {
+            exponent = negative_exponent(bytes.get(i + 1..)?)?;
+            break;
         } else {
             return None;
         }
     }
-    let decimals = point.map_or(0, |whole| digits - whole);
+    let decimals = digits.saturating_sub(whole).wrapping_add(exponent);
     let up = scale.checked_sub(decimals).filter(|_| digits > 0)?;
-    let value = i128::from(word).checked_mul(*POWERS.get(up as usize)?)?;
-    (value.unsigned_abs() < LIMIT).then_some(value)
+    let power = *POWERS.get(up as usize)?;
+    let value = i128::from(word).wrapping_mul(power);
+    // A word has less than 20 digits, so that a power of 18 cannot take it beyond 38.
+    let fits = up <= 18 || u128::from(word) < LIMIT / power.unsigned_abs();
+    fits.then_some(if is_negative { -value } else { value })
+}
+
+/// The exponent `-8`, of at most two digits.
+fn negative_exponent(bytes: &[u8]) -> Option<u32> {
+    let digits = bytes.strip_prefix(b"-")?;
+    let is_short = matches!(digits.len(), 1 | 2) && digits.iter().all(u8::is_ascii_digit);
+    is_short.then(|| digits.iter().fold(0, |value, digit| value * 10 + u32::from(digit - b'0')))
 }
 
 /// Digits and point of an amount as spreadsheets show it, `$10,000.00`; `None` if it is not so. A comma that could be a decimal one, as in

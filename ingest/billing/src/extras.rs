@@ -1,48 +1,90 @@
 //! Columns that FOCUS has no place for: they are kept under names that begin with `x_`.
 //!
 //! Built by the mappings from the header and the columns they read themselves; collects the others of each record, by name.
+//!
+//! What another column of the record says word for word is left out, as [`Repeats`] of the provider's mapping list it: a column that is
+//! not there says what the one it repeats says, or nothing. Most of a bill's columns are such, and they were most of its bytes.
 
 use hashbrown::{HashMap, HashSet};
 
 use crate::{
-    record::{Header, Record},
+    record::{Header, Record, is_same},
     row::Entries,
 };
 
-/// Columns without a place, by name.
+/// Keys of columns that mostly say what another one does, and of that one.
+pub(crate) type Repeats = [(&'static str, &'static str)];
+
+/// Columns without a place, by name, with what the last record had in them.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
-    columns: Vec<(String, usize)>,
+    columns: Vec<Extra>,
+    /// Counts the records that had something else in them than the one before.
+    version: u64,
+}
+
+#[derive(Debug)]
+struct Extra {
+    name: String,
+    slot: usize,
+    /// Place of the column it repeats.
+    repeats: Option<usize>,
+    /// What the last record has in it; empty if that is nothing, or what another column says.
+    text: String,
 }
 
 impl Extras {
     /// All columns but those at `taken`.
-    pub(crate) fn new(header: &Header, taken: &HashSet<usize>) -> Self {
+    pub(crate) fn new(header: &Header, taken: &HashSet<usize>, repeats: &Repeats) -> Self {
+        let repeated = |slot: usize| {
+            let of = repeats.iter().filter(|(repeat, _)| header.find(repeat) == Some(slot));
+            of.filter_map(|(_, of)| header.find(of)).find(|of| *of != slot)
+        };
         let mut times: HashMap<String, usize> = HashMap::new();
         let mut columns = Vec::new();
         for (slot, name) in header.names.iter().enumerate().filter(|(slot, _)| !taken.contains(slot)) {
             let name = extra_name(name);
             let seen = times.entry(name.clone()).or_default();
             *seen += 1;
-            columns.push((if *seen == 1 { name } else { format!("{name}_{seen}") }, slot));
+            let name = if *seen == 1 { name } else { format!("{name}_{seen}") };
+            columns.push(Extra { name, slot, repeats: repeated(slot), text: String::new() });
         }
-        columns.sort();
-        Self { columns }
+        columns.sort_by(|a, b| a.name.cmp(&b.name));
+        // An empty record was never read.
+        Self { columns, version: 1 }
     }
 
-    /// What a record has in them.
-    pub(crate) fn collect<'a>(&'a self, record: &Record<'a>, is_null: impl Fn(&str) -> bool) -> Entries<'a> {
-        let mut entries = Vec::with_capacity(self.columns.len().min(64));
-        for (name, slot) in &self.columns {
-            if record.is_empty(*slot) {
+    /// Reads what a record has in them: mostly what the one before had, which costs a comparison.
+    pub(crate) fn read(&mut self, record: &Record<'_>, is_null: impl Fn(&str) -> bool) {
+        let mut is_other = false;
+        for Extra { slot, repeats, text, .. } in &mut self.columns {
+            if record.is_empty(*slot) && text.is_empty() {
                 continue;
             }
-            let text = record.get(*slot);
-            if !is_null(text) {
-                entries.push((name.as_str(), text));
+            let bytes = record.bytes(*slot);
+            let is_left_out = !bytes.is_empty() && repeats.is_some_and(|other| is_same(record.bytes(other), bytes));
+            if !is_left_out && is_same(text.as_bytes(), bytes) {
+                continue;
+            }
+            let now = if is_left_out || is_null(record.get(*slot)) { "" } else { record.get(*slot) };
+            if !is_same(text.as_bytes(), now.as_bytes()) {
+                is_other = true;
+                text.clear();
+                text.push_str(now);
             }
         }
-        entries
+        self.version += u64::from(is_other);
+    }
+
+    /// What the last record has in them, by name.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        let entries = self.columns.iter().map(|column| (column.name.as_str(), column.text.as_str()));
+        entries.filter(|(_, text)| !text.is_empty())
+    }
+
+    /// A number that is the same of records that have the same in them.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 }
 

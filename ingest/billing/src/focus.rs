@@ -75,7 +75,7 @@ impl Focus {
         let billed = mapping::needed(header, Format::Focus, &["billedcost"], options)?;
         let currency = mapping::currency(header, &["billingcurrency"], options)?;
         taken.slots.extend(billed.slot.into_iter().chain(currency.slot));
-        let extras = Extras::new(header, &taken.slots);
+        let extras = Extras::new(header, &taken.slots, &[]);
         Ok(Self { texts, amounts, quantities, times, billed, currency, tags, allocated_tags, extras })
     }
 }
@@ -95,7 +95,8 @@ impl Mapping for Focus {
         for (column, count) in &self.quantities {
             row.quantities[*count as usize] = row.count(or_null(column.of(record)), &column.name)?;
         }
-        row.extras = self.extras.collect(record, is_null);
+        self.extras.read(record, is_null);
+        row.kept = Some(&self.extras);
         mapping::times(&mut self.times, record, &mut row, sink)?;
         for (tags, bad) in [(&mut self.tags, "x_Tags"), (&mut self.allocated_tags, "x_AllocatedTags")] {
             tags.read(or_null(tags.column.of(record)), bad, &mut row, sink);

@@ -4,7 +4,8 @@
 //! and the others, such as promotions, become rows of ours, so that the bill adds up and usage does not look free.
 //!
 //! Invariants: `x_DeliveredCost` is `cost`; what is billed is the cost and the credits, in each line. A month of invoices is one of Los
-//! Angeles. Fees of commitments cost what is billed: which usage they cover is not in the line, so spreading them is not for here.
+//! Angeles. Fees of commitments cost what is billed: which usage they cover is not in the line, so spreading them is not for here. What a
+//! commitment's rows cost is its fee, and of lines it covers in part what it does not cover.
 //! Spec: <https://cloud.google.com/billing/docs/how-to/export-data-bigquery-tables/detailed-usage>
 
 #[cfg(test)]
@@ -26,6 +27,8 @@ use crate::{
 };
 
 const GOOGLE: &str = "Google Cloud";
+/// What Google calls a commitment.
+const COMMITMENT: &str = "Committed Use Discount";
 /// Credits of a line that become rows: real lines have less than ten.
 const CREDITS_MAX: usize = 64;
 /// Types of credits that make a price lower. Others, such as promotions, pay a part of it.
@@ -66,6 +69,7 @@ pub(crate) struct Gcp {
     end: (Column, time::Cached),
     invoice_month: Column,
     cost_type: Column,
+    subscription: Column,
     region: Column,
     amount: Column,
     pricing_amount: Column,
@@ -113,6 +117,7 @@ impl Gcp {
             end: (taken.take(&["usageendtime"]), time::Cached::default()),
             invoice_month: header.column(&["invoicemonth"]),
             cost_type: header.column(&["costtype"]),
+            subscription: taken.take(&["subscriptioninstanceid"]),
             region: taken.take(&["locationregion"]),
             amount: taken.take(&["usageamount"]),
             pricing_amount: taken.take(&["usageamountinpricingunits"]),
@@ -128,7 +133,7 @@ impl Gcp {
             ],
             extras: Extras::default(),
         };
-        gcp.extras = Extras::new(header, &taken.slots);
+        gcp.extras = Extras::new(header, &taken.slots, &[]);
         Ok(gcp)
     }
 
@@ -220,6 +225,20 @@ impl Gcp {
         Ok(())
     }
 
+    /// Names the commitment by its subscription, which its fee and the usage it covers have in common; without, a credit's id has to do.
+    fn subscribe<'a>(&self, record: &Record<'a>, row: &mut Row<'a>) {
+        let id = self.subscription.of(record);
+        if id.is_empty() || row.text(Text::ChargeCategory) == "Tax" {
+            return;
+        }
+        row.set(Text::CommitmentDiscountId, id);
+        row.set(Text::CommitmentDiscountType, COMMITMENT);
+        if row.text(Text::CommitmentDiscountCategory).is_empty() {
+            let is_spend = row.text(Text::ChargeDescription).to_ascii_lowercase().contains("dollar based");
+            row.set(Text::CommitmentDiscountCategory, if is_spend { "Spend" } else { "Usage" });
+        }
+    }
+
     fn credits(&self, record: &Record<'_>) -> Result<Vec<Credit>, Fault> {
         let text = self.credits.of(record);
         if matches!(text, "" | "[]") {
@@ -258,7 +277,9 @@ impl Mapping for Gcp {
             row.set(Text::PricingCategory, "Committed");
             commit(commitment, &mut row);
         }
-        row.extras = self.extras.collect(record, |text| matches!(text, "" | "[]"));
+        self.subscribe(record, &mut row);
+        self.extras.read(record, |text| matches!(text, "" | "[]"));
+        row.kept = Some(&self.extras);
         for ((column, cached), bad) in self.tags.iter_mut().zip(["x_labels", "x_project_labels", "x_system_labels"]) {
             let text = column.of(record);
             if cached.read(text).is_err() {
@@ -282,7 +303,7 @@ fn commit<'a>(credit: &'a Credit, row: &mut Row<'a>) {
     row.set(Text::CommitmentDiscountId, &credit.id);
     row.set(Text::CommitmentDiscountName, &credit.name);
     row.set(Text::CommitmentDiscountCategory, if is_spend { "Spend" } else { "Usage" });
-    row.set(Text::CommitmentDiscountType, "Committed Use Discount");
+    row.set(Text::CommitmentDiscountType, COMMITMENT);
     row.set(Text::CommitmentDiscountStatus, "Used");
 }
 
@@ -310,5 +331,6 @@ fn credit_row<'a>(credit: &'a Credit, row: &mut Row<'a>) {
     row.amounts[Amount::ContractedUnitPrice as usize] = None;
     row.quantities = Default::default();
     // They are those of the line, which has a row.
+    row.kept = None;
     row.extras.clear();
 }

@@ -13,6 +13,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use crate::record::is_same;
+
 /// Members of an object, in their order.
 pub(crate) struct Object<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -131,7 +133,7 @@ impl Cached {
 
     /// Reads an object of tags, with or without braces, or an array of pairs of a key and a value, or recalls it.
     pub(crate) fn read(&mut self, text: &str) -> Result<(), Unreadable> {
-        if self.text != text {
+        if !is_same(self.text.as_bytes(), text.as_bytes()) {
             self.text.clear();
             self.text.push_str(text);
             self.entries.clear();

@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 
 use hashbrown::HashMap;
 
+use crate::record::is_same;
+
 /// What a table says of one key.
 type Rows = HashMap<String, Vec<&'static str>>;
 
@@ -52,6 +54,23 @@ impl<T: Copy + Default> Cached<T> {
             self.key = Some(key.to_owned());
         }
         self.value
+    }
+}
+
+/// A text in lower case, since neighbouring rows mostly have the same.
+#[derive(Debug, Default)]
+pub(crate) struct Lowered {
+    text: String,
+    lower: String,
+}
+
+impl Lowered {
+    pub(crate) fn get(&mut self, text: &str) -> &str {
+        if !is_same(self.text.as_bytes(), text.as_bytes()) {
+            text.clone_into(&mut self.text);
+            self.lower = text.to_lowercase();
+        }
+        &self.lower
     }
 }
 

@@ -38,6 +38,10 @@ const TEXTS: [(Text, &str); 11] = [
     (Text::SkuMeter, "costskuunitdescription"),
 ];
 
+/// Columns that mostly repeat another.
+const REPEATS: [(&str, &str); 2] =
+    [("usageconsumedquantity", "usagebilledquantity"), ("costattributedcost", "costmycost")];
+
 /// How records of one header become rows.
 #[derive(Debug)]
 pub(crate) struct Oci {
@@ -82,7 +86,7 @@ impl Oci {
             tags,
             extras: Extras::default(),
         };
-        oci.extras = Extras::new(header, &taken.slots);
+        oci.extras = Extras::new(header, &taken.slots, &REPEATS);
         Ok(oci)
     }
 }
@@ -92,7 +96,8 @@ impl Mapping for Oci {
         let mut row = Row::new();
         let cost = row.delivered(self.cost.of(record), &self.cost.name)?;
         row.costs(cost, cost, cost, cost);
-        row.extras = self.extras.collect(record, str::is_empty);
+        self.extras.read(record, str::is_empty);
+        row.kept = Some(&self.extras);
         mapping::times(&mut self.times, record, &mut row, sink)?;
         for (slot, column) in &self.texts {
             row.set(*column, record.get(*slot));

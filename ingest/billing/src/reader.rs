@@ -140,6 +140,7 @@ impl Reader {
             if let Some(checker) = &mut self.checker {
                 checker.adapt(self.source.header());
             }
+            self.sink.batch.forget();
         }
         let tally = &mut self.sink.tally;
         let Some(record) = self.source.record() else {

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use crate::{
     columns::{Amount, Quantity, Text, Time},
     decimal::{self, MONEY_SCALE, Parsed, QUANTITY_SCALE},
+    extras::Extras,
 };
 
 /// A row.
@@ -27,6 +28,9 @@ pub(crate) struct Row<'a> {
     pub is_derived: bool,
     pub tags: Entries<'a>,
     pub allocated_tags: Entries<'a>,
+    /// Columns without a place.
+    pub kept: Option<&'a Extras>,
+    /// Entries beside them.
     pub extras: Entries<'a>,
     /// What was changed, and by how much the cost that it is about.
     pub adjustments: Vec<(Adjustment, i128)>,
@@ -71,6 +75,7 @@ impl<'a> Row<'a> {
             is_derived: false,
             tags: Vec::new(),
             allocated_tags: Vec::new(),
+            kept: None,
             extras: Vec::new(),
             adjustments: Vec::new(),
             rounded: 0,

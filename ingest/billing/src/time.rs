@@ -5,6 +5,7 @@
 //!
 //! Invariants: a time without a zone is UTC; what is finer than a millisecond is cut off. Not here: which zone a provider's month is in.
 
+use crate::columns::Time;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime};
 
 const DAY_US: i64 = 86_400_000_000;
@@ -27,6 +28,25 @@ impl Cached {
             self.text.push_str(text);
         }
         Ok(self.us)
+    }
+}
+
+/// A text with the begin and end of a period, since neighbouring rows mostly have the same.
+#[derive(Debug, Default)]
+pub(crate) struct CachedInterval {
+    text: String,
+    us: Option<(i64, i64)>,
+}
+
+impl CachedInterval {
+    /// Is the text the charge period of a row?
+    pub(crate) fn is(&mut self, text: &str, times: &[Option<i64>; Time::COUNT]) -> bool {
+        if self.text != text {
+            self.us = text.split_once('/').and_then(|(start, end)| micros(start).zip(micros(end)));
+            text.clone_into(&mut self.text);
+        }
+        let period = times[Time::ChargePeriodStart as usize].zip(times[Time::ChargePeriodEnd as usize]);
+        period.is_some() && period == self.us
     }
 }
 

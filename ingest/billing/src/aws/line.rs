@@ -6,8 +6,10 @@
 //!
 //! Invariants: every cost but the plain one has an adjustment. Spec: <https://docs.aws.amazon.com/cur/latest/userguide/Lineitem-columns.html>
 
+use super::commitment::{self, Commitments};
 use crate::{
-    columns::{Amount, Quantity, Text, Time},
+    columns::{Amount, Text, Time},
+    extras,
     record::{Column, Header, Record},
     row::{Adjustment, Fault, Row, sum},
     sink::Sink,
@@ -16,10 +18,10 @@ use crate::{
 
 pub(super) const USAGE: &str = "Usage";
 const PURCHASE: &str = "Purchase";
-/// Code of the finding that covered usage has no effective cost: the report was made without it.
-const EFFECTIVE_MISSING: &str = "aws-effective-cost-missing";
 /// Code of the finding that a discount may be counted twice, in itself and in net costs.
 const DISCOUNT_WITHOUT_NET: &str = "aws-discount-without-net-cost";
+/// Code of the finding that a charge has no list price, as of the marketplace: what it costs stands for it.
+const LIST_MISSING: &str = "aws-list-cost-missing";
 
 /// Type of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,27 +50,17 @@ pub(super) struct Columns {
     operation: Column,
     usage_type: Column,
     usage: Column,
+    /// Its name among columns without a place.
+    usage_kept: String,
     cost: Column,
     net_cost: Column,
-    rate: Column,
+    rate: [Column; 2],
     list_cost: Column,
     list_rate: Column,
-    reservation: Commitment,
-    reservation_unused: [[Column; 2]; 2],
-    savings_plan: Commitment,
-    savings_plan_total: Column,
-    savings_plan_used: Column,
-    split_cost: Column,
-    split_unused: Column,
+    commitments: Commitments,
+    split_cost: [Column; 2],
+    split_unused: [Column; 2],
     split_parent: Column,
-}
-
-/// Columns of a kind of commitment.
-#[derive(Debug)]
-struct Commitment {
-    id: Column,
-    effective: Column,
-    net_effective: Column,
 }
 
 impl Columns {
@@ -79,33 +71,16 @@ impl Columns {
             bill_type: find("billbilltype"),
             operation: find("lineitemoperation"),
             usage_type: find("lineitemusagetype"),
+            usage_kept: extras::extra_name(&find("lineitemusageamount").name),
             usage: find("lineitemusageamount"),
             cost,
             net_cost: find("lineitemnetunblendedcost"),
-            rate: find("lineitemunblendedrate"),
+            rate: [find("lineitemnetunblendedrate"), find("lineitemunblendedrate")],
             list_cost: find("pricingpublicondemandcost"),
             list_rate: find("pricingpublicondemandrate"),
-            reservation: Commitment {
-                id: find("reservationreservationarn"),
-                effective: find("reservationeffectivecost"),
-                net_effective: find("reservationneteffectivecost"),
-            },
-            reservation_unused: [
-                [
-                    find("reservationnetunusedamortizedupfrontfeeforbillingperiod"),
-                    find("reservationunusedamortizedupfrontfeeforbillingperiod"),
-                ],
-                [find("reservationnetunusedrecurringfee"), find("reservationunusedrecurringfee")],
-            ],
-            savings_plan: Commitment {
-                id: find("savingsplansavingsplanarn"),
-                effective: find("savingsplansavingsplaneffectivecost"),
-                net_effective: find("savingsplannetsavingsplaneffectivecost"),
-            },
-            savings_plan_total: find("savingsplantotalcommitmenttodate"),
-            savings_plan_used: find("savingsplanusedcommitment"),
-            split_cost: find("splitlineitemsplitcost"),
-            split_unused: find("splitlineitemunusedcost"),
+            commitments: Commitments::new(header),
+            split_cost: [find("splitlineitemnetsplitcost"), find("splitlineitemsplitcost")],
+            split_unused: [find("splitlineitemnetunusedcost"), find("splitlineitemunusedcost")],
             split_parent: find("splitlineitemparentresourceid"),
         }
     }
@@ -115,11 +90,12 @@ impl Columns {
         let columns = [
             &self.usage,
             &self.cost,
-            &self.rate,
+            // Of two rates the net one has the place.
+            self.rate.iter().find(|rate| rate.slot.is_some()).unwrap_or(&self.rate[1]),
             &self.list_cost,
             &self.list_rate,
-            &self.reservation.id,
-            &self.savings_plan.id,
+            &self.commitments.reservation.id,
+            &self.commitments.savings_plan.id,
         ];
         columns.into_iter().filter_map(|column| column.slot)
     }
@@ -145,8 +121,20 @@ impl Columns {
         }
     }
 
-    pub(super) fn usage(&self, record: &Record<'_>, row: &mut Row<'_>) -> Result<Option<i128>, Fault> {
-        row.count(self.usage.of(record), &self.usage.name)
+    /// How much was used. What a negation has is that of the usage it is about once more, whose row has it: it is kept beside the row.
+    pub(super) fn usage<'a>(
+        &'a self,
+        kind: Kind,
+        record: &Record<'a>,
+        row: &mut Row<'a>,
+    ) -> Result<Option<i128>, Fault> {
+        let text = self.usage.of(record);
+        let usage = row.count(text, &self.usage.name)?;
+        if kind != Kind::SavingsPlanNegation || usage.is_none_or(|usage| usage == 0) {
+            return Ok(usage);
+        }
+        extras::insert(&mut row.extras, &self.usage_kept, text);
+        Ok(Some(0))
     }
 
     /// Fills the costs and what they are for. What is left of a commitment is returned, if anything is.
@@ -160,7 +148,12 @@ impl Columns {
         let delivered = row.delivered(self.cost.of(record), &self.cost.name)?;
         let net = row.money(self.net_cost.of(record), &self.net_cost.name)?;
         let billed = net.unwrap_or(delivered);
-        let list = row.money(self.list_cost.of(record), &self.list_cost.name)?;
+        // Mostly it is the same text.
+        let list = match self.list_cost.of(record) {
+            text if text == self.cost.of(record) && row.rounded == 0 => Some(delivered),
+            text => row.money(text, &self.list_cost.name)?,
+        };
+        let list = if list == Some(0) && delivered != 0 { None } else { list };
         if billed != delivered
             && !matches!(kind, Kind::Discount | Kind::SavingsPlanCovered | Kind::SavingsPlanNegation | Kind::Split)
         {
@@ -169,11 +162,14 @@ impl Columns {
         self.categorise(kind, record, row);
         match kind {
             Kind::Usage => {
-                row.costs(billed, billed, list.unwrap_or(delivered), delivered);
+                if list.is_none() && self.list_cost.slot.is_some() {
+                    sink.tally.find(LIST_MISSING, || row.text(Text::ServiceName).to_owned());
+                }
+                row.costs(billed, billed, list.unwrap_or(delivered), billed);
                 self.prices(record, row)?;
             }
             Kind::ReservationCovered => {
-                let effective = self.reservation.effective(record, row, sink)?;
+                let effective = self.commitments.reservation.effective(record, row, sink)?;
                 let list = list.unwrap_or(delivered);
                 // What it would have cost without the reservation is nowhere but in the list price.
                 self.covered(
@@ -184,8 +180,10 @@ impl Columns {
                 row.adjust(Adjustment::ReservationCovered, effective.unwrap_or_default().saturating_sub(billed));
             }
             Kind::SavingsPlanCovered => {
-                let effective = self.savings_plan.effective(record, row, sink)?;
-                self.covered(record, row, [Some(0), effective, Some(list.unwrap_or(delivered)), Some(delivered)])?;
+                let effective = self.commitments.savings_plan.effective(record, row, sink)?;
+                // Of covered usage a net cost of nothing says that the plan pays for it, not what it would cost without one.
+                let contracted = if billed == 0 { delivered } else { billed };
+                self.covered(record, row, [Some(0), effective, Some(list.unwrap_or(delivered)), Some(contracted)])?;
                 row.adjust(Adjustment::SavingsPlanCovered, effective.unwrap_or_default().saturating_sub(delivered));
             }
             Kind::SavingsPlanNegation => {
@@ -214,14 +212,23 @@ impl Columns {
             }
             Kind::Split => self.split(record, delivered, row)?,
         }
-        self.unused(kind, record, row)
+        let unused = match kind {
+            Kind::ReservationFee => self.commitments.unused_reservation(record, row)?,
+            Kind::SavingsPlanRecurringFee => self.commitments.unused_plan(record, row)?,
+            _ => 0,
+        };
+        Ok((unused != 0).then_some(unused))
+    }
+
+    /// Is it of a savings plan? Fees and refunds of plans may lack the plan's name.
+    fn is_of_plan(&self, record: &Record<'_>, row: &Row<'_>) -> bool {
+        !self.commitments.savings_plan.id.of(record).is_empty() || row.text(Text::ServiceName).contains("Savings Plans")
     }
 
     /// A fee or a refund: of a commitment it costs nothing itself.
     fn fee(&self, record: &Record<'_>, billed: i128, row: &mut Row<'_>) {
-        let is_plan =
-            !self.savings_plan.id.of(record).is_empty() || row.text(Text::ServiceName).contains("Savings Plans");
-        let is_commitment = is_plan || !self.reservation.id.of(record).is_empty();
+        let is_plan = self.is_of_plan(record, row);
+        let is_commitment = is_plan || !self.commitments.reservation.id.of(record).is_empty();
         row.costs(billed, if is_commitment { 0 } else { billed }, billed, billed);
         if is_commitment {
             row.adjust(if is_plan { Adjustment::SavingsPlanFee } else { Adjustment::ReservationFee }, -billed);
@@ -238,39 +245,17 @@ impl Columns {
 
     fn prices(&self, record: &Record<'_>, row: &mut Row<'_>) -> Result<(), Fault> {
         row.amounts[Amount::ListUnitPrice as usize] = row.money(self.list_rate.of(record), &self.list_rate.name)?;
-        row.amounts[Amount::ContractedUnitPrice as usize] = row.money(self.rate.of(record), &self.rate.name)?;
+        row.amounts[Amount::ContractedUnitPrice as usize] = commitment::first(&self.rate, record, row)?;
         Ok(())
     }
 
     fn split(&self, record: &Record<'_>, delivered: i128, row: &mut Row<'_>) -> Result<(), Fault> {
-        let share = row.money(self.split_cost.of(record), &self.split_cost.name)?;
-        let unused = row.money(self.split_unused.of(record), &self.split_unused.name)?;
+        let share = commitment::first(&self.split_cost, record, row)?;
+        let unused = commitment::first(&self.split_unused, record, row)?;
         row.costs(0, 0, 0, 0);
-        row.split = Some(sum([share, unused], &self.split_cost.name)?);
+        row.split = Some(sum([share, unused], &self.split_cost[1].name)?);
         row.adjust(Adjustment::SplitCost, -delivered);
         Ok(())
-    }
-
-    /// What nothing used of the commitment that a fee is for.
-    fn unused(&self, kind: Kind, record: &Record<'_>, row: &mut Row<'_>) -> Result<Option<i128>, Fault> {
-        let unused = match kind {
-            Kind::ReservationFee => {
-                let [upfront, recurring] = &self.reservation_unused;
-                let of =
-                    |columns: &'_ [Column; 2]| columns.iter().find(|column| !column.of(record).is_empty()).cloned();
-                let (upfront, recurring) = (of(upfront).unwrap_or_default(), of(recurring).unwrap_or_default());
-                let amounts =
-                    [row.money(upfront.of(record), &upfront.name)?, row.money(recurring.of(record), &recurring.name)?];
-                sum(amounts, &recurring.name)?
-            }
-            Kind::SavingsPlanRecurringFee => {
-                let total = row.money(self.savings_plan_total.of(record), &self.savings_plan_total.name)?;
-                let used = row.money(self.savings_plan_used.of(record), &self.savings_plan_used.name)?;
-                sum([total, used.map(|used| -used)], &self.savings_plan_total.name)?
-            }
-            _ => 0,
-        };
-        Ok((unused != 0).then_some(unused))
     }
 
     fn categorise<'a>(&self, kind: Kind, record: &Record<'a>, row: &mut Row<'a>) {
@@ -285,7 +270,8 @@ impl Columns {
             Kind::Refund => (USAGE, "One-Time"),
             _ => (USAGE, "Usage-Based"),
         };
-        let (reservation, plan) = (self.reservation.id.of(record), self.savings_plan.id.of(record));
+        let plan = self.commitments.savings_plan.id.of(record);
+        let reservation = self.commitments.reservation.id.of(record);
         let is_covered =
             matches!(kind, Kind::ReservationCovered | Kind::SavingsPlanCovered | Kind::SavingsPlanNegation);
         let pricing = match kind {
@@ -304,7 +290,7 @@ impl Columns {
             row.set(Text::CommitmentDiscountType, if is_plan { "Savings Plan" } else { "Reserved Instance" });
             row.set(Text::CommitmentDiscountStatus, if is_covered { "Used" } else { "" });
         }
-        let is_refund_of_commitment = kind == Kind::Refund && !id.is_empty();
+        let is_refund_of_commitment = kind == Kind::Refund && (!id.is_empty() || self.is_of_plan(record, row));
         row.set(Text::ChargeCategory, if is_refund_of_commitment { PURCHASE } else { category });
         if kind == Kind::Refund && (bill_type == "Refund" || is_late(row)) {
             row.set(Text::ChargeClass, "Correction");
@@ -312,33 +298,8 @@ impl Columns {
     }
 }
 
-impl Commitment {
-    /// What usage costs that it covers: prepayments spread over what they cover.
-    fn effective(&self, record: &Record<'_>, row: &mut Row<'_>, sink: &mut Sink) -> Result<Option<i128>, Fault> {
-        let columns = [&self.net_effective, &self.effective];
-        let Some(column) = columns.into_iter().find(|column| !column.of(record).is_empty()) else {
-            sink.tally.find(EFFECTIVE_MISSING, || self.id.of(record).to_owned());
-            return Ok(None);
-        };
-        row.money(column.of(record), &column.name)
-    }
-}
-
 /// Was it charged for a month before the one that is billed?
 fn is_late(row: &Row<'_>) -> bool {
     let month = |time: Time| row.times[time as usize].and_then(time::month);
     month(Time::ChargePeriodStart) < month(Time::BillingPeriodStart)
-}
-
-/// Makes the row of a fee that of what nothing used of it.
-pub(super) fn unused(row: &mut Row<'_>, unused: i128) {
-    row.derive(Adjustment::UnusedCommitment, unused);
-    row.costs(0, unused, 0, 0);
-    row.set(Text::ChargeCategory, USAGE);
-    row.set(Text::ChargeFrequency, "Usage-Based");
-    row.set(Text::PricingCategory, "Committed");
-    row.set(Text::CommitmentDiscountStatus, "Unused");
-    row.quantity(Quantity::PricingQuantity, None);
-    row.quantity(Quantity::ConsumedQuantity, None);
-    row.set(Text::PricingUnit, "");
 }

@@ -208,7 +208,7 @@ fn discounts_are_counted_once() {
         line("EdpDiscount", &[("/UnblendedCost", "-1"), ("NetUnblendedCost", "0")]),
     ];
     let read = bill(&lines);
-    assert_eq!(read.rows(&COSTS), ["10|9|9|10|10|net-cost", "-1|0|0|0|0|discount-in-net-cost"]);
+    assert_eq!(read.rows(&COSTS), ["10|9|9|10|9|net-cost", "-1|0|0|0|0|discount-in-net-cost"]);
     assert_eq!(read.sums("USD"), "delivered 9 billed 9 effective 9");
 }
 
@@ -276,4 +276,32 @@ fn a_bad_line_costs_its_neighbours_nothing() {
         [(3, "lineItem/UnblendedCost"), (4, "lineItem/UsageStartDate"), (5, "reservation/UnusedRecurringFee")]
     );
     assert!(read.report.rejects.iter().all(|reject| read.text.contains(&reject.text)));
+}
+
+#[test]
+fn what_another_column_says_is_left_out() {
+    let head = "identity/LineItemId,identity/TimeInterval,lineItem/LineItemType,lineItem/UsageStartDate,lineItem/UsageEndDate,\
+lineItem/CurrencyCode,lineItem/UnblendedCost,lineItem/BlendedCost,lineItem/ProductCode,product/servicecode,product/vcpu";
+    let day = "2026-10-01T00:00:00Z/2026-10-02T00:00:00Z";
+    let rows = [
+        format!("a,{day},Usage,2026-10-01T00:00:00Z,2026-10-02T00:00:00.000Z,USD,1.5,1.5,EC2,EC2,2"),
+        format!("b,{day},Usage,2026-10-01T00:00:00Z,2026-10-02T00:00:00.000Z,USD,2.5,2.5,EC2,EC2,2"),
+        format!("c,{day},Usage,2026-10-01T00:00:00Z,2026-11-01T00:00:00.000Z,USD,2.5,2.25,EC2,EC2,2"),
+        format!("d,{day},Usage,2026-10-01T00:00:00Z,2026-10-02T00:00:00.000Z,USD,2.5,2.25,EC2,Elastic,"),
+        format!("e,{day},Usage,2026-10-01T00:00:00Z,2026-10-02T00:00:00.000Z,USD,2.5,2.25,EC2,Elastic,"),
+        format!("f,{day},Usage,2026-10-01T00:00:00Z,2026-10-02T00:00:00.000Z,USD,2.5,,,,"),
+    ];
+    let read = read(&format!("{head}\n{}\n", rows.join("\n")), |_| {});
+    let common = "x_lineItem_LineItemType=Usage x_lineItem_ProductCode=EC2";
+    assert_eq!(
+        read.rows(&["x_Columns"]),
+        [
+            format!("{common} x_product_vcpu=2"),
+            format!("{common} x_product_vcpu=2"),
+            format!("x_identity_TimeInterval={day} x_lineItem_BlendedCost=2.25 {common} x_product_vcpu=2"),
+            format!("x_lineItem_BlendedCost=2.25 {common} x_product_servicecode=Elastic"),
+            format!("x_lineItem_BlendedCost=2.25 {common} x_product_servicecode=Elastic"),
+            "x_lineItem_LineItemType=Usage".to_owned(),
+        ]
+    );
 }

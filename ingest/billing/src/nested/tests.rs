@@ -8,19 +8,28 @@ use arrow::{
     buffer::OffsetBuffer,
     datatypes::{Field, Fields, Schema},
 };
-use parquet::arrow::ArrowWriter;
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, ZstdLevel},
+    file::properties::WriterProperties,
+};
 
 use super::*;
 use crate::testing::{Read, read_parquet};
 
 fn written(columns: Vec<(&str, ArrayRef)>) -> Read {
+    compressed(columns, Compression::UNCOMPRESSED)
+}
+
+fn compressed(columns: Vec<(&str, ArrayRef)>, compression: Compression) -> Read {
     let fields: Fields =
         columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
     let batch =
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, column)| column).collect())
             .unwrap();
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    let properties = WriterProperties::builder().set_compression(compression).build();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     read_parquet(bytes.into())
@@ -115,4 +124,20 @@ fn decimals_are_exact_and_maps_are_tags() {
 fn what_is_no_parquet_is_damaged() {
     let error = Nested::open(bytes::Bytes::from_static(b"PAR1 and no more PAR1"), "x.parquet").err().unwrap();
     assert_eq!(error.kind, ErrorKind::Corrupt);
+}
+
+#[test]
+fn every_compression_of_providers_is_read() {
+    for compression in [Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default()), Compression::UNCOMPRESSED] {
+        let read = compressed(
+            vec![
+                ("BilledCost", text(&[Some("1.5"), Some("2.25")])),
+                ("ChargeCategory", text(&[Some("Usage"), Some("Usage")])),
+                ("BillingCurrency", text(&[Some("USD"), Some("USD")])),
+                ("ChargePeriodStart", times(Some("UTC"))),
+            ],
+            compression,
+        );
+        assert_eq!(read.rows(&["BilledCost"]), ["1.5", "2.25"], "{compression:?}");
+    }
 }
