@@ -4,6 +4,7 @@
 
 mod auth;
 mod billing;
+mod billing_golden;
 mod billing_server;
 mod cli;
 mod config;
