@@ -112,8 +112,9 @@ async fn open(config: &Config, shared: &Shared, env: Env, registry: &Registry) -
     }
     let engine = engine(config.query.clone(), &storage, clock.clone(), registry)?;
     retention::apply(&config.retention_rules, &engine, &storage);
-    let config::billing::Billing { loads, exports, look_every_us } = config.billing.clone();
+    let config::billing::Billing { loads, accounts, exports, look_every_us } = config.billing.clone();
     let loads = Loads::open(loads, storage.clone(), clock).await?;
+    loads.settle(&accounts).await?;
     let tsdb = http::tsdb::router(engine.clone(), remote_write.clone(), storage.clone());
     let router = remote_write.router().merge(query::router(engine)).merge(tsdb);
     shared.open(storage.clone(), router.merge(http::billing::router(loads.clone())));

@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use chrono::NaiveDate;
 use clap::{Args, Subcommand};
 use ingest::billing::Told;
@@ -14,6 +14,7 @@ use crate::{books::Books, import::billing::tell};
 const EXAMPLES: &str = "\
 Examples:
   streamgauge billing reprocess aws-main/2026-10                  decode again what was delivered
+  streamgauge billing forget aws-old/2026-10                      an export has another name now
   streamgauge billing close aws-main 2026-10                      this month is final
   streamgauge billing close saas 2026-10 --data-dir ./streamgauge-data
 
@@ -37,6 +38,13 @@ enum What {
         #[command(flatten)]
         books: Books,
     },
+    /// Take out what is loaded of a scope; its bytes stay in the archive.
+    Forget {
+        /// What is taken out, as `x_Scope` in `costs` has it: EXPORT/PART.
+        scope: String,
+        #[command(flatten)]
+        books: Books,
+    },
     /// Say that the bill of a month is final.
     Close {
         /// The export.
@@ -56,6 +64,7 @@ impl Billing {
     pub fn run(self) -> Result<()> {
         match self.what {
             What::Reprocess { scope, books } => reprocess(&scope, &books),
+            What::Forget { scope, books } => forget(&scope, &books),
             What::Close { export, month, books } => close(&export, &month, &books),
         }
     }
@@ -65,12 +74,26 @@ fn reprocess(scope: &str, books: &Books) -> Result<()> {
     let told: Told = if books.are_in_folder() {
         books.in_folder(async |loads, _| Ok(loads.reprocess(scope, |_| {}).await?.told()))?
     } else {
-        let Some((export, part)) = scope.split_once('/') else {
-            bail!("a scope is EXPORT/PART, as `SELECT scope FROM billing_loads` has it scope={scope}");
-        };
+        let (export, part) = named(scope)?;
         books.post(&[export, part, "reprocess"], "", ())?
     };
     tell(&told)
+}
+
+fn forget(scope: &str, books: &Books) -> Result<()> {
+    let told: Told = if books.are_in_folder() {
+        books.in_folder(async |loads, _| Ok(loads.forget(scope).await?.told()))?
+    } else {
+        let (export, part) = named(scope)?;
+        books.delete(&[export, part, "loaded"])?
+    };
+    tell(&told)
+}
+
+/// The export and the part of a scope.
+fn named(scope: &str) -> Result<(&str, &str)> {
+    let parts = scope.split_once('/');
+    parts.with_context(|| format!("a scope is EXPORT/PART, as `SELECT scope FROM billing_loads` has it scope={scope}"))
 }
 
 fn close(export: &str, month: &str, books: &Books) -> Result<()> {

@@ -49,7 +49,11 @@ impl Books {
         cli::runtime()?.block_on(async {
             let (storage, clock) = app::alone(config.storage, &Registry::new()).await?;
             let loads = Loads::open(config.billing.loads, storage.clone(), clock.clone()).await?;
-            let done = match loads.retag().await {
+            let settled = async {
+                loads.settle(&config.billing.accounts).await?;
+                loads.retag().await
+            };
+            let done = match settled.await {
                 Ok(_) => work(loads, clock).await,
                 Err(error) => Err(error.into()),
             };
@@ -65,6 +69,14 @@ impl Books {
     pub fn post<T: DeserializeOwned>(&self, path: &[&str], query: &str, body: impl AsSendBody) -> Result<T> {
         let path = format!("/api/v1/billing/{}{query}", encoded(path));
         self.answer(self.client.post(&path)?.header("Content-Type", "application/json").send(body))
+    }
+
+    /// Takes something out on the server, and gives what it answers.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub fn delete<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
+        self.answer(self.client.delete(&format!("/api/v1/billing/{}", encoded(path)))?.call())
     }
 
     /// Puts rows of a reference table on the server, and gives what it answers.

@@ -14,7 +14,7 @@ use ureq::{
     Body, RequestBuilder,
     http::Response,
     tls::{Certificate, ClientCert, PemItem, RootCerts, TlsConfig, parse_pem},
-    typestate::WithBody,
+    typestate::{WithBody, WithoutBody},
 };
 
 use crate::{address::Address, config, tls};
@@ -76,11 +76,19 @@ impl Client {
         self.request(|agent, address| agent.put(address), path)
     }
 
-    fn request(
+    /// The same, to take something out.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub fn delete(&self, path: &str) -> Result<RequestBuilder<WithoutBody>> {
+        self.request(|agent, address| agent.delete(address), path)
+    }
+
+    fn request<B>(
         &self,
-        begin: impl Fn(&ureq::Agent, String) -> RequestBuilder<WithBody>,
+        begin: impl Fn(&ureq::Agent, String) -> RequestBuilder<B>,
         path: &str,
-    ) -> Result<RequestBuilder<WithBody>> {
+    ) -> Result<RequestBuilder<B>> {
         let Address { base, basic } = self.address()?;
         let request = begin(&self.access.agent(&base)?, format!("{base}{path}"));
         let token = self.access.token()?.map(|token| format!("Bearer {token}"));

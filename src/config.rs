@@ -179,8 +179,12 @@ impl Raw {
             tenant_name(origin, required(origin, "tenant", tenant)?)?,
             budget,
         )?;
-        let samples = schemas::samples();
-        let kept_days = storage.retention_days.get(samples.name).copied().unwrap_or(samples.retention_days);
+        let kept = |dataset: &schemas::Dataset| {
+            storage.retention_days.get(dataset.name).copied().unwrap_or(dataset.retention_days)
+        };
+        let mut billing = billing;
+        billing.loads.kept_days = kept(schemas::costs());
+        let kept_days = kept(schemas::samples());
         let remote_write = required(origin, "remote_write", remote_write)?.validate(origin, budget)?;
         Ok(Config {
             listen: listen_address(origin, &required(origin, "listen", listen)?)?,

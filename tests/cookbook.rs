@@ -60,6 +60,7 @@ impl Books {
             archive_dir: self.folder.path().join("raw"),
             archive_us: i64::MAX / 2,
             close_after_us: 15 * 86_400_000_000,
+            kept_days: 20 * 365,
         };
         let loads = Loads::open(config, self.storage.clone(), self.clock.clone()).await.unwrap();
         let request = Request {

@@ -49,7 +49,7 @@ fn day(start_ms: i64, minutes: std::ops::Range<i64>) -> Vec<u8> {
 
 /// Samples by day and series.
 const LEFT: &str = "SELECT CAST(CAST(timestamp AS DATE) AS VARCHAR) AS d, metric, labels['job'] AS job, \
-                    coalesce(labels['env'], '-') AS env, count(*) FROM metrics GROUP BY d, metric, job, env \
+                    coalesce(labels['env'], 'none') AS env, count(*) FROM metrics GROUP BY d, metric, job, env \
                     ORDER BY d, metric, job, env";
 
 fn upkeep(arguments: &[&str]) -> Value {
@@ -79,7 +79,7 @@ fn what_a_rule_selects_goes_when_its_days_are_over_and_the_rest_stays() {
         home.flush();
     }
     server.kill();
-    let four = ["cpu,trace,-,20", "up,api,-,20", "up,debug,dev,20", "up,debug,prod,20"];
+    let four = ["cpu,trace,none,20", "up,api,none,20", "up,debug,dev,20", "up,debug,prod,20"];
     assert_eq!(series(&home.sql_offline(LEFT)), [four, four].concat());
 
     let (rules, data) = (folder.path().join("rules.yaml"), home.data());
@@ -88,7 +88,7 @@ fn what_a_rule_selects_goes_when_its_days_are_over_and_the_rest_stays() {
     let done = upkeep(&offline);
     assert_eq!(done["rows_trimmed"], 44, "40 samples, 2 exemplars, 2 histograms: {done}");
     let left = home.sql_offline(LEFT);
-    assert_eq!(series(&left), [&["up,api,-,20", "up,debug,prod,20"][..], &four[..]].concat());
+    assert_eq!(series(&left), [&["up,api,none,20", "up,debug,prod,20"][..], &four[..]].concat());
     let rest = "SELECT count(*) FROM exemplars UNION ALL SELECT count(*) FROM histograms";
     assert_eq!(home.sql_offline(rest), ["2", "2"]);
     let again = upkeep(&offline);

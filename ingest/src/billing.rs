@@ -38,17 +38,18 @@ use tokio::sync::mpsc;
 
 pub use self::{
     archive::{Archive, Kept},
+    changes::Changed,
     check::check_focus,
     covers::Covered,
     ledger::Freshness,
     periods::{Change, Status},
-    reference::{REFERENCE_BYTES_MAX, Replaced},
+    reference::{Account, REFERENCE_BYTES_MAX, Replaced},
     request::{Commit, File, Input, Outcome, Period, Reading, Request, Summary, Told, ToldChange, ToldTotal},
     rows::totals,
     uploads::Uploaded,
 };
 use self::{
-    ledger::{Ledger, refused},
+    ledger::{Ledger, LedgerFile, Loaded, refused},
     periods::{Event, Periods},
     uploads::Uploads,
 };
@@ -68,6 +69,8 @@ pub struct Config {
     pub archive_us: i64,
     /// For how long no amount of a month that is over may change until it is final, microseconds.
     pub close_after_us: i64,
+    /// Days for which bills are kept: older ones are refused.
+    pub kept_days: u32,
 }
 
 /// Loads deliveries, one after the other. Cheap to clone.
@@ -80,6 +83,13 @@ struct Inner {
     tags: TagRules,
     archive: Archive,
     uploads: Uploads,
+    /// Days for which bills are kept.
+    kept_days: u32,
+    /// Who has it loads; it may be for an hour.
+    turn: tokio::sync::Mutex<()>,
+    /// Who has it replaces rows of a reference table.
+    tables: tokio::sync::Mutex<()>,
+    /// Taken for moments only.
     books: tokio::sync::Mutex<Books>,
 }
 
@@ -95,13 +105,24 @@ impl Loads {
     /// # Errors
     /// `Corrupt` if the ledger cannot be read, `Unavailable` if the archive cannot be written.
     pub async fn open(config: Config, storage: Storage, clock: Clock) -> Result<Self> {
-        let Config { tags, archive_dir, archive_us, close_after_us } = config;
+        let Config { tags, archive_dir, archive_us, close_after_us, kept_days } = config;
         let uploads = Uploads::open(archive_dir.join("uploads"))?;
         let archive = Archive::open(archive_dir, archive_us)?;
         let ledger = Ledger::read(&storage).await?;
         let periods = Periods::read(&storage, close_after_us).await?;
         let books = tokio::sync::Mutex::new(Books { ledger, periods });
-        Ok(Self(Arc::new(Inner { storage, clock, tags, archive, uploads, books })))
+        let turn = tokio::sync::Mutex::new(());
+        Ok(Self(Arc::new(Inner {
+            storage,
+            clock,
+            tags,
+            archive,
+            uploads,
+            kept_days,
+            turn,
+            tables: Default::default(),
+            books,
+        })))
     }
 
     /// Loads a delivery; tells `watch` of each file how many bytes of it are read. Returns when it is durable and visible.
@@ -110,9 +131,7 @@ impl Loads {
     /// `Invalid` if it is no billing export, lacks what has to be assumed, is older than what is loaded, or another export has the same
     /// costs; `Unavailable` or `Corrupt` if it cannot be read. Nothing is loaded then.
     pub async fn load(&self, request: Request, watch: impl Fn(u64) + Send + Sync + 'static) -> Result<Summary> {
-        // Loads of one scope must not overtake each other, and two at once would share the memory of one.
-        let mut books = self.0.books.lock().await;
-        load::load(&self.0, &mut books, request, Arc::new(watch)).await
+        load::load(&self.0, request, Arc::new(watch)).await
     }
 
     /// Decodes what is loaded of a scope once more, from the bytes that were delivered.
@@ -120,30 +139,44 @@ impl Loads {
     /// # Errors
     /// `Invalid` if nothing is loaded of the scope, or its bytes are not kept any more; else as [`load`](Self::load).
     pub async fn reprocess(&self, scope: &str, watch: impl Fn(u64) + Send + Sync + 'static) -> Result<Summary> {
-        let mut books = self.0.books.lock().await;
-        let loaded = books.ledger.newest(scope).ok_or_else(|| nothing_of(scope, &books.ledger))?;
-        let files = loaded.files.iter().map(|(name, digest)| {
-            let path = self.0.archive.find(digest).ok_or_else(|| {
-                refused(format!("the file's bytes are not kept any more: deliver it again file={name} digest={digest}"))
-            })?;
-            let bytes = path.metadata().map_err(|error| archive::unreadable(&path, error))?.len();
-            archive::touch(&path, self.0.clock.now_us());
-            Ok(Input::kept(name.clone(), Kept { path, bytes, digest: digest.clone() }))
-        });
+        let loaded = self.newest(scope).await?;
         let reading: load::Read = serde_json::from_str(&loaded.options)
             .map_err(|error| Error::new(ErrorKind::Corrupt, "the ledger's options cannot be read").caused_by(error))?;
-        let files = files.collect::<Result<Vec<_>>>()?;
+        let (inner, files) = (Arc::clone(&self.0), loaded.files.clone());
+        let find = move || files.into_iter().map(|file| inner.kept(file)).collect::<Result<Vec<_>>>();
+        let files = load::blocking(find).await?;
         let request = Request {
-            export: loaded.export.clone(),
             part: scope.strip_prefix(&format!("{}/", loaded.export)).map(str::to_owned),
             files: reading.over(files),
-            delivery: Some(loaded.delivery.clone()),
+            delivery: Some(loaded.delivery),
             delivered_us: loaded.delivered_us,
             reading: reading.reading,
+            export: loaded.export,
             force: true,
             dry_run: false,
         };
-        load::load(&self.0, &mut books, request, Arc::new(watch)).await
+        self.load(request, watch).await
+    }
+
+    /// Takes out what is loaded of a scope: of an export that has another name now, or was loaded by mistake. Its bytes stay in the archive.
+    ///
+    /// # Errors
+    /// `Invalid` if nothing is loaded of it; else as [`load`](Self::load).
+    pub async fn forget(&self, scope: &str) -> Result<Summary> {
+        let loaded = self.newest(scope).await?;
+        let request = Request {
+            part: scope.strip_prefix(&format!("{}/", loaded.export)).map(str::to_owned),
+            export: loaded.export,
+            delivery: Some(format!("forgotten:{}", loaded.revision)),
+            force: true,
+            ..Request::default()
+        };
+        self.load(request, |_| {}).await
+    }
+
+    async fn newest(&self, scope: &str) -> Result<Loaded> {
+        let books = self.0.books.lock().await;
+        books.ledger.newest(scope).cloned().ok_or_else(|| nothing_of(scope, &books.ledger))
     }
 
     /// Is this delivery what is loaded of a scope?
@@ -226,21 +259,19 @@ impl Loads {
     /// As [`load`](Self::load); what was sent stays then.
     pub async fn commit(&self, export: &str, part: &str, commit: Commit) -> Result<Summary> {
         let (inner, of, to) = (Arc::clone(&self.0), export.to_owned(), part.to_owned());
+        let named = commit.files.clone();
         let find = move || {
-            let files = inner.uploads.files(&of, &to)?;
-            files
-                .into_iter()
-                .map(|file| {
-                    let path = inner.archive.find(&file.sha256);
-                    uploads::input(file, path)
-                })
-                .collect()
+            let sent = uploads::chosen(inner.uploads.files(&of, &to)?, named.as_ref())?;
+            let path = |file: &Uploaded| inner.archive.find(&file.sha256);
+            let files = sent.iter().map(|file| uploads::input(file.clone(), path(file))).collect::<Result<Vec<_>>>()?;
+            Ok((sent, files))
         };
-        let files = load::blocking(find).await?;
+        let (sent, files) = load::blocking(find).await?;
         let dry_run = commit.dry_run;
         let summary = self.load(commit.request(export, part, files)?, |_| {}).await?;
         if !dry_run {
-            self.0.uploads.remove(export, part);
+            let (inner, of, to) = (Arc::clone(&self.0), export.to_owned(), part.to_owned());
+            load::blocking(move || inner.uploads.take(&of, &to, &sent)).await?;
         }
         Ok(summary)
     }
@@ -276,8 +307,7 @@ impl Loads {
     /// # Errors
     /// As storage says.
     pub async fn retag(&self) -> Result<Vec<String>> {
-        let books = self.0.books.lock().await;
-        retag::retag(&self.0, &books).await
+        retag::retag(&self.0).await
     }
 
     /// What time does: months end and become final, bytes are kept no longer. Gives what became of months.
@@ -306,6 +336,16 @@ impl Loads {
 }
 
 impl Inner {
+    /// A file of the ledger, by its name, digest and version, from the archive, where its time begins anew. Blocks.
+    fn kept(&self, (name, digest, etag): LedgerFile) -> Result<Input> {
+        let path = self.archive.find(&digest).ok_or_else(|| {
+            refused(format!("the file's bytes are not kept any more: deliver it again file={name} digest={digest}"))
+        })?;
+        let bytes = path.metadata().map_err(|error| archive::unreadable(&path, error))?.len();
+        archive::touch(&path, self.clock.now_us());
+        Ok(Input { etag, ..Input::kept(name, Kept { path, bytes, digest }) })
+    }
+
     /// Writes what became of months.
     async fn write(&self, books: &mut Books, changes: &[Change], now_us: i64) -> Result<()> {
         if changes.is_empty() {

@@ -22,7 +22,7 @@ pub fn billing_loads() -> &'static Dataset {
                 sort: &["scope", "revision"],
                 key: 2,
                 partition: Partition::None,
-                retention_days: 10 * 365,
+                retention_days: 20 * 365,
             },
         )
     });
@@ -30,6 +30,7 @@ pub fn billing_loads() -> &'static Dataset {
 }
 
 fn columns() -> Vec<Column> {
+    let list_of = |name, item, about| Column::new(name, list(item), Encoding::Dictionary, about);
     let text = |name, about| Column::new(name, dictionary(), Encoding::Dictionary, about);
     let count = |name, about| Column::new(name, DataType::Int64, Encoding::Dictionary, about);
     vec![
@@ -42,12 +43,7 @@ fn columns() -> Vec<Column> {
         Column::new("delivered_at", timestamp(), Encoding::Dictionary, "When the provider delivered it.").nullable(),
         text("outcome", "`loaded`, or `empty` if it had no rows."),
         count("rows", "Rows written to `costs`."),
-        Column::new(
-            "months",
-            list(date()),
-            Encoding::Dictionary,
-            "Billing months of the rows, from the one with most of them; their first days.",
-        ),
+        list_of("months", date(), "Billing months of the rows, from the one with most of them; their first days."),
         Column::new(
             "complete_through",
             timestamp(),
@@ -62,31 +58,28 @@ fn columns() -> Vec<Column> {
             "changed",
             "Sums of a day, service and account that are others than before; they are in `costs_changes`.",
         ),
-        Column::new(
+        list_of(
+            "changed_months",
+            date(),
+            "Billing months of which an amount is another than before; their first days.",
+        ),
+        list_of(
             "covers",
-            list(covered()),
-            Encoding::Dictionary,
+            covered(),
             "Whose costs it has: by issuer, billing account and month; empty if it is not counted.",
         ),
-        Column::new("files", list(file()), Encoding::Dictionary, "Files that were read, in their order."),
-        Column::new(
+        list_of("files", file(), "Files that were read, in their order."),
+        list_of(
             "totals",
-            list(total()),
-            Encoding::Dictionary,
+            total(),
             "Sums by currency and charge category. `delivered` is the sum of the lines as the files have them.",
         ),
-        Column::new(
+        list_of(
             "adjustments",
-            list(adjustment()),
-            Encoding::Dictionary,
+            adjustment(),
             "What was made of lines, by code and currency: how many, and what amount; which one, the list of codes says.",
         ),
-        Column::new(
-            "findings",
-            list(DataType::Utf8),
-            Encoding::Dictionary,
-            "What a reader of the numbers should know.",
-        ),
+        list_of("findings", DataType::Utf8, "What a reader of the numbers should know."),
         Column::new(
             "options",
             DataType::Utf8,

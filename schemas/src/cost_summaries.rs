@@ -40,7 +40,7 @@ pub const SUMMARY_AMOUNTS: [&str; 5] = ["BilledCost", "EffectiveCost", "ListCost
 #[must_use]
 pub fn costs_daily() -> &'static Dataset {
     static DATASET: LazyLock<Dataset> =
-        LazyLock::new(|| summary("costs_daily", "Costs of one UTC day by service, account, tags and more.", 8 * 365));
+        LazyLock::new(|| summary("costs_daily", "Costs of one UTC day by service, account, tags and more.", 20 * 365));
     &DATASET
 }
 

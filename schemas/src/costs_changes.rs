@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use arrow::datatypes::DataType;
 
-use crate::dataset::{Column, Dataset, Encoding, Layout, Partition, dictionary, money, timestamp};
+use crate::dataset::{Column, Dataset, Encoding, Layout, Partition, date, dictionary, money, timestamp};
 
 /// The dataset of changes of costs.
 #[must_use]
@@ -21,6 +21,7 @@ pub fn costs_changes() -> &'static Dataset {
                 Column::new("changed_at", timestamp(), Encoding::Delta, "When the load was."),
                 text("scope", "What it replaced: `x_Scope` in `costs`."),
                 Column::new("revision", DataType::Int64, Encoding::Dictionary, "Number of the load within its scope."),
+                Column::new("x_BillingMonth", date(), Encoding::Dictionary, "As in `costs`."),
                 Column::new(
                     "ChargePeriodStart",
                     timestamp(),
@@ -40,7 +41,7 @@ pub fn costs_changes() -> &'static Dataset {
                 sort: &["scope", "revision", "ChargePeriodStart"],
                 key: 0,
                 partition: Partition::None,
-                retention_days: 8 * 365,
+                retention_days: 20 * 365,
             },
         )
     });

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt, path::Path};
 
 use chrono::NaiveDate;
 use ingest::billing::{
-    Format, Period, Reading, TagRules, Tags,
+    Account, Format, Period, Reading, TagRules, Tags,
     pull::{CREDENTIAL_VARIABLES, Credentials, Export, Layout, Place, Role},
     tags::{self, TagRule},
 };
@@ -35,6 +35,8 @@ const QUIET_S: u64 = 900;
 pub struct Billing {
     /// How they are loaded.
     pub loads: ingest::billing::Config,
+    /// Who accounts belong to.
+    pub accounts: Vec<Account>,
     /// Which are fetched.
     pub exports: Vec<Export>,
     /// How often exports are looked at, microseconds.
@@ -57,6 +59,11 @@ impl raw::Billing {
             };
             rules[at] = rule(&written.value).map_err(|reason| Refused::at(origin, &written, reason))?;
         }
+        let mut accounts = Vec::new();
+        for written in self.accounts.unwrap_or_default() {
+            let account = account(&written.value).map_err(|reason| Refused::at(origin, &written, reason))?;
+            accounts.push(account);
+        }
         let (mut exports, mut names) = (Vec::new(), BTreeSet::new());
         for written in self.exports.unwrap_or_default() {
             let export = export(&written, outside)?;
@@ -76,7 +83,9 @@ impl raw::Billing {
                 // What is sent in parts stays at least until it is loaded.
                 archive_us: time("archive", self.archive, DAY_S)?,
                 close_after_us: time("close_after", self.close_after, DAY_S)?,
+                kept_days: schemas::costs().retention_days,
             },
+            accounts,
             exports,
             look_every_us: time("look_every", self.look_every, 1)?,
         })
@@ -122,6 +131,21 @@ fn rule(written: &raw::Tag) -> Result<TagRule, String> {
         aliases: written.aliases.iter().map(alias).collect::<Result<_, String>>()?,
         values: written.values.clone().into_iter().collect(),
         defaults: written.defaults.iter().map(fallback).collect::<Result<_, _>>()?,
+    })
+}
+
+fn account(written: &raw::Account) -> Result<Account, String> {
+    if written.id.is_empty() {
+        return Err("an account has an `id`; write {id: \"123456789012\", name: payments}".to_owned());
+    }
+    Ok(Account {
+        id: written.id.clone(),
+        name: written.name.clone(),
+        path: written.path.clone(),
+        owner: written.owner.clone(),
+        environment: written.environment.clone(),
+        from_us: written.from.as_deref().map(day_us).transpose()?,
+        until_us: written.until.as_deref().map(day_us).transpose()?,
     })
 }
 

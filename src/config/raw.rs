@@ -178,6 +178,7 @@ pub struct Billing {
     pub close_after: Option<Spanned<Span>>,
     pub look_every: Option<Spanned<Span>>,
     pub tags: Option<BTreeMap<String, Spanned<Tag>>>,
+    pub accounts: Option<Vec<Spanned<Account>>>,
     pub exports: Option<Vec<Spanned<Export>>>,
 }
 
@@ -188,6 +189,7 @@ impl Billing {
             close_after: self.close_after.or(below.close_after),
             look_every: self.look_every.or(below.look_every),
             tags: self.tags.or(below.tags),
+            accounts: self.accounts.or(below.accounts),
             exports: self.exports.or(below.exports),
         }
     }
@@ -228,6 +230,19 @@ pub struct Fallback {
     pub service: Option<String>,
     pub label: Option<BTreeMap<String, String>>,
     pub value: String,
+}
+
+/// Who an account belongs to, for a time.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Account {
+    pub id: String,
+    pub name: Option<String>,
+    pub path: Option<String>,
+    pub owner: Option<String>,
+    pub environment: Option<String>,
+    pub from: Option<String>,
+    pub until: Option<String>,
 }
 
 /// Bills that are fetched from where a provider delivers them.

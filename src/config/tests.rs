@@ -27,7 +27,7 @@ fn the_documented_file_says_what_the_defaults_are() {
 }
 
 /// Every setting outside of lists and maps.
-const SETTINGS: [&str; 54] = [
+const SETTINGS: [&str; 61] = [
     "data_dir",
     "data",
     "roots",
@@ -80,6 +80,13 @@ const SETTINGS: [&str; 54] = [
     "samples_max",
     "points_max",
     "features",
+    "billing",
+    "archive",
+    "close_after",
+    "look_every",
+    "tags",
+    "accounts",
+    "exports",
     "format",
     "level",
 ];
@@ -96,6 +103,9 @@ fn the_documented_file_names_every_setting() {
         "remote_write: {ha: {zzz: 1}}",
         "remote_write: {relabel: [{zzz: 1}]}",
         "storage: {retention_rules: [{zzz: 1}]}",
+        "billing: {tags: {Team: {zzz: 1}}}",
+        "billing: {accounts: [{zzz: 1}]}",
+        "billing: {exports: [{zzz: 1}]}",
     ];
     for error in nested.map(|text| read(text).unwrap_err()) {
         let (_, known) = error.split_once("keys here are ").unwrap_or_else(|| panic!("{error}"));
@@ -105,7 +115,7 @@ fn the_documented_file_names_every_setting() {
     }
     // An unknown key is answered with those that are known, so the list above cannot go stale unnoticed.
     let known = read("zzz: 1").unwrap_err();
-    let sections = ["s3", "cache", "tls", "auth", "storage", "remote_write", "sql", "promql", "log"];
+    let sections = ["s3", "cache", "tls", "auth", "storage", "remote_write", "sql", "promql", "billing", "log"];
     let inner: String = sections.iter().map(|section| read(&format!("{section}: {{zzz: 1}}")).unwrap_err()).collect();
     let listed = |text: &str| text.matches("keys here are").count() + text.matches(", ").count();
     assert_eq!(listed(&known) + listed(&inner), SETTINGS.len(), "{known} {inner}");

@@ -9,11 +9,11 @@ use axum::{
     body::{Body, Bytes},
     extract::{
         DefaultBodyLimit, Path, Query, State,
-        rejection::{BytesRejection, JsonRejection, QueryRejection},
+        rejection::{BytesRejection, QueryRejection},
     },
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{post, put},
+    routing::{delete, post, put},
 };
 use chrono::NaiveDate;
 use futures::StreamExt as _;
@@ -40,6 +40,7 @@ pub fn router(loads: Loads) -> Router {
         .route("/api/v1/billing/{export}/{part}/commit", post(commit))
         .route("/api/v1/billing/{export}/{part}/reprocess", post(reprocess))
         .route("/api/v1/billing/{export}/{part}/close", post(close))
+        .route("/api/v1/billing/{export}/{part}/loaded", delete(forget))
         .layer(DefaultBodyLimit::max(COMMIT_BYTES_MAX))
         .with_state(loads)
         .merge(tables)
@@ -95,14 +96,16 @@ async fn discard(State(loads): State<Loads>, Path((export, part)): Of) -> Respon
     }
 }
 
-async fn commit(
-    State(loads): State<Loads>,
-    Path((export, part)): Of,
-    asked: Result<Option<Json<Commit>>, JsonRejection>,
-) -> Response {
-    let asked = match asked {
-        Ok(asked) => asked.map(|Json(commit)| commit).unwrap_or_default(),
+async fn commit(State(loads): State<Loads>, Path((export, part)): Of, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(body) => body,
         Err(error) => return bad_data(error.body_text()),
+    };
+    // Whatever the body calls itself: what is said must not be passed over.
+    let asked = if body.is_empty() { Ok(Commit::default()) } else { serde_json::from_slice(&body) };
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(error) => return bad_data(format!("the body says how to load the files, as JSON: {error}")),
     };
     finish(async move { loads.commit(&export, &part, asked).await }).await
 }
@@ -111,14 +114,15 @@ async fn reprocess(State(loads): State<Loads>, Path((export, part)): Of) -> Resp
     finish(async move { loads.reprocess(&format!("{export}/{part}"), |_| {}).await }).await
 }
 
+async fn forget(State(loads): State<Loads>, Path((export, part)): Of) -> Response {
+    finish(async move { loads.forget(&format!("{export}/{part}")).await }).await
+}
+
 async fn close(State(loads): State<Loads>, Path((export, month)): Of) -> Response {
     let Ok(first) = NaiveDate::parse_from_str(&format!("{month}-01"), "%Y-%m-%d") else {
         return bad_data(format!("no month: write it as 2026-11 month={month}"));
     };
-    match loads.close(&export, first).await {
-        Ok(change) => done(&change.to_string()),
-        Err(error) => failed(&error),
-    }
+    answered(async move { Ok(loads.close(&export, first).await?.to_string()) }).await
 }
 
 async fn replace(
@@ -127,34 +131,42 @@ async fn replace(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let csv = match body {
-        Ok(csv) => csv.to_vec(),
+        Ok(csv) => csv,
         Err(error) => return bad_data(error.body_text()),
     };
-    match loads.replace(&table, &source, csv).await {
-        Ok(replaced) => done(&replaced),
-        Err(error) => failed(&error),
-    }
+    answered(async move { loads.replace(&table, &source, csv).await }).await
 }
 
 /// A load, to its end though nobody may wait for it.
 async fn finish(load: impl Future<Output = ingest::Result<Summary>> + Send + 'static) -> Response {
-    match tokio::spawn(load).await {
-        Ok(Ok(summary)) => {
-            let told = summary.told();
-            info!(
-                scope = told.scope,
-                revision = told.revision,
-                rows = told.rows,
-                rejects = told.rejects,
-                "bill loaded"
-            );
-            done(&told)
+    answered(async move {
+        let summary = load.await;
+        match &summary {
+            Ok(summary) => {
+                let told = summary.told();
+                info!(
+                    scope = told.scope,
+                    revision = told.revision,
+                    rows = told.rows,
+                    rejects = told.rejects,
+                    "bill loaded"
+                );
+            }
+            Err(error) => warn!(%error, "bill not loaded"),
         }
-        Ok(Err(error)) => {
-            warn!(%error, "bill not loaded");
-            failed(&error)
-        }
-        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the load broke off; its log says more"),
+        Ok(summary?.told())
+    })
+    .await
+}
+
+/// Work that goes on to its end though nobody may wait for it, so that what is written and what is known of it agree.
+async fn answered<T: serde::Serialize + Send + 'static>(
+    work: impl Future<Output = ingest::Result<T>> + Send + 'static,
+) -> Response {
+    match tokio::spawn(work).await {
+        Ok(Ok(data)) => done(&data),
+        Ok(Err(error)) => failed(&error),
+        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the work broke off; the log says more"),
     }
 }
 

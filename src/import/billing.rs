@@ -146,7 +146,7 @@ impl Billing {
         let stem = stem.split('.').next().unwrap_or_default().to_owned();
         let (files, manifest) = delivery(path)?;
         let mut files: Vec<Input> = files.into_iter().map(Input::at).collect();
-        let mut deliveries = vec![manifest.revision];
+        let (mut deliveries, mut delivered_us) = (vec![manifest.revision], manifest.delivered_us);
         if let Some(amortized) = &self.amortized {
             ensure!(self.paths.len() == 1, "--amortized belongs to one PATH of actual costs");
             let (others, other) = delivery(amortized)?;
@@ -154,6 +154,7 @@ impl Billing {
             let actual = files.into_iter().map(of(AzurePart::ActualBesideAmortized));
             files = actual.chain(others.into_iter().map(Input::at).map(of(AzurePart::Amortized))).collect();
             deliveries.push(other.revision);
+            delivered_us = delivered_us.max(other.delivered_us);
         }
         let named = Some(manifest.export).filter(|export| !export.is_empty());
         let export = self.export.clone().or(named).unwrap_or(stem);
@@ -189,7 +190,7 @@ impl Billing {
             part: self.part.clone(),
             files,
             delivery: deliveries.iter().all(|revision| !revision.is_empty()).then(|| deliveries.join("+")),
-            delivered_us: manifest.delivered_us,
+            delivered_us,
             reading,
             force: self.force,
             dry_run: self.dry_run,
@@ -210,7 +211,10 @@ pub(crate) fn delivery(path: &Path) -> Result<(Vec<PathBuf>, Manifest)> {
         (path.parent().unwrap_or(path), Some(path.to_owned()))
     } else {
         let entries = fs::read_dir(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        (path, entries.filter_map(|entry| Some(entry.ok()?.path())).find(|path| is_manifest(path)))
+        let mut manifests = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_manifest(path));
+        let manifest = manifests.next();
+        ensure!(manifests.next().is_none(), "{} has several manifests: name the one that is meant", path.display());
+        (path, manifest)
     };
     let Some(manifest) = manifest else { return Ok((files(folder)?, Manifest::default())) };
     let json = fs::read(&manifest).with_context(|| format!("{} cannot be read", manifest.display()))?;
@@ -276,15 +280,16 @@ async fn load(loads: &Loads, request: Request, mut progress: Progress) -> Result
 fn send(books: &Books, request: &Request, mut progress: Progress) -> Result<Told> {
     let part = Loads::part(request)?;
     let bytes = begin(request, &mut progress);
-    let mut sent = 0;
+    let (mut sent, mut files) = (0, Vec::new());
     for file in &request.files {
         let opened = fs::File::open(&file.path).with_context(|| format!("{} cannot be read", file.name))?;
         let mut body = Sent { file: opened, sent: &mut sent, bytes, progress: &mut progress };
         let query = format!("?file={}", encoded(&[&file.name]));
-        let _: Uploaded = books.post(&[&request.export, &part], &query, SendBody::from_reader(&mut body))?;
+        let uploaded: Uploaded = books.post(&[&request.export, &part], &query, SendBody::from_reader(&mut body))?;
+        files.push(uploaded);
     }
     progress.end();
-    let commit = serde_json::to_string(&Commit::of(request))?;
+    let commit = serde_json::to_string(&Commit::of(request, files))?;
     books.post(&[&request.export, &part, "commit"], "", commit)
 }
 

@@ -34,7 +34,7 @@ impl Reference {
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let source = self.source.clone().unwrap_or(stem);
         let replaced: Replaced = if self.books.are_in_folder() {
-            self.books.in_folder(async |loads, _| Ok(loads.replace(table.name, &source, csv).await?))?
+            self.books.in_folder(async |loads, _| Ok(loads.replace(table.name, &source, csv.into()).await?))?
         } else {
             self.books.put(&[table.name, &source], csv.as_slice())?
         };

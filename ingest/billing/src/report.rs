@@ -49,6 +49,8 @@ pub struct Report {
     pub billing_months: BTreeMap<i32, u64>,
     /// From the earliest begin to the latest end of what is charged, microseconds since the epoch.
     pub charge_period_us: Option<Range<i64>>,
+    /// Until when usage is charged, microseconds since the epoch.
+    pub used_until_us: Option<i64>,
     /// What is odd about the file, by code.
     pub findings: BTreeMap<&'static str, Finding>,
     /// Rows of the file without an `InvoiceId`: none, if the bill is final.

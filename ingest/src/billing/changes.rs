@@ -2,20 +2,25 @@
 //!
 //! Called by loads with rows of `costs_daily`, those that are replaced and those that replace them; gives rows of `costs_changes`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+        Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
     },
     compute::cast,
-    datatypes::{DataType, Decimal128Type, TimestampMicrosecondType},
+    datatypes::{DataType, Date32Type, Decimal128Type, TimestampMicrosecondType},
 };
+use hashbrown::HashSet;
 
 use super::too_large;
 use crate::{Result, stored};
 
-/// Columns of `costs_daily` that are read.
+/// Columns of `costs_daily` that are read; the month is in the partition's name.
 pub(super) const COLUMNS: [&str; 6] =
     ["ChargePeriodStart", "ServiceName", "SubAccountId", "BillingCurrency", "BilledCost", "EffectiveCost"];
 
@@ -26,15 +31,39 @@ pub(super) enum Side {
     New,
 }
 
-type Key = (i64, Option<String>, Option<String>, String);
+/// Billing month, begin of the day, service, account and currency.
+type Key = (i32, i64, Option<Arc<str>>, Option<Arc<str>>, Arc<str>);
 
 /// Amounts of both sides: billed and effective.
 #[derive(Debug, Default)]
-pub(super) struct Changes(BTreeMap<Key, [[i128; 2]; 2]>);
+pub(super) struct Changes {
+    sums: BTreeMap<Key, [[i128; 2]; 2]>,
+    /// Each text once, however many sums it is in.
+    texts: HashSet<Arc<str>>,
+}
+
+/// What changed in a currency, in units of 10⁻²².
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Sums of a day, service and account that are others than before.
+    pub sums: usize,
+    /// By how much BilledCost changed in all.
+    pub by: i128,
+    /// What BilledCost was in all.
+    pub old: i128,
+}
+
+impl Changed {
+    /// Is BilledCost less by more than a fifth? A truncated delivery is more likely than so large a refund.
+    #[must_use]
+    pub fn is_less_by_far(&self) -> bool {
+        self.old > 0 && self.by < -(self.old / 5)
+    }
+}
 
 impl Changes {
-    /// Adds rows of `costs_daily`.
-    pub(super) fn add(&mut self, rows: &RecordBatch, side: Side) -> Result<()> {
+    /// Adds rows of `costs_daily`, of a month if they do not say of which.
+    pub(super) fn add(&mut self, rows: &RecordBatch, side: Side, month: Option<i32>) -> Result<()> {
         let text = |name: &str| stored::column(rows, name, &DataType::Utf8);
         let starts = stored::column(rows, COLUMNS[0], &schemas::timestamp())?;
         let starts = starts.as_primitive::<TimestampMicrosecondType>();
@@ -43,14 +72,16 @@ impl Changes {
             stored::column(rows, COLUMNS[4], &schemas::money())?,
             stored::column(rows, COLUMNS[5], &schemas::money())?,
         ];
-        let value = |column: &ArrayRef, row: usize| {
-            let column = column.as_string::<i32>();
-            column.is_valid(row).then(|| column.value(row).to_owned())
+        let months: ArrayRef = match month {
+            Some(month) => Arc::new(Date32Array::from(vec![month; rows.num_rows()])),
+            None => stored::column(rows, "x_BillingMonth", &schemas::date())?,
         };
+        let months = months.as_primitive::<Date32Type>();
         for row in 0..rows.num_rows() {
-            let currency = value(&currencies, row).unwrap_or_default();
-            let key = (starts.value(row), value(&services, row), value(&accounts, row), currency);
-            let sums = &mut self.0.entry(key).or_default()[side as usize];
+            let currency = self.text(&currencies, row).unwrap_or_default();
+            let (service, account) = (self.text(&services, row), self.text(&accounts, row));
+            let key = (months.value(row), starts.value(row), service, account, currency);
+            let sums = &mut self.sums.entry(key).or_default()[side as usize];
             for (sum, amounts) in sums.iter_mut().zip(&amounts) {
                 let amounts = amounts.as_primitive::<Decimal128Type>();
                 if amounts.is_valid(row) {
@@ -61,21 +92,42 @@ impl Changes {
         Ok(())
     }
 
+    fn text(&mut self, column: &ArrayRef, row: usize) -> Option<Arc<str>> {
+        let column = column.as_string::<i32>();
+        let text = column.is_valid(row).then(|| column.value(row))?;
+        Some(Arc::clone(self.texts.get_or_insert_with(text, |text| text.into())))
+    }
+
+    /// Sums that differ.
+    fn changed(&self) -> impl Iterator<Item = (&Key, &[[i128; 2]; 2])> {
+        self.sums.iter().filter(|(_, [old, new])| old != new)
+    }
+
+    /// Billing months of which an amount differs: their first days.
+    pub(super) fn months(&self) -> BTreeSet<i32> {
+        self.changed().map(|(key, _)| key.0).collect()
+    }
+
     /// By currency: how many amounts differ, and by how much all together.
-    pub(super) fn by_currency(&self) -> BTreeMap<String, (usize, i128)> {
-        let mut all: BTreeMap<String, (usize, i128)> = BTreeMap::new();
-        for ((.., currency), [old, new]) in self.0.iter().filter(|(_, [old, new])| old != new) {
-            let (count, by) = all.entry(currency.clone()).or_default();
-            *count += 1;
-            *by = by.saturating_add(new[0].saturating_sub(old[0]));
+    pub(super) fn by_currency(&self) -> BTreeMap<String, Changed> {
+        let mut all: BTreeMap<String, Changed> = BTreeMap::new();
+        for ((.., currency), [old, _]) in &self.sums {
+            let change = all.entry(currency.as_ref().to_owned()).or_default();
+            change.old = change.old.saturating_add(old[0]);
         }
+        for ((.., currency), [old, new]) in self.changed() {
+            let change = all.entry(currency.as_ref().to_owned()).or_default();
+            change.sums += 1;
+            change.by = change.by.saturating_add(new[0].saturating_sub(old[0]));
+        }
+        all.retain(|_, change| change.sums > 0);
         all
     }
 
     /// Rows of `costs_changes`.
     pub(super) fn rows(&self, scope: &str, revision: i64, now_us: i64) -> Result<RecordBatch> {
-        let changed: Vec<_> = self.0.iter().filter(|(_, [old, new])| old != new).collect();
-        let text = |of: &dyn Fn(&Key) -> Option<String>| -> Result<ArrayRef> {
+        let changed: Vec<_> = self.changed().collect();
+        let text = |of: &dyn Fn(&Key) -> Option<&str>| -> Result<ArrayRef> {
             let texts: StringArray = changed.iter().map(|(key, _)| of(key)).collect();
             Ok(cast(&texts, &schemas::dictionary())?)
         };
@@ -86,12 +138,13 @@ impl Changes {
         let time = |times: Vec<i64>| Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"));
         let columns: Vec<ArrayRef> = vec![
             time(vec![now_us; changed.len()]),
-            text(&|_| Some(scope.to_owned()))?,
+            cast(&StringArray::from(vec![scope; changed.len()]), &schemas::dictionary())?,
             Arc::new(Int64Array::from(vec![revision; changed.len()])),
-            time(changed.iter().map(|(key, _)| key.0).collect()),
-            text(&|key| key.1.clone())?,
-            text(&|key| key.2.clone())?,
-            text(&|key| Some(key.3.clone()))?,
+            Arc::new(changed.iter().map(|(key, _)| Some(key.0)).collect::<Date32Array>()),
+            time(changed.iter().map(|(key, _)| key.1).collect()),
+            text(&|key| key.2.as_deref())?,
+            text(&|key| key.3.as_deref())?,
+            text(&|key| Some(key.4.as_ref()))?,
             amount(Side::Old, 0),
             amount(Side::New, 0),
             amount(Side::Old, 1),

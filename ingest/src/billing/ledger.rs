@@ -23,8 +23,8 @@ pub(super) struct Loaded {
     pub delivery: String,
     pub delivered_us: Option<i64>,
     pub loaded_us: i64,
-    /// When a load of the scope last changed an amount.
-    pub changed_us: i64,
+    /// When a load of the scope last changed an amount of a month.
+    pub changed_us: BTreeMap<NaiveDate, i64>,
     pub complete_through_us: Option<i64>,
     /// Do all rows have their invoice? None if the provider's rows do not tell.
     pub is_final: Option<bool>,
@@ -32,10 +32,13 @@ pub(super) struct Loaded {
     pub months: Vec<NaiveDate>,
     /// Whose costs it has; none if it is not counted.
     pub covers: BTreeSet<Covered>,
-    /// Files by name and digest, and how they were read, for whoever reads them again.
-    pub files: Vec<(String, String)>,
+    /// Files, and how they were read, for whoever reads them again.
+    pub files: Vec<LedgerFile>,
     pub options: String,
 }
+
+/// A file by its name, its digest, and its version where it is from.
+pub(super) type LedgerFile = (String, String, Option<String>);
 
 /// How a delivery stands to what is loaded.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,6 +66,9 @@ pub struct Freshness {
 #[derive(Debug, Default)]
 pub(super) struct Ledger(HashMap<String, Loaded>);
 
+/// Who writes the number of an invoice before it is issued.
+const EARLY: [&str; 2] = ["Google", "Oracle"];
+
 const COLUMNS: [&str; 15] = [
     "loaded_at",
     "scope",
@@ -75,7 +81,7 @@ const COLUMNS: [&str; 15] = [
     "months",
     "complete_through",
     "without_invoice",
-    "changed",
+    "changed_months",
     "covers",
     "files",
     "options",
@@ -100,12 +106,13 @@ impl Ledger {
         let [loaded, delivered, through] =
             ["loaded_at", "delivered_at", "complete_through"].map(|name| rows.times(name));
         let (loaded, delivered, through) = (loaded?, delivered?, through?);
-        let [revisions, changed, without] = ["revision", "changed", "without_invoice"].map(|name| rows.counts(name));
-        let (revisions, changed, without) = (revisions?, changed?, without?);
+        let [revisions, without] = ["revision", "without_invoice"].map(|name| rows.counts(name));
+        let (revisions, without) = (revisions?, without?);
         for row in 0..rows.0.num_rows() {
             let loaded_us = loaded(row).unwrap_or_default();
             let text = |texts: &ArrayRef| texts.as_string::<i32>().value(row).to_owned();
-            let is_changed = changed(row) != Some(0);
+            let changed = rows.months("changed_months", row)?;
+            let covers = rows.covers(row)?;
             self.note(
                 &text(&scopes),
                 Loaded {
@@ -114,11 +121,11 @@ impl Ledger {
                     delivery: text(&deliveries),
                     delivered_us: delivered(row),
                     loaded_us,
-                    changed_us: if is_changed { loaded_us } else { 0 },
+                    changed_us: changed.into_iter().map(|month| (month, loaded_us)).collect(),
                     complete_through_us: through(row),
-                    is_final: is_final(&text(&formats), without(row).unwrap_or_default()),
-                    months: rows.months(row)?,
-                    covers: rows.covers(row)?,
+                    is_final: is_final(&text(&formats), without(row).unwrap_or_default(), &covers),
+                    months: rows.months("months", row)?,
+                    covers,
                     files: rows.files(row)?,
                     options: text(&options),
                 },
@@ -133,11 +140,13 @@ impl Ledger {
             self.0.insert(scope.to_owned(), loaded);
             return;
         };
-        let changed_us = newest.changed_us.max(loaded.changed_us);
         if newest.revision < loaded.revision {
             std::mem::swap(newest, &mut loaded);
         }
-        newest.changed_us = changed_us;
+        for (month, us) in loaded.changed_us {
+            let latest = newest.changed_us.entry(month).or_default();
+            *latest = us.max(*latest);
+        }
     }
 
     /// The newest load of a scope.
@@ -169,13 +178,16 @@ impl Ledger {
 
     /// What is known of a month of an export; of one scope perhaps by a load that is not noted yet.
     pub(super) fn facts(&self, export: &str, month: NaiveDate, new: Option<(&str, &Loaded)>) -> Facts {
-        let is_of = |loaded: &&Loaded| loaded.export == export && loaded.months.contains(&month);
+        let has_it = |loaded: &&Loaded| loaded.export == export && loaded.months.contains(&month);
         let stands = self.scopes().filter(|(scope, _)| new.is_none_or(|(replaced, _)| replaced != *scope));
-        let finals = stands.map(|(_, loaded)| loaded).chain(new.map(|(_, loaded)| loaded)).filter(is_of);
+        let finals = stands.map(|(_, loaded)| loaded).chain(new.map(|(_, loaded)| loaded)).filter(has_it);
         let is_final = finals.map(|loaded| loaded.is_final).reduce(|one, other| Some(one? && other?)).flatten();
         // What a load that is replaced changed, was a change all the same.
-        let all = self.0.values().chain(new.map(|(_, loaded)| loaded)).filter(is_of);
-        Facts { is_final, changed_us: all.map(|loaded| loaded.changed_us).max().unwrap_or_default() }
+        let all = self.0.values().chain(new.map(|(_, loaded)| loaded)).filter(|loaded| loaded.export == export);
+        Facts {
+            is_final,
+            changed_us: all.filter_map(|loaded| loaded.changed_us.get(&month).copied()).max().unwrap_or_default(),
+        }
     }
 
     /// Another export that has the same costs as one, and whose they are.
@@ -198,9 +210,10 @@ impl Ledger {
     }
 }
 
-/// Do all rows have their invoice? Rows of Google Cloud, Oracle Cloud and by hand have one from the begin or never.
-pub(super) fn is_final(format: &str, rows_without_invoice: i64) -> Option<bool> {
-    matches!(format, "focus" | "aws" | "azure").then_some(rows_without_invoice == 0)
+/// Do all rows have their invoice? Those of Google Cloud, Oracle Cloud and by hand have one from the begin or never, in FOCUS too.
+pub(super) fn is_final(format: &str, rows_without_invoice: i64, covers: &BTreeSet<Covered>) -> Option<bool> {
+    let is_early = covers.iter().any(|of| EARLY.iter().any(|issuer| of.issuer.contains(issuer)));
+    (matches!(format, "focus" | "aws" | "azure") && !is_early).then_some(rows_without_invoice == 0)
 }
 
 /// Rows of the ledger.
@@ -230,8 +243,8 @@ impl Rows<'_> {
         Ok(list.ok_or_else(lacks)?.value(row))
     }
 
-    fn months(&self, row: usize) -> Result<Vec<NaiveDate>> {
-        let months = arrow::compute::cast(&self.list("months", row)?, &schemas::date())?;
+    fn months(&self, name: &str, row: usize) -> Result<Vec<NaiveDate>> {
+        let months = arrow::compute::cast(&self.list(name, row)?, &schemas::date())?;
         Ok(months
             .as_primitive::<Date32Type>()
             .values()
@@ -254,11 +267,13 @@ impl Rows<'_> {
         Ok((0..items.len()).map(covered).collect())
     }
 
-    fn files(&self, row: usize) -> Result<Vec<(String, String)>> {
+    fn files(&self, row: usize) -> Result<Vec<LedgerFile>> {
         let items = self.list("files", row)?;
-        let (names, digests) = (field_texts(&items, "path")?, field_texts(&items, "digest")?);
+        let [names, digests, etags] = ["path", "digest", "etag"].map(|field| field_texts(&items, field));
+        let (names, digests, etags) = (names?, digests?, etags?);
         let text = |texts: &ArrayRef, at: usize| texts.as_string::<i32>().value(at).to_owned();
-        Ok((0..items.len()).map(|at| (text(&names, at), text(&digests, at))).collect())
+        let file = |at| (text(&names, at), text(&digests, at), etags.is_valid(at).then(|| text(&etags, at)));
+        Ok((0..items.len()).map(file).collect())
     }
 }
 
@@ -323,7 +338,7 @@ mod tests {
             export: "e".to_owned(),
             months: vec![month],
             is_final,
-            changed_us,
+            changed_us: BTreeMap::from([(month, changed_us)]),
             ..loaded(1, "x", None)
         };
         let mut ledger = Ledger::default();
@@ -334,6 +349,12 @@ mod tests {
         let new = part(Some(true), 20);
         let facts = Facts { is_final: Some(true), changed_us: 20 };
         assert_eq!(ledger.facts("e", month, Some(("e/b", &new))), facts, "what is replaced is final no more or less");
+        let other = NaiveDate::from_ymd_opt(2026, 10, 1).unwrap();
+        assert_eq!(
+            ledger.facts("e", other, None),
+            Facts { is_final: None, changed_us: 0 },
+            "of another month nothing is known"
+        );
         ledger.note("e/a", Loaded { revision: 2, ..part(None, 0) });
         assert_eq!(ledger.facts("e", month, None), Facts { is_final: None, changed_us: 9 });
     }

@@ -4,7 +4,7 @@
 //! holds the other up and memory stays what it is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs, io,
     sync::{
         Arc,
@@ -17,7 +17,7 @@ use arrow::{
     array::{AsArray, DictionaryArray, RecordBatch},
     datatypes::{Date32Type, Int32Type, i256},
 };
-use billing::{AzurePart, Options, Reader};
+use billing::{AzurePart, Format, Options, Reader, Report};
 use chrono::{DateTime, NaiveDate};
 use schemas::Dataset;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ use super::{
     covers,
     ledger::{Loaded, Standing, refused},
     periods::{self, Change, Event},
-    rows, summary, too_large,
+    retag, rows, summary, too_large,
 };
 use crate::{Error, ErrorKind, Result, stored};
 
@@ -39,6 +39,10 @@ const HOUR_US: i64 = 3_600_000_000;
 /// Batches that wait to be staged.
 const BATCHES_AHEAD: usize = 4;
 const MONTH: &str = "%Y-%m";
+/// A new revision may have one reject for so many rows; with more, a changed format is more likely than bad lines.
+const REJECTED_SHARE: u64 = 20;
+/// Bytes of rejected rows of one load, which are one record of the log.
+const REJECTS_BYTES_MAX: usize = 16 << 20;
 /// Bytes between two looks of whoever watches.
 const WATCHED_BYTES: u64 = 1 << 20;
 
@@ -68,15 +72,18 @@ impl Read {
     }
 }
 
-pub(super) async fn load(inner: &Arc<Inner>, books: &mut Books, request: Request, watch: Watch) -> Result<Summary> {
+pub(super) async fn load(inner: &Arc<Inner>, request: Request, watch: Watch) -> Result<Summary> {
+    if request.export.is_empty() || request.export.contains('/') {
+        return Err(refused(format!("an export is named by a word without a slash export={:?}", request.export)));
+    }
+    // Loads of one scope must not overtake each other, and two at once would share the memory of one.
+    let _turn = inner.turn.lock().await;
     let start_us = inner.clock.now_us();
     let took_ms = || (inner.clock.now_us() - start_us) / 1000;
-    let is_free = request.force || request.dry_run;
-    let known = request.delivery.clone().zip(part_of_period(&request));
-    if let Some((delivery, part)) = known.filter(|_| !is_free) {
+    if let Some((delivery, part)) = request.delivery.as_ref().zip(part_of_period(&request)) {
         // What is told by names alone costs no look at the files.
         let scope = format!("{}/{part}", request.export);
-        if books.ledger.standing(&scope, &delivery, request.delivered_us) == Standing::Same {
+        if revision(inner, &request, &scope, delivery).await?.is_none() {
             return Ok(same(scope, Vec::new(), took_ms()));
         }
     }
@@ -86,32 +93,39 @@ pub(super) async fn load(inner: &Arc<Inner>, books: &mut Books, request: Request
     let digests = files.iter().map(|file| file.digest.as_str());
     let delivery = request.delivery.clone().unwrap_or_else(|| archive::of_delivery(digests));
     let scope = format!("{}/{part}", request.export);
-    let revision = match books.ledger.standing(&scope, &delivery, request.delivered_us) {
-        Standing::New(revision) => revision,
-        _ if is_free => books.ledger.next_revision(&scope),
-        Standing::Same => return Ok(same(scope, files, took_ms())),
-        Standing::Older(later_us) => return Err(older(&scope, request.delivered_us, later_us)),
+    let Some(revision) = revision(inner, &request, &scope, &delivery).await? else {
+        return Ok(same(scope, files, took_ms()));
     };
     let mut sink = Sink::new(inner, &scope, &request);
     decode(&request, &scope, &mut files, watch, &mut sink).await?;
-    check(&files, &request, revision)?;
+    check(inner, &files, &request, revision)?;
     let covers = std::mem::take(&mut sink.covers);
-    if let Some((other, of)) = books.ledger.rival(&request.export, &covers) {
-        return Err(twice(&request.export, other, of));
-    }
     let mut changes = sink.changes().await?;
     old_sums(&inner.storage, &scope, &mut changes).await?;
     let outcome = if request.dry_run { Outcome::Read } else { Outcome::Loaded(revision) };
-    let changed = changes.by_currency();
-    let mut summary = Summary { scope, outcome, files, changes: changed, periods: Vec::new(), took_ms: took_ms() };
+    let by_currency = changes.by_currency();
+    let mut summary = Summary { scope, outcome, files, changes: by_currency, periods: Vec::new(), took_ms: took_ms() };
+    // From here on the books stand still; what is left takes as long as a commit.
+    let mut books = inner.books.lock().await;
+    if let Some((other, of)) = books.ledger.rival(&request.export, &covers) {
+        return Err(twice(&request.export, other, of));
+    }
     if request.dry_run {
         return Ok(summary);
     }
     let now_us = inner.clock.now_us().div_euclid(1000) * 1000;
-    let load =
-        rows::Load { request: &request, summary: &summary, revision, delivery: &delivery, covers: &covers, now_us };
+    let changed = changes.months();
+    let load = rows::Load {
+        request: &request,
+        summary: &summary,
+        revision,
+        delivery: &delivery,
+        covers: &covers,
+        changed: &changed,
+        now_us,
+    };
     let loaded = load.loaded(&Read::of(&request))?;
-    let months = if request.reading.uncounted { Vec::new() } else { step(books, &summary.scope, &loaded, now_us) };
+    let months = step(&books, &summary.scope, &loaded, now_us);
     let mut batches = sink.replacements(&summary.scope).await?;
     for (dataset, rows) in [
         (schemas::billing_loads(), load.ledger(&loaded)?),
@@ -130,14 +144,26 @@ pub(super) async fn load(inner: &Arc<Inner>, books: &mut Books, request: Request
     Ok(summary)
 }
 
-/// What becomes of the months of a load.
+/// The revision that a delivery is to be loaded as; none if it is loaded already.
+async fn revision(inner: &Inner, request: &Request, scope: &str, delivery: &str) -> Result<Option<i64>> {
+    let ledger = &inner.books.lock().await.ledger;
+    match ledger.standing(scope, delivery, request.delivered_us) {
+        Standing::New(revision) => Ok(Some(revision)),
+        _ if request.force || request.dry_run => Ok(Some(ledger.next_revision(scope))),
+        Standing::Same => Ok(None),
+        Standing::Older(later_us) => Err(older(scope, request.delivered_us, later_us)),
+    }
+}
+
+/// What becomes of the months of a load: those that it has, and those that it has not any more.
 fn step(books: &Books, scope: &str, loaded: &Loaded, now_us: i64) -> Vec<Change> {
-    let event = Event::Load { changed: loaded.changed_us > 0 };
-    let change = |month: &NaiveDate| {
-        let facts = books.ledger.facts(&loaded.export, *month, Some((scope, loaded)));
-        books.periods.step((&loaded.export, *month), event, facts, now_us)
+    let months: BTreeSet<NaiveDate> = loaded.months.iter().chain(loaded.changed_us.keys()).copied().collect();
+    let change = |month: NaiveDate| {
+        let facts = books.ledger.facts(&loaded.export, month, Some((scope, loaded)));
+        let event = Event::Load { changed: loaded.changed_us.contains_key(&month) };
+        books.periods.step((&loaded.export, month), event, facts, now_us)
     };
-    loaded.months.iter().filter_map(change).collect()
+    months.into_iter().filter_map(change).collect()
 }
 
 fn same(scope: String, files: Vec<File>, took_ms: i64) -> Summary {
@@ -179,13 +205,41 @@ pub(super) fn part(request: &Request) -> Result<String> {
     if let Some(part) = part_of_period(request) {
         return Ok(part);
     }
+    if let Some(format) = request.reading.provider.filter(|format| adds_up(*format)) {
+        return piece(request, format);
+    }
     for input in &request.files {
         let mut reader = open(input, request.reading.options("", input), |_| {})?;
+        let format = reader.delivery().format;
+        if adds_up(format) {
+            return piece(request, format);
+        }
         if let Some(rows) = reader.next_batch()? {
             return Ok(month(&rows));
         }
     }
     Err(refused("no row can be read that says of which month the bill is; name it with --part"))
+}
+
+/// Does a provider deliver piece by piece, so that a file of a month is not all of it?
+fn adds_up(format: Format) -> bool {
+    matches!(format, Format::Gcp | Format::Oci)
+}
+
+/// What a piece replaces: what was delivered under the same name.
+fn piece(request: &Request, format: Format) -> Result<String> {
+    let names: Vec<&str> = request.files.iter().map(|file| file.name.as_str()).collect();
+    let parts =
+        |name: &str| name.split(['/', '\\']).filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let mut name = parts(names.first().copied().unwrap_or_default());
+    if names.len() > 1 {
+        // Of several files, their folder.
+        name.pop();
+    }
+    let stem = name.pop().map(|last| last.split('.').next().unwrap_or_default().to_owned());
+    stem.filter(|stem| !stem.is_empty()).ok_or_else(|| {
+        refused(format!("{format} is delivered piece by piece: say with --part which piece this is, such as its day"))
+    })
 }
 
 /// The files, kept unless they are only read, and the part of the export that is loaded.
@@ -202,7 +256,12 @@ fn look(inner: &Inner, request: &Request) -> Result<(Vec<File>, String)> {
         let archive::Kept { path, bytes, digest } = kept;
         Ok(File { input: Input { path, ..input.clone() }, bytes, digest, format: None, report: Default::default() })
     };
-    Ok((request.files.iter().map(file).collect::<Result<_>>()?, part))
+    let files: Vec<File> = request.files.iter().map(file).collect::<Result<_>>()?;
+    let mut digests = HashSet::new();
+    if let Some(twice) = files.iter().find(|file| !digests.insert(file.digest.as_str())) {
+        return Err(refused(format!("two files are the same, and would count twice file={}", twice.input.name)));
+    }
+    Ok((files, part))
 }
 
 /// The billing month that most rows are of, such as `2026-11`.
@@ -282,10 +341,17 @@ async fn decode(
     while let Some(rows) = batches.recv().await {
         sink.add(rows).await?;
     }
+    let mut room = REJECTS_BYTES_MAX;
     for decoder in decoders {
         let decoded =
             decoder.await.map_err(|error| Error::new(ErrorKind::Internal, "a decoder ended early").caused_by(error))?;
-        for (nth, format, report) in decoded? {
+        for (nth, format, mut report) in decoded? {
+            // All are counted; the table has as many as there is room for.
+            report.rejects.retain(|reject| {
+                let fits = room.checked_sub(reject.text.len() + reject.reason.len());
+                room = fits.unwrap_or(room);
+                fits.is_some()
+            });
             if let Some(file) = files.get_mut(nth) {
                 (file.format, file.report) = (Some(format), report);
             }
@@ -295,23 +361,45 @@ async fn decode(
 }
 
 /// What cannot be what anybody wants.
-fn check(files: &[File], request: &Request, revision: i64) -> Result<()> {
-    let rows: u64 = files.iter().map(|file| file.report.rows_delivered).sum();
-    let first = files.iter().find_map(|file| Some((file, file.report.rejects.first()?)));
-    if rows > 0 || request.force {
-        return Ok(());
-    }
-    if let Some((file, reject)) = first {
-        let column = reject.column.as_ref().map(|column| format!(" column={column}")).unwrap_or_default();
+fn check(inner: &Inner, files: &[File], request: &Request, revision: i64) -> Result<()> {
+    // What is older would be dropped at once, and nobody told.
+    let kept_from = inner.clock.now_us().div_euclid(DAY_US) - i64::from(inner.kept_days);
+    let months = rows::months(files).into_iter();
+    if let Some(old) = months.filter_map(Date32Type::to_naive_date_opt).find(|month| days(*month) < kept_from) {
         return Err(refused(format!(
-            "every row was refused; the first because {} file={} line={}{column}",
-            reject.reason, file.input.name, reject.line
+            "bills are kept for {} days, and this one has costs of {}: raise `storage.retention.costs`",
+            inner.kept_days,
+            old.format(MONTH)
         )));
     }
-    if revision > 1 {
+    let sum = |of: fn(&Report) -> u64| files.iter().map(|file| of(&file.report)).sum::<u64>();
+    let (delivered, rejected) = (sum(|report| report.rows_delivered), sum(|report| report.rows_rejected));
+    if request.force {
+        return Ok(());
+    }
+    let first = files.iter().find_map(|file| Some((file, file.report.rejects.first()?)));
+    let because = first.map_or_else(String::new, |(file, reject)| {
+        let column = reject.column.as_ref().map(|column| format!(" column={column}")).unwrap_or_default();
+        format!("; the first because {} file={} line={}{column}", reject.reason, file.input.name, reject.line)
+    });
+    if delivered == 0 && rejected > 0 {
+        return Err(refused(format!("every row was refused{because}")));
+    }
+    if delivered == 0 && revision > 1 {
         return Err(refused("the delivery has no rows, and what is loaded has; replace it by nothing with --force"));
     }
+    if revision > 1 && rejected > delivered / REJECTED_SHARE {
+        return Err(refused(format!(
+            "{rejected} of {} rows were refused: what is loaded stays, until it is replaced by the rest with --force{because}",
+            rejected + delivered
+        )));
+    }
     Ok(())
+}
+
+/// A day, since the epoch.
+fn days(day: NaiveDate) -> i64 {
+    i64::from(Date32Type::from_naive_date(day))
 }
 
 /// Sums of the load before.
@@ -319,7 +407,8 @@ async fn old_sums(storage: &Storage, scope: &str, changes: &mut Changes) -> Resu
     let dataset = schemas::costs_daily();
     for file in storage.view(dataset).files.iter() {
         if file.scope(dataset) == Some(scope) {
-            stored::read_file(storage, file, &changes::COLUMNS, |rows| changes.add(rows, Side::Old)).await?;
+            let month = Some(retag::month(file)?);
+            stored::read_file(storage, file, &changes::COLUMNS, |rows| changes.add(rows, Side::Old, month)).await?;
         }
     }
     Ok(())
@@ -376,7 +465,7 @@ impl<'a> Sink<'a> {
             let (tags, tag_rules) = (self.tags.of_rows(&rows)?, self.tags.version());
             for sums in &mut self.sums {
                 if let Some(handed) = sums.add(&rows, &tags, tag_rules).await? {
-                    self.changes.add(&handed, Side::New)?;
+                    self.changes.add(&handed, Side::New, None)?;
                 }
             }
         }
@@ -390,7 +479,7 @@ impl<'a> Sink<'a> {
     async fn changes(&mut self) -> Result<Changes> {
         for sums in &mut self.sums {
             if let Some(handed) = sums.take(self.tags.version()).await? {
-                self.changes.add(&handed, Side::New)?;
+                self.changes.add(&handed, Side::New, None)?;
             }
         }
         Ok(std::mem::take(&mut self.changes))
@@ -430,6 +519,11 @@ impl Sums {
         [(schemas::costs_daily(), DAY_US), (schemas::costs_hourly(), HOUR_US)].map(sums).into()
     }
 
+    /// Adds rows of `costs` with their tags, and gives what there is no room for any more.
+    pub(super) fn fold(&mut self, rows: &RecordBatch, tags: &FoundTags, rules: i64) -> Result<Option<RecordBatch>> {
+        self.summary.add(rows, tags, rules)
+    }
+
     /// Adds rows of `costs` with their tags; gives sums by day that were handed on, because there were too many.
     pub(super) async fn add(
         &mut self,
@@ -437,7 +531,7 @@ impl Sums {
         tags: &FoundTags,
         rules: i64,
     ) -> Result<Option<RecordBatch>> {
-        match self.summary.add(rows, tags, rules)? {
+        match self.fold(rows, tags, rules)? {
             Some(full) => self.hand_on(full).await,
             None => Ok(None),
         }
@@ -455,7 +549,7 @@ impl Sums {
         Ok((self.dataset, self.staging))
     }
 
-    async fn hand_on(&mut self, rows: RecordBatch) -> Result<Option<RecordBatch>> {
+    pub(super) async fn hand_on(&mut self, rows: RecordBatch) -> Result<Option<RecordBatch>> {
         if rows.num_rows() == 0 {
             return Ok(None);
         }

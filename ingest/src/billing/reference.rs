@@ -10,6 +10,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Date32Type, TimeUnit},
 };
+use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, NaiveTime};
 use schemas::{Column, Dataset};
 use storage::{Batch, Write};
@@ -17,8 +18,8 @@ use storage::{Batch, Write};
 use super::{Loads, ledger::refused, load};
 use crate::{Error, ErrorKind, Result};
 
-/// Bytes of a file. A million accounts have a tenth of it.
-pub const REFERENCE_BYTES_MAX: usize = 256 << 20;
+/// Bytes of a file. Half a million accounts fit.
+pub const REFERENCE_BYTES_MAX: usize = 64 << 20;
 /// Faults that are told.
 const FAULTS_MAX: usize = 10;
 
@@ -38,6 +39,28 @@ const ALIASES: [(&str, &[&str]); 13] = [
     ("BillingCurrency", &["currency"]),
     ("BilledCost", &["amount", "total", "invoicedamount"]),
 ];
+
+/// Source of rows that the settings have.
+const SETTINGS: &str = "settings";
+
+/// Who an account belongs to, for a time, as the settings say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Account, subscription or project.
+    pub id: String,
+    /// What people call it.
+    pub name: Option<String>,
+    /// Its place in the organisation.
+    pub path: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What it is for.
+    pub environment: Option<String>,
+    /// From when on, microseconds, inclusive.
+    pub from_us: Option<i64>,
+    /// Until when, microseconds, exclusive.
+    pub until_us: Option<i64>,
+}
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -60,28 +83,72 @@ impl Loads {
     ///
     /// # Errors
     /// `Invalid` if there is no such table, or the file is not right, with the first lines that are not; else as storage says.
-    pub async fn replace(&self, name: &str, source: &str, csv: Vec<u8>) -> Result<Replaced> {
+    pub async fn replace(&self, name: &str, source: &str, csv: Bytes) -> Result<Replaced> {
         let Some(dataset) = table(name) else {
             return Err(refused(format!(
                 "no such table; there are accounts, exchange_rates and invoices table={name}"
             )));
         };
+        if source == SETTINGS {
+            return Err(refused(
+                "this source is what the settings say (`billing.accounts`): give another one source=settings",
+            ));
+        }
         if source.is_empty() || csv.len() > REFERENCE_BYTES_MAX {
             return Err(refused(format!("a source has a name, and at most {REFERENCE_BYTES_MAX} bytes")));
         }
-        let now_us = self.0.clock.now_us().div_euclid(1000) * 1000;
+        let now_us = self.now_us();
         let of = source.to_owned();
         let (rows, ignored) = load::blocking(move || read(dataset, &of, &csv, now_us)).await?;
         let count = rows.num_rows();
-        // One after the other, like loads: two files of one source must not mix.
-        let _books = self.0.books.lock().await;
+        self.put(dataset, source, rows).await?;
+        Ok(Replaced { rows: count, ignored })
+    }
+
+    /// Puts the settings' accounts in the place of those that they had; does nothing if there are none and were none.
+    ///
+    /// # Errors
+    /// As storage says.
+    pub async fn settle(&self, accounts: &[Account]) -> Result<()> {
+        let dataset = schemas::accounts();
+        let view = self.0.storage.view(dataset);
+        if accounts.is_empty() && !view.files.iter().any(|file| file.scope(dataset) == Some(SETTINGS)) {
+            return Ok(());
+        }
+        let text = |of: &dyn Fn(&Account) -> Option<&str>| {
+            cast(&accounts.iter().map(of).collect::<StringArray>(), &schemas::dictionary())
+        };
+        let time = |of: &dyn Fn(&Account) -> Option<i64>| -> ArrayRef {
+            Arc::new(accounts.iter().map(of).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+        };
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(vec![SETTINGS; accounts.len()])),
+            text(&|account| Some(&account.id))?,
+            text(&|account| account.name.as_deref())?,
+            text(&|account| account.path.as_deref())?,
+            text(&|account| account.owner.as_deref())?,
+            text(&|account| account.environment.as_deref())?,
+            time(&|account| account.from_us),
+            time(&|account| account.until_us),
+            time(&|_| Some(self.now_us())),
+        ];
+        self.put(dataset, SETTINGS, RecordBatch::try_new(Arc::clone(&dataset.schema), columns)?).await
+    }
+
+    fn now_us(&self) -> i64 {
+        self.0.clock.now_us().div_euclid(1000) * 1000
+    }
+
+    /// Puts rows in the place of those of their source.
+    async fn put(&self, dataset: &'static Dataset, source: &str, rows: RecordBatch) -> Result<()> {
+        // One after the other: two files of one source must not mix.
+        let _turn = self.0.tables.lock().await;
         let mut staging = self.0.storage.stage(dataset);
-        if count > 0 {
+        if rows.num_rows() > 0 {
             staging.push(rows).await?;
         }
         let replacement = staging.finish(source).await?;
-        load::append(&self.0.storage, vec![Batch { dataset, write: Write::Replace(replacement) }]).await?;
-        Ok(Replaced { rows: count, ignored })
+        load::append(&self.0.storage, vec![Batch { dataset, write: Write::Replace(replacement) }]).await
     }
 }
 

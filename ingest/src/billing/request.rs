@@ -8,11 +8,15 @@ use billing::{AzurePart, Format, Options, Report};
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
-use super::{archive::Kept, ledger::refused, money_text, periods::Change, rows::totals};
+use super::{
+    archive::Kept, changes::Changed, ledger::refused, money_text, periods::Change, rows::totals, uploads::Uploaded,
+};
 use crate::Result;
 
-/// Rejected lines and findings that are told of each file; the tables have more of them.
-const TOLD_MAX: usize = 10;
+/// Rejected lines that are told of each file; `rejects` has more of them.
+const REJECTS_TOLD_MAX: usize = 10;
+/// Findings that are told of each file.
+const FINDINGS_TOLD_MAX: usize = 100;
 
 /// A delivery to be loaded.
 #[derive(Debug, Clone, Default)]
@@ -116,6 +120,9 @@ pub struct Commit {
     /// When the provider delivered it, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivered_at: Option<String>,
+    /// The files, in their order, with what was sent of them; all that was sent, if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<Vec<Uploaded>>,
     /// How the files are read.
     pub reading: Reading,
     /// Parts of an Azure export, by names of files.
@@ -128,13 +135,14 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// What is asked with a request whose files are sent.
+    /// What is asked with a request whose files are sent, as these.
     #[must_use]
-    pub fn of(request: &Request) -> Self {
+    pub fn of(request: &Request, files: Vec<Uploaded>) -> Self {
         let delivered = request.delivered_us.and_then(DateTime::from_timestamp_micros);
         Self {
             delivery: request.delivery.clone(),
             delivered_at: delivered.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+            files: Some(files),
             reading: request.reading.clone(),
             azure: request.files.iter().filter_map(|file| Some((file.name.clone(), file.azure?))).collect(),
             force: request.force,
@@ -181,8 +189,8 @@ pub struct Summary {
     pub outcome: Outcome,
     /// Each file, and what became of it.
     pub files: Vec<File>,
-    /// BilledCost by currency that changed against the load before: so many days, services and accounts; by how much, in units of 10⁻²².
-    pub changes: BTreeMap<String, (usize, i128)>,
+    /// What changed against the load before, by currency.
+    pub changes: BTreeMap<String, Changed>,
     /// What became of its billing periods.
     pub periods: Vec<Change>,
     /// How long it took, milliseconds.
@@ -306,6 +314,8 @@ pub struct ToldChange {
     pub sums: usize,
     /// By how much BilledCost changed in all.
     pub by: String,
+    /// Is it so much less that something may be missing?
+    pub shrank: bool,
 }
 
 impl Summary {
@@ -322,10 +332,20 @@ impl Summary {
             billed: money_text(totals.billed),
             effective: money_text(totals.effective),
         };
-        let change = |(currency, (sums, by)): (&String, &(usize, i128))| ToldChange {
-            currency: currency.clone(),
-            sums: *sums,
-            by: money_text(arrow::datatypes::i256::from_i128(*by)),
+        let text = |sum: i128| money_text(arrow::datatypes::i256::from_i128(sum));
+        let change = |(currency, changed): (&String, &Changed)| {
+            let (currency, sums) = (currency.clone(), changed.sums);
+            ToldChange { currency, sums, by: text(changed.by), shrank: changed.is_less_by_far() }
+        };
+        let shrank = |(currency, changed): (&String, &Changed)| {
+            let is_less = changed.is_less_by_far();
+            is_less.then(|| {
+                format!(
+                    "the bill was {} {currency}, and is {} less: is all of it there?",
+                    text(changed.old),
+                    text(-changed.by)
+                )
+            })
         };
         Told {
             scope: self.scope.clone(),
@@ -344,7 +364,7 @@ impl Summary {
             totals: totals(files).into_iter().map(total).collect(),
             changes: self.changes.iter().map(change).collect(),
             periods: self.periods.iter().map(Change::to_string).collect(),
-            notes: files.iter().flat_map(File::notes).collect(),
+            notes: self.changes.iter().filter_map(shrank).chain(files.iter().flat_map(File::notes)).collect(),
             refused: files.iter().flat_map(File::refused).collect(),
             took_ms: self.took_ms,
         }
@@ -353,13 +373,13 @@ impl Summary {
 
 impl File {
     fn notes(&self) -> impl Iterator<Item = String> + '_ {
-        self.report.findings.iter().take(TOLD_MAX).map(|(code, finding)| {
+        self.report.findings.iter().take(FINDINGS_TOLD_MAX).map(|(code, finding)| {
             format!("{code} in {} rows, first {} file={}", finding.rows, finding.first, self.input.name)
         })
     }
 
     fn refused(&self) -> impl Iterator<Item = String> + '_ {
-        self.report.rejects.iter().take(TOLD_MAX).map(|reject| {
+        self.report.rejects.iter().take(REJECTS_TOLD_MAX).map(|reject| {
             let column = reject.column.as_ref().map(|column| format!(" column={column}")).unwrap_or_default();
             format!("{} file={} line={}{column}", reject.reason, self.input.name, reject.line)
         })

@@ -15,11 +15,11 @@ use chrono::NaiveDate;
 use schemas::{MANDATORY_TAGS, SUMMARY_AMOUNTS, SUMMARY_COLUMNS};
 use storage::{Batch, Bound, DataFile, Write};
 
-use super::{Books, Inner, Status, Tags, load, load::Sums};
+use super::{Inner, Status, Tags, ledger::Loaded, load, load::Sums};
 use crate::{Error, ErrorKind, Result, stored};
 
 /// Sums scopes up by the rules in force; gives those that were not.
-pub(super) async fn retag(inner: &Inner, books: &Books) -> Result<Vec<String>> {
+pub(super) async fn retag(inner: &Inner) -> Result<Vec<String>> {
     let daily = schemas::costs_daily();
     let tags = inner.tags.now();
     let version = tags.version();
@@ -27,18 +27,22 @@ pub(super) async fn retag(inner: &Inner, books: &Books) -> Result<Vec<String>> {
         let same = Bound::Int(version);
         file.bounds.get("x_TagRules").is_none_or(|(least, most)| *least != same || *most != same)
     };
+    let books = inner.books.lock().await;
     let is_final = |export: &str, month: &NaiveDate| books.periods.status(export, *month) == Some(Status::Closed);
     let view = inner.storage.view(daily);
-    let mut done = Vec::new();
-    for (scope, loaded) in books.ledger.scopes() {
+    let due = |(scope, loaded): (&str, &Loaded)| {
         let stands = !loaded.months.is_empty() && loaded.months.iter().all(|month| is_final(&loaded.export, month));
         let mut files = view.files.iter().filter(|file| file.scope(daily) == Some(scope));
-        if !stands && files.any(|file| is_other(file)) {
-            sum_up(inner, &tags, scope).await?;
-            done.push(scope.to_owned());
-        }
+        (!stands && files.any(|file| is_other(file))).then(|| scope.to_owned())
+    };
+    let due: Vec<String> = books.ledger.scopes().filter_map(due).collect();
+    drop(books);
+    for scope in &due {
+        // Loads have their turn between two scopes; what they sum up is summed up by these rules already.
+        let _turn = inner.turn.lock().await;
+        sum_up(inner, &tags, scope).await?;
     }
-    Ok(done)
+    Ok(due)
 }
 
 async fn sum_up(inner: &Inner, rules: &Tags, scope: &str) -> Result<()> {
@@ -48,17 +52,20 @@ async fn sum_up(inner: &Inner, rules: &Tags, scope: &str) -> Result<()> {
     let names: Vec<&str> = names().collect();
     for file in view.files.iter().filter(|file| file.scope(costs) == Some(scope)) {
         let month = month(file)?;
-        // Files are read as they come, and handed on when all of one is there: a file of costs is what a buffer held.
-        let mut batches = Vec::new();
+        // A merged file is large: it is summed up as it is read, and only full sums wait until they can be staged.
+        let mut full = Vec::new();
         stored::read_file(&inner.storage, file, &names, |rows| {
-            batches.push(as_costs(rows, month)?);
+            let rows = as_costs(rows, month)?;
+            let tags = rules.of_rows(&rows)?;
+            for (at, sums) in sums.iter_mut().enumerate() {
+                full.extend(sums.fold(&rows, &tags, rules.version())?.map(|full| (at, full)));
+            }
             Ok(())
         })
         .await?;
-        for rows in batches {
-            let tags = rules.of_rows(&rows)?;
-            for sums in &mut sums {
-                sums.add(&rows, &tags, rules.version()).await?;
+        for (at, rows) in full {
+            if let Some(sums) = sums.get_mut(at) {
+                sums.hand_on(rows).await?;
             }
         }
     }
@@ -91,7 +98,8 @@ fn as_costs(rows: &RecordBatch, month: i32) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
-fn month(file: &DataFile) -> Result<i32> {
+/// The billing month of a file's rows, which its partition says.
+pub(super) fn month(file: &DataFile) -> Result<i32> {
     let text = file.partition.as_deref().and_then(|partition| partition.rsplit('/').next()).unwrap_or_default();
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d");
     let bad = |error| {

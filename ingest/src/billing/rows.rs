@@ -30,28 +30,36 @@ pub(super) struct Load<'a> {
     pub revision: i64,
     pub delivery: &'a str,
     pub covers: &'a BTreeSet<Covered>,
+    /// Billing months of which an amount changed: their first days.
+    pub changed: &'a BTreeSet<i32>,
     pub now_us: i64,
 }
 
 impl Load<'_> {
     /// What the ledger knows of it.
     pub(super) fn loaded(&self, read: &Read) -> Result<Loaded> {
-        let Self { request, summary, revision, delivery, covers, now_us } = self;
+        let Self { request, summary, revision, delivery, covers, changed, now_us } = self;
         let options = serde_json::to_string(read)
             .map_err(|error| Error::new(ErrorKind::Internal, "options cannot be written").caused_by(error))?;
-        let changed = summary.changes.values().any(|(sums, _)| *sums > 0);
         Ok(Loaded {
             export: request.export.clone(),
             revision: *revision,
             delivery: (*delivery).to_owned(),
             delivered_us: request.delivered_us.map(|us| us.div_euclid(1000) * 1000),
             loaded_us: *now_us,
-            changed_us: if changed { *now_us } else { 0 },
+            changed_us: changed
+                .iter()
+                .filter_map(|month| Some((Date32Type::to_naive_date_opt(*month)?, *now_us)))
+                .collect(),
             complete_through_us: self.complete_through_us(),
-            is_final: ledger::is_final(self.format(), self.sum(&|file| file.report.rows_without_invoice)),
+            is_final: ledger::is_final(self.format(), self.sum(&|file| file.report.rows_without_invoice), covers),
             months: months(&summary.files).into_iter().filter_map(Date32Type::to_naive_date_opt).collect(),
             covers: (*covers).clone(),
-            files: summary.files.iter().map(|file| (file.input.name.clone(), file.digest.clone())).collect(),
+            files: summary
+                .files
+                .iter()
+                .map(|file| (file.input.name.clone(), file.digest.clone(), file.input.etag.clone()))
+                .collect(),
             options,
         })
     }
@@ -64,7 +72,7 @@ impl Load<'_> {
         findings.sort_unstable();
         findings.dedup();
         let months = loaded.months.iter().map(|month| Some(Date32Type::from_naive_date(*month)));
-        let changed = self.summary.changes.values().map(|(sums, _)| *sums as u64).sum();
+        let changed = self.summary.changes.values().map(|changed| changed.sums as u64).sum();
         let columns: Vec<ArrayRef> = vec![
             time(vec![Some(self.now_us)]),
             text(vec![&self.summary.scope])?,
@@ -81,6 +89,7 @@ impl Load<'_> {
             int(vec![self.sum(&|file| file.report.rows_rejected)]),
             int(vec![self.sum(&|file| file.report.values_rounded)]),
             int(vec![integer(changed)]),
+            list("changed_months", Arc::new(self.changed.iter().copied().map(Some).collect::<Date32Array>()))?,
             self.covers("covers")?,
             self.files("files")?,
             self.totals("totals")?,
@@ -106,9 +115,9 @@ impl Load<'_> {
         structs(name, vec![text(&|of| &of.issuer), text(&|of| &of.account), Arc::new(months.collect::<Date32Array>())])
     }
 
-    /// The end of what is charged, or the delivery: providers charge for some things ahead.
+    /// The end of what is used, or the delivery: a fee for the month says nothing of how far usage is.
     pub(super) fn complete_through_us(&self) -> Option<i64> {
-        let ends = self.summary.files.iter().filter_map(|file| Some(file.report.charge_period_us.as_ref()?.end));
+        let ends = self.summary.files.iter().filter_map(|file| file.report.used_until_us);
         let delivered_us = self.request.delivered_us.unwrap_or(self.now_us);
         ends.max().map(|end| end.min(delivered_us).div_euclid(1000) * 1000)
     }

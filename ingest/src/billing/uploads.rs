@@ -92,6 +92,23 @@ impl Uploads {
         })
     }
 
+    /// Forgets files of a delivery that are loaded; what was sent meanwhile stays. Blocks.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub(super) fn take(&self, export: &str, part: &str, loaded: &[Uploaded]) -> Result<()> {
+        let _turn = self.turn.lock();
+        let mut files = self.files(export, part)?;
+        files.retain(|file| !loaded.contains(file));
+        let path = self.path(export, part);
+        if files.is_empty() {
+            // It is swept in a day if it cannot be removed, and asks for files that are wanted no more.
+            let _ = fs::remove_file(path);
+            return Ok(());
+        }
+        self.write(&path, &files)
+    }
+
     /// Forgets a delivery; was there any? Blocks.
     pub(super) fn remove(&self, export: &str, part: &str) -> bool {
         let _turn = self.turn.lock();
@@ -135,6 +152,15 @@ impl Uploads {
     }
 }
 
+/// The files that are to be loaded: those that are named, as they were sent, or all.
+pub(super) fn chosen(sent: Vec<Uploaded>, named: Option<&Vec<Uploaded>>) -> Result<Vec<Uploaded>> {
+    let Some(named) = named else { return Ok(sent) };
+    if let Some(missing) = named.iter().find(|file| !sent.contains(file)) {
+        return Err(refused(format!("a file is not there as it is named: send it again file={}", missing.name)));
+    }
+    Ok(named.clone())
+}
+
 /// The archived file of an upload.
 pub(super) fn input(file: Uploaded, path: Option<PathBuf>) -> Result<Input> {
     let path = path.ok_or_else(|| refused(format!("a file's bytes are gone: send it again file={}", file.name)))?;
@@ -160,6 +186,17 @@ mod tests {
         };
         let pair = |name: &str, digest: &str| (name.to_owned(), digest.to_owned());
         assert_eq!(names("2026-11"), [pair("b.csv", "3"), pair("a.csv", "2")]);
+        let uploads = open();
+        let sent = uploads.files("aws", "2026-11").unwrap();
+        let named = vec![sent[1].clone()];
+        assert_eq!(chosen(sent.clone(), Some(&named)).unwrap(), named);
+        assert_eq!(chosen(sent.clone(), None).unwrap(), sent);
+        let other = vec![Uploaded { sha256: "9".to_owned(), ..sent[0].clone() }];
+        assert!(chosen(sent.clone(), Some(&other)).unwrap_err().to_string().contains("file=b.csv"));
+        // What is sent while others are loaded waits for the next commit.
+        uploads.add("aws", "2026-11", "late.csv", &kept("5")).unwrap();
+        uploads.take("aws", "2026-11", &sent).unwrap();
+        assert_eq!(names("2026-11"), [pair("late.csv", "5")]);
         assert!(open().remove("aws", "2026-11") && !open().remove("aws", "2026-11"));
         assert_eq!((names("2026-11"), names("2026-12").len()), (vec![], 1));
         let far_us = 4_000_000_000_000_000;
