@@ -21,6 +21,7 @@ mod reference;
 mod request;
 mod retag;
 mod rows;
+mod sink;
 mod summary;
 mod uploads;
 

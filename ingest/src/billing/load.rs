@@ -14,28 +14,27 @@ use std::{
 };
 
 use arrow::{
-    array::{AsArray, DictionaryArray, RecordBatch},
-    datatypes::{Date32Type, Int32Type, i256},
+    array::{AsArray, RecordBatch},
+    datatypes::{Date32Type, i256},
 };
 use billing::{AzurePart, Format, Options, Reader, Report};
 use chrono::{DateTime, NaiveDate};
-use schemas::Dataset;
 use serde::{Deserialize, Serialize};
-use storage::{Batch, Lane, Staging, Storage, Write};
+use storage::{Batch, Lane, Storage, Write};
 use tokio::sync::mpsc;
 
 use super::{
-    Books, Covered, File, Inner, Input, Outcome, Reading, Request, Summary, Tags, archive,
+    Books, Covered, File, Inner, Input, Outcome, Reading, Request, Summary, archive,
     changes::{self, Changes, Side},
-    covers,
     ledger::{Loaded, Standing, refused},
     periods::{self, Change, Event},
-    retag, rows, summary, too_large,
+    retag, rows,
+    sink::Sink,
+    too_large,
 };
 use crate::{Error, ErrorKind, Result, stored};
 
 const DAY_US: i64 = 86_400_000_000;
-const HOUR_US: i64 = 3_600_000_000;
 /// Batches that wait to be staged.
 const BATCHES_AHEAD: usize = 4;
 const MONTH: &str = "%Y-%m";
@@ -48,9 +47,6 @@ const WATCHED_BYTES: u64 = 1 << 20;
 
 /// Is told how many more bytes are read.
 pub(super) type Watch = Arc<dyn Fn(u64) + Send + Sync>;
-
-/// Mandatory tags of rows, each a column.
-type FoundTags = [DictionaryArray<Int32Type>];
 
 /// How files were read, as the ledger keeps it.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -421,145 +417,6 @@ pub(super) async fn append(storage: &Storage, batches: Vec<Batch>) -> Result<()>
     };
     let room = storage.reserve(batches.iter().map(bytes).sum()).await?;
     Ok(storage.append(room, batches).done().await?)
-}
-
-/// Where rows go.
-struct Sink<'a> {
-    inner: &'a Inner,
-    /// Rules in force when the load began.
-    tags: Arc<Tags>,
-    /// Costs, counted or not; none if nothing is to be loaded.
-    costs: Option<Staging>,
-    /// Sums of what is counted.
-    sums: Vec<Sums>,
-    changes: Changes,
-    covers: BTreeSet<Covered>,
-    is_counted: bool,
-}
-
-/// Sums of one granularity.
-pub(super) struct Sums {
-    dataset: &'static Dataset,
-    summary: summary::Summary,
-    staging: Option<Staging>,
-}
-
-impl<'a> Sink<'a> {
-    fn new(inner: &'a Inner, scope: &str, request: &Request) -> Self {
-        let (dry_run, is_counted) = (request.dry_run, !request.reading.uncounted);
-        let stage = |dataset| (!dry_run).then(|| inner.storage.stage(dataset));
-        Self {
-            inner,
-            tags: inner.tags.now(),
-            costs: stage(if is_counted { schemas::costs() } else { schemas::costs_uncounted() }),
-            sums: if is_counted { Sums::both(scope, stage) } else { Vec::new() },
-            changes: Changes::default(),
-            covers: BTreeSet::new(),
-            is_counted,
-        }
-    }
-
-    async fn add(&mut self, rows: RecordBatch) -> Result<()> {
-        if self.is_counted {
-            covers::add(&rows, &mut self.covers);
-            let (tags, tag_rules) = (self.tags.of_rows(&rows)?, self.tags.version());
-            for sums in &mut self.sums {
-                if let Some(handed) = sums.add(&rows, &tags, tag_rules).await? {
-                    self.changes.add(&handed, Side::New, None)?;
-                }
-            }
-        }
-        if let Some(costs) = &mut self.costs {
-            costs.push(rows).await?;
-        }
-        Ok(())
-    }
-
-    /// What the rows come to, once all are added.
-    async fn changes(&mut self) -> Result<Changes> {
-        for sums in &mut self.sums {
-            if let Some(handed) = sums.take(self.tags.version()).await? {
-                self.changes.add(&handed, Side::New, None)?;
-            }
-        }
-        Ok(std::mem::take(&mut self.changes))
-    }
-
-    /// The files, in the place of those of the scope, wherever it has some.
-    async fn replacements(self, scope: &str) -> Result<Vec<Batch>> {
-        let storage = &self.inner.storage;
-        let sums = self.sums.into_iter().filter_map(|sums| sums.staging);
-        let mut staged: Vec<Staging> = self.costs.into_iter().chain(sums).collect();
-        let [costs, uncounted] = [schemas::costs(), schemas::costs_uncounted()];
-        // What was counted and is not any more, or the other way round, leaves where it was.
-        let others = if self.is_counted {
-            vec![uncounted]
-        } else {
-            vec![costs, schemas::costs_daily(), schemas::costs_hourly()]
-        };
-        let has_some = |dataset: &&'static Dataset| {
-            storage.view(dataset).files.iter().any(|file| file.scope(dataset) == Some(scope))
-        };
-        staged.extend(others.into_iter().filter(has_some).map(|dataset| storage.stage(dataset)));
-        let mut batches = Vec::new();
-        for staging in staged {
-            batches.push(Batch { dataset: staging.dataset(), write: Write::Replace(staging.finish(scope).await?) });
-        }
-        Ok(batches)
-    }
-}
-
-impl Sums {
-    /// Sums by day and by hour, staged by `stage`.
-    pub(super) fn both(scope: &str, stage: impl Fn(&'static Dataset) -> Option<Staging>) -> Vec<Self> {
-        let sums = |(dataset, step_us)| {
-            let summary = summary::Summary::new(dataset, step_us, scope);
-            Self { dataset, summary, staging: stage(dataset) }
-        };
-        [(schemas::costs_daily(), DAY_US), (schemas::costs_hourly(), HOUR_US)].map(sums).into()
-    }
-
-    /// Adds rows of `costs` with their tags, and gives what there is no room for any more.
-    pub(super) fn fold(&mut self, rows: &RecordBatch, tags: &FoundTags, rules: i64) -> Result<Option<RecordBatch>> {
-        self.summary.add(rows, tags, rules)
-    }
-
-    /// Adds rows of `costs` with their tags; gives sums by day that were handed on, because there were too many.
-    pub(super) async fn add(
-        &mut self,
-        rows: &RecordBatch,
-        tags: &FoundTags,
-        rules: i64,
-    ) -> Result<Option<RecordBatch>> {
-        match self.fold(rows, tags, rules)? {
-            Some(full) => self.hand_on(full).await,
-            None => Ok(None),
-        }
-    }
-
-    /// Hands the rest on; gives it, if it is by day.
-    async fn take(&mut self, rules: i64) -> Result<Option<RecordBatch>> {
-        let rest = self.summary.take(rules)?;
-        self.hand_on(rest).await
-    }
-
-    /// Hands the rest on and gives what is staged.
-    pub(super) async fn finish(mut self, rules: i64) -> Result<(&'static Dataset, Option<Staging>)> {
-        self.take(rules).await?;
-        Ok((self.dataset, self.staging))
-    }
-
-    pub(super) async fn hand_on(&mut self, rows: RecordBatch) -> Result<Option<RecordBatch>> {
-        if rows.num_rows() == 0 {
-            return Ok(None);
-        }
-        let is_daily = self.dataset.name == schemas::costs_daily().name;
-        let daily = is_daily.then(|| rows.clone());
-        if let Some(staging) = &mut self.staging {
-            staging.push(rows).await?;
-        }
-        Ok(daily)
-    }
 }
 
 /// Runs work that blocks off the async threads.

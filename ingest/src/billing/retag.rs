@@ -15,7 +15,7 @@ use chrono::NaiveDate;
 use schemas::{MANDATORY_TAGS, SUMMARY_AMOUNTS, SUMMARY_COLUMNS};
 use storage::{Batch, Bound, DataFile, Write};
 
-use super::{Inner, Status, Tags, ledger::Loaded, load, load::Sums};
+use super::{Inner, Status, Tags, ledger::Loaded, load, sink::Sums};
 use crate::{Error, ErrorKind, Result, stored};
 
 /// Sums scopes up by the rules in force; gives those that were not.
