@@ -1,11 +1,15 @@
 //! Fetches bills from where providers deliver them: looks from time to time, and loads what is new.
 //!
-//! Called by the composition root, which runs [`Pull::run`] beside the server. A look lists a place (`place`), finds deliveries in it
-//! (`find`), fetches the files of new ones into the archive, and loads them like any other. Invariants: a place is only read; a file is
-//! fetched as it was listed, or not at all; a delivery whose manifest changed meanwhile waits for the next look; what cannot be loaded
-//! is told once, and tried again when it changes; one export that fails holds up no other.
+//! Called by the composition root, which runs [`Pull::run`] beside the server. A look lists a place (`listing`), finds deliveries in it
+//! (`find`), fetches the files of new ones into the archive (`fetch`), and loads them like any other. Invariants: a place is only read; a
+//! file is fetched as it was listed, or not at all; a delivery whose manifest changed meanwhile waits for the next look; what cannot be
+//! loaded is told once, and tried again when it or the ledger changes; what was fetched and not loaded is not fetched again (`memory`); one
+//! export that fails holds up no other, and a look of hours nothing of what time does.
 
+mod fetch;
 mod find;
+mod listing;
+mod memory;
 mod meter;
 mod place;
 mod role;
@@ -13,23 +17,23 @@ mod role;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use billing::AzurePart;
-use futures::TryStreamExt as _;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _, path::Path};
+use object_store::ObjectStore;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{debug, info, warn};
 
-use self::find::{Deliveries, Found, Half, Object};
 pub use self::{
     find::Layout,
     meter::Meter,
     place::{CREDENTIAL_VARIABLES, Credentials, Place},
 };
-use super::{Input, Loads, Period, Reading, Request, read_manifest};
-use crate::{Error, ErrorKind, Result};
+use self::{
+    find::{Deliveries, Found, Half, Object},
+    listing::Named,
+    memory::{Memory, Of},
+};
+use super::{Input, Loads, Period, Reading, Request, archive};
+use crate::{ErrorKind, Result};
 
-/// Objects below one place. Seven years of daily deliveries of a large company are a tenth of it.
-const OBJECTS_MAX: usize = 1_000_000;
-/// Bytes of a manifest; one of ten thousand files has two million.
-const MANIFEST_BYTES_MAX: u64 = 16 << 20;
 /// After so long a delivery of which something is missing is told.
 const HALF_US: i64 = 6 * 3_600_000_000;
 /// So often is looked at what time does to months, and what of the archive is old.
@@ -81,21 +85,23 @@ pub struct Pull {
     exports: Vec<Export>,
     every: Duration,
     meter: Meter,
-    /// Deliveries that cannot be loaded, by export and part.
-    bad: HashMap<(String, String), String>,
-    /// Manifests that were read, by export, path and version.
-    manifests: HashMap<(String, Object), billing::Manifest>,
+    memory: Memory,
+    /// What is named like a manifest, by export and place.
+    manifests: HashMap<(String, String), HashMap<Object, Named>>,
 }
+
+/// A place that is open, and what it is called.
+type Open = (Arc<dyn ObjectStore>, Place);
 
 impl Pull {
     /// Fetches these exports, each so often.
     #[must_use]
     pub fn new(loads: Loads, exports: Vec<Export>, every_us: i64, meter: Meter) -> Self {
         let every = Duration::from_micros(every_us.unsigned_abs());
-        Self { loads, exports, every, meter, bad: HashMap::new(), manifests: HashMap::new() }
+        Self { loads, exports, every, meter, memory: Memory::default(), manifests: HashMap::new() }
     }
 
-    /// Looks, loads, and looks again, for as long as it is polled.
+    /// Looks, loads, and looks again, for as long as it is polled; beside that lets time do what it does.
     pub async fn run(mut self) {
         match self.loads.retag().await {
             Ok(scopes) if scopes.is_empty() => {}
@@ -104,180 +110,147 @@ impl Pull {
                 warn!(%error, "costs could not be summed up by the new rules of tags; the next start tries again")
             }
         }
-        let mut looks = tokio::time::interval(self.every);
-        let mut ticks = tokio::time::interval(TICK);
-        for timer in [&mut looks, &mut ticks] {
-            timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        }
+        let ticks = ticks(self.loads.clone(), self.meter.clone());
+        futures::join!(self.looks(), ticks);
+    }
+
+    async fn looks(&mut self) {
+        let mut looks = timer(self.every);
         loop {
-            tokio::select! {
-                _ = looks.tick() => self.look().await,
-                _ = ticks.tick() => match self.loads.tick().await {
-                    Ok(changes) => changes.iter().for_each(|change| info!("{change}")),
-                    Err(error) => warn!(%error, "what time does to bills could not be written; it is tried again"),
-                },
+            looks.tick().await;
+            for export in self.exports.clone() {
+                match self.look(&export).await {
+                    Ok(()) => self.meter.looked(&export.name, self.loads.0.clock.now_us()),
+                    Err(error) => {
+                        self.meter.failed(&export.name);
+                        warn!(%error, export = export.name, "an export cannot be looked at; it is tried again");
+                    }
+                }
             }
             self.meter.show(&self.loads.freshness().await);
         }
     }
 
-    /// Looks at every export once.
-    async fn look(&mut self) {
-        for export in self.exports.clone() {
-            match self.export(&export).await {
-                Ok(()) => self.meter.looked(&export.name, self.loads.0.clock.now_us()),
-                Err(error) => {
-                    self.meter.failed(&export.name);
-                    warn!(%error, export = export.name, "an export cannot be looked at; it is tried again");
-                }
-            }
-        }
-    }
-
-    async fn export(&mut self, export: &Export) -> Result<()> {
-        let store = export.place.open(export)?;
-        let mut found = Pairs::from(self.find(export, &export.place, &store).await?);
-        let mut amortized = None;
+    /// Looks at an export, and loads what is new.
+    async fn look(&mut self, export: &Export) -> Result<()> {
+        let mut stores = vec![(export.place.open(export)?, export.place.clone())];
+        let mut found = Pairs::from(self.find(export, &stores[0]).await?);
         if let Some(place) = &export.amortized {
-            let other = place.open(export)?;
-            let theirs = self.find(export, place, &other).await?;
-            found = both(found, theirs);
-            amortized = Some(other);
+            let other = (place.open(export)?, place.clone());
+            found = both(found, self.find(export, &other).await?);
+            stores.push(other);
         }
-        let now_us = self.loads.0.clock.now_us();
-        let old: Vec<&Half> = found.halves.iter().filter(|half| now_us - half.since_us > HALF_US).collect();
-        self.meter.halves(&export.name, old.len());
-        for half in old {
-            warn!(export = export.name, part = half.part, reason = half.reason, "a delivery is not whole for hours");
-        }
-        for (found, theirs) in found.whole {
-            let key = (export.name.clone(), found.part.clone());
-            if self.bad.get(&key) == Some(&found.delivery) {
-                continue;
-            }
-            let delivery = found.delivery.clone();
-            let stores = [(&store, &export.place)].into_iter().chain(amortized.as_ref().zip(export.amortized.as_ref()));
-            let stores: Vec<_> = stores.collect();
-            match self.load(export, &stores, found, theirs).await {
-                Ok(()) => drop(self.bad.remove(&key)),
-                Err(error) => {
-                    self.meter.failed(&export.name);
-                    warn!(%error, export = export.name, part = key.1, "a delivery is not loaded");
-                    if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Corrupt) {
-                        self.bad.insert(key, delivery);
-                    }
-                }
-            }
+        self.tell(export, found.halves);
+        let parts = found.whole.iter().map(|(found, _)| found.part.as_str()).collect();
+        self.memory.keep_refused(&export.name, &parts);
+        for pair in found.whole {
+            self.take(export, &stores, pair).await;
         }
         Ok(())
     }
 
+    /// Tells of deliveries that wait for long, each once until it changes.
+    fn tell(&mut self, export: &Export, halves: Vec<Half>) {
+        let now_us = self.loads.0.clock.now_us();
+        let old: Vec<Half> = halves.into_iter().filter(|half| now_us - half.since_us > HALF_US).collect();
+        self.meter.halves(&export.name, old.len());
+        for half in self.memory.new_halves(&export.name, old) {
+            warn!(
+                export = export.name,
+                part = half.part,
+                reason = half.reason,
+                "a delivery waits for hours and is not loaded"
+            );
+        }
+    }
+
     /// What a place has.
-    async fn find(&mut self, export: &Export, place: &Place, store: &Arc<dyn ObjectStore>) -> Result<Deliveries> {
-        let prefix = Some(place.prefix()).filter(|prefix| !prefix.as_ref().is_empty());
-        let mut listing = store.list(prefix);
-        let mut objects = Vec::new();
-        while let Some(meta) = listing.try_next().await.map_err(|error| unread(place, "", error))? {
-            if objects.len() == OBJECTS_MAX {
-                let message = format!("a place has more than {OBJECTS_MAX} objects: name a longer prefix from={place}");
-                return Err(Error::new(ErrorKind::Invalid, message));
-            }
-            let relative = meta
-                .location
-                .prefix_match(place.prefix())
-                .map(|parts| parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"));
-            objects.push(Object {
-                path: relative.unwrap_or_else(|| meta.location.to_string()),
-                bytes: meta.size,
-                etag: meta.e_tag,
-                modified_us: meta.last_modified.timestamp_micros(),
-            });
-        }
-        let mut manifests = Vec::new();
-        for object in objects.iter().filter(|object| find::is_manifest(&object.path)) {
-            let key = (export.name.clone(), object.clone());
-            let known = match self.manifests.get(&key) {
-                Some(known) => Some(known.clone()),
-                None => self.manifest(export, place, store, object).await?,
-            };
-            if let Some(manifest) = known {
-                self.manifests.insert(key, manifest.clone());
-                manifests.push((object.clone(), manifest));
-            }
-        }
-        // What is not there any more is not remembered.
-        self.manifests.retain(|(of, object), _| {
-            of != &export.name || export.amortized.is_some() || manifests.iter().any(|(there, _)| there == object)
-        });
-        if manifests.is_empty() {
+    async fn find(&mut self, export: &Export, (store, place): &Open) -> Result<Deliveries> {
+        let objects = listing::list(store.as_ref(), place).await?;
+        let known = self.manifests.entry((export.name.clone(), place.to_string())).or_default();
+        let manifests = listing::manifests(store, place, &objects, known).await?;
+        if manifests.bills.is_empty() {
             let now_us = self.loads.0.clock.now_us();
             return Ok(find::by_place(&objects, export.layout, export.quiet_us, now_us));
         }
         Ok(find::by_manifests(&objects, manifests))
     }
 
-    /// Reads a manifest; none if it is of something else.
-    async fn manifest(
-        &self,
-        export: &Export,
-        place: &Place,
-        store: &Arc<dyn ObjectStore>,
-        object: &Object,
-    ) -> Result<Option<billing::Manifest>> {
-        if object.bytes > MANIFEST_BYTES_MAX {
-            debug!(export = export.name, path = object.path, "too large for a manifest");
-            return Ok(None);
+    /// Loads a delivery unless it is loaded, or would be refused again.
+    async fn take(&mut self, export: &Export, stores: &[Open], pair: (Found, Option<Found>)) {
+        let of = (export.name.clone(), pair.0.part.clone());
+        let delivery = match &pair.1 {
+            Some(other) => format!("{}+{}", pair.0.delivery, other.delivery),
+            None => pair.0.delivery.clone(),
+        };
+        if self.loads.is_loaded(&format!("{}/{}", of.0, of.1), &delivery).await {
+            return;
         }
-        let failed = |error| unread(place, &object.path, error);
-        let got = store.get(&at(place, &object.path)).await.map_err(failed)?;
-        let json = got.bytes().await.map_err(failed)?;
-        match read_manifest(&json) {
-            Ok(manifest) => Ok(Some(manifest)),
-            Err(error) => {
-                debug!(%error, export = export.name, path = object.path, "no manifest of a bill");
-                Ok(None)
-            }
+        // As it was before: what is loaded meanwhile may be what stood against this delivery.
+        let ledger = self.ledger().await;
+        if self.memory.is_refused(&of, &delivery, ledger) {
+            return;
         }
+        let Err(error) = self.load(export, stores, pair, delivery.clone()).await else {
+            self.meter.show(&self.loads.freshness().await);
+            return;
+        };
+        self.meter.failed(&export.name);
+        let part = of.1.clone();
+        if !matches!(error.kind, ErrorKind::Invalid | ErrorKind::Corrupt) {
+            warn!(%error, export = export.name, part, "a delivery is not loaded; the next look tries again");
+        } else if self.memory.refuse(of, delivery, ledger, error.to_string()) {
+            warn!(
+                %error,
+                export = export.name,
+                part,
+                "a delivery is refused: do what the error says, or load its files with `streamgauge import billing --force` if they are \
+                 right; it is tried again when it is delivered anew, or any bill is loaded"
+            );
+        } else {
+            debug!(%error, export = export.name, part, "a delivery is refused again");
+        }
+    }
+
+    /// A number that changes with the ledger: each load has a higher revision than the one it replaces.
+    async fn ledger(&self) -> i64 {
+        self.loads.0.books.lock().await.ledger.scopes().map(|(_, loaded)| loaded.revision).sum()
     }
 
     /// Fetches a delivery and loads it.
     async fn load(
-        &self,
+        &mut self,
         export: &Export,
-        stores: &[(&Arc<dyn ObjectStore>, &Place)],
-        found: Found,
-        amortized: Option<Found>,
+        stores: &[Open],
+        (found, amortized): (Found, Option<Found>),
+        delivery: String,
     ) -> Result<()> {
-        let scope = format!("{}/{}", export.name, found.part);
-        let delivery = match &amortized {
-            Some(other) => format!("{}+{}", found.delivery, other.delivery),
-            None => found.delivery.clone(),
-        };
-        if self.loads.is_loaded(&scope, &delivery).await {
-            return Ok(());
-        }
         info!(export = export.name, part = found.part, files = found.files.len(), "fetching a delivery");
+        let is_pair = amortized.is_some();
+        let later_us = amortized.as_ref().map_or(0, |other| other.delivered_us);
+        let all: Vec<(&Open, &Found)> =
+            stores.iter().zip([Some(&found), amortized.as_ref()].into_iter().flatten()).collect();
+        // Before, so that nothing is fetched in vain; and after, because until then its files may have become those of two deliveries.
+        unchanged(&all).await?;
         let mut files = Vec::new();
-        for (at, one) in [Some(&found), amortized.as_ref()].into_iter().flatten().enumerate() {
-            let Some((store, place)) = stores.get(at) else { continue };
-            let azure = match (one.azure, amortized.is_some(), at) {
+        for (at, (open, one)) in all.iter().enumerate() {
+            let azure = match (one.azure, is_pair, at) {
                 (_, true, 0) => Some(AzurePart::ActualBesideAmortized),
                 (_, true, _) => Some(AzurePart::Amortized),
                 (AzurePart::Unknown, false, _) => None,
                 (known, false, _) => Some(known),
             };
             for object in &one.files {
-                files.push(Input { azure, ..self.fetch(place, store, object).await? });
-            }
-            if let Some(manifest) = &one.manifest {
-                self.unchanged(place, store, manifest).await?;
+                files.push(Input { azure, ..self.fetch(open, object).await? });
             }
         }
+        unchanged(&all).await?;
         let mut reading = export.reading.clone();
         if let Some(period_us) = found.period_us {
             reading.period = Some(Period(period_us));
         }
-        let later_us = amortized.as_ref().map_or(0, |other| other.delivered_us);
+        let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
+        let of: Of = (export.name.clone(), found.part.clone());
         let request = Request {
             export: export.name.clone(),
             part: Some(found.part),
@@ -289,39 +262,60 @@ impl Pull {
             dry_run: false,
         };
         let summary = self.loads.load(request, |_| {}).await?.told();
+        self.memory.loaded(&of, names.iter().map(String::as_str));
         self.meter.loaded(&export.name, &summary);
-        info!(scope, revision = summary.revision, rows = summary.rows, rejects = summary.rejects, "bill loaded");
+        let (scope, revision) = (&summary.scope, summary.revision);
+        info!(scope, revision, rows = summary.rows, rejects = summary.rejects, "bill loaded");
         Ok(())
     }
 
-    /// Brings a file into the archive, as it was listed.
-    async fn fetch(&self, place: &Place, store: &Arc<dyn ObjectStore>, object: &Object) -> Result<Input> {
-        let failed = |error| unread(place, &object.path, error);
-        let options = GetOptions { if_match: object.etag.clone(), ..GetOptions::default() };
-        let got = store.get_opts(&at(place, &object.path), options).await.map_err(failed)?;
-        let bytes = got.into_stream().map_err(failed);
-        let kept = self.loads.receive(bytes).await?;
+    /// Brings a file into the archive, as it was listed; one that is there since a load that failed is not fetched again.
+    async fn fetch(&mut self, (store, place): &Open, object: &Object) -> Result<Input> {
+        let name = place.name(&object.path);
+        let known = self.memory.fetched(&name, object).cloned();
+        let kept = match known.filter(|kept| self.loads.0.archive.find(&kept.digest).is_some()) {
+            Some(kept) => {
+                archive::touch(&kept.path, self.loads.0.clock.now_us());
+                kept
+            }
+            None => self.loads.receive(fetch::bytes(store.as_ref(), place, object)).await?,
+        };
         if kept.bytes != object.bytes {
-            let message =
-                format!("a file changed while it was read; it is tried again from={place} path={}", object.path);
-            return Err(Error::new(ErrorKind::Unavailable, message));
+            return Err(fetch::changed(place, object));
         }
-        let name = format!("{place}/{}", object.path);
+        self.memory.fetch(name.clone(), object.clone(), kept.clone());
         Ok(Input { etag: object.etag.clone(), ..Input::kept(name, kept) })
     }
+}
 
-    /// Is a manifest what it was? If not, its files may be those of two deliveries.
-    async fn unchanged(&self, place: &Place, store: &Arc<dyn ObjectStore>, manifest: &Object) -> Result<()> {
-        let head =
-            store.head(&at(place, &manifest.path)).await.map_err(|error| unread(place, &manifest.path, error))?;
-        let is_same = head.e_tag == manifest.etag && head.last_modified.timestamp_micros() == manifest.modified_us;
-        if is_same {
-            return Ok(());
+/// Lets time do what it does to months and to the archive.
+async fn ticks(loads: Loads, meter: Meter) {
+    let mut ticks = timer(TICK);
+    loop {
+        ticks.tick().await;
+        match loads.tick().await {
+            Ok(changes) => changes.iter().for_each(|change| info!("{change}")),
+            Err(error) => warn!(%error, "what time does to bills could not be written; it is tried again"),
         }
-        let message =
-            format!("a delivery was replaced while it was read; it is tried again from={place} path={}", manifest.path);
-        Err(Error::new(ErrorKind::Unavailable, message))
+        meter.show(&loads.freshness().await);
     }
+}
+
+/// Ticks at once and then so often; what took longer is not made up for.
+fn timer(every: Duration) -> Interval {
+    let mut timer = interval(every);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer
+}
+
+/// Are the manifests of a delivery what they were?
+async fn unchanged(all: &[(&Open, &Found)]) -> Result<()> {
+    for ((store, place), found) in all {
+        if let Some(manifest) = &found.manifest {
+            fetch::unchanged(store.as_ref(), place, manifest).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A delivery, and its amortized part if it has two.
@@ -336,7 +330,7 @@ impl From<Deliveries> for Pairs {
     }
 }
 
-/// Deliveries of which both parts are there: what only one has is none yet.
+/// Deliveries of which both parts are there and cover the same days: what only one has is none yet.
 fn both(actual: Pairs, amortized: Deliveries) -> Pairs {
     let mut others: HashMap<String, Found> =
         amortized.whole.into_iter().map(|found| (found.part.clone(), found)).collect();
@@ -344,30 +338,24 @@ fn both(actual: Pairs, amortized: Deliveries) -> Pairs {
     halves.extend(amortized.halves);
     for (found, _) in actual.whole {
         match others.remove(&found.part) {
-            Some(other) => whole.push((found, Some(other))),
-            None => {
-                let reason = "the amortized costs are not there yet".to_owned();
-                halves.push(Half { part: found.part, since_us: found.delivered_us, reason });
+            Some(other) if other.covers_us == found.covers_us => whole.push((found, Some(other))),
+            Some(other) => {
+                let days = |found: &Found| found.covers_us.as_ref().map_or("unknown".to_owned(), find::days);
+                let (of, beside) = (days(&found), days(&other));
+                let reason =
+                    format!("the actual and the amortized costs cover different ranges actual={of} amortized={beside}");
+                let since_us = found.delivered_us.max(other.delivered_us);
+                halves.push(Half { part: found.part, since_us, reason });
             }
+            None => halves.push(half_of(found, "the amortized costs are not there yet")),
         }
     }
-    let lonely = |(part, found): (String, Found)| Half {
-        part,
-        since_us: found.delivered_us,
-        reason: "the actual costs are not there yet".to_owned(),
-    };
-    halves.extend(others.into_iter().map(lonely));
+    halves.extend(others.into_values().map(|found| half_of(found, "the actual costs are not there yet")));
     Pairs { whole, halves }
 }
 
-/// The path of an object in its store.
-fn at(place: &Place, path: &str) -> Path {
-    place.prefix().parts().chain(Path::from(path).parts()).collect()
-}
-
-fn unread(place: &Place, path: &str, error: object_store::Error) -> Error {
-    let message = format!("a place cannot be read: {error} from={place} path={path}");
-    Error::new(ErrorKind::Unavailable, message).caused_by(error)
+fn half_of(found: Found, reason: &str) -> Half {
+    Half { part: found.part, since_us: found.delivered_us, reason: reason.to_owned() }
 }
 
 #[cfg(test)]

@@ -46,7 +46,10 @@ impl Meter {
             rows: counter("rows_total", "Rows of bills that were fetched and written.")?,
             rejects: counter("rejects_total", "Rows of bills that were fetched and refused.")?,
             failures: counter("failures_total", "Looks at exports, and loads of deliveries, that failed.")?,
-            halves: gauge("half_deliveries", "Deliveries of which something is missing for more than 6 hours.")?,
+            halves: gauge(
+                "half_deliveries",
+                "Deliveries that wait for more than 6 hours, because something is missing or wrong.",
+            )?,
             looked: gauge("last_look_timestamp_seconds", "When an export was last looked at without failure.")?,
             delivered: gauge(
                 "last_delivery_timestamp_seconds",

@@ -37,7 +37,7 @@ pub const CREDENTIAL_VARIABLES: [&str; 15] = [
 ];
 /// A server that takes longer to accept a connection is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest time for a part of an answer; files of gigabytes come in many.
+/// Longest time for an answer with all of its body: a page of a listing, or a range of a file.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 /// No new try of a request that is this old; the next look tries again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -100,6 +100,11 @@ impl Place {
         &self.prefix
     }
 
+    /// What is below it, as errors and the ledger name it.
+    pub(super) fn name(&self, path: &str) -> String {
+        format!("{}/{path}", self.to_string().trim_end_matches('/'))
+    }
+
     /// Opens it; nothing is sent yet.
     pub(super) fn open(&self, export: &Export) -> Result<Arc<dyn ObjectStore>> {
         let failed = |error: object_store::Error| {
@@ -159,6 +164,23 @@ impl Place {
             None => builder,
         })
     }
+}
+
+/// Why something of a place cannot be read, and what to do if that is not to try again.
+pub(super) fn unread(place: &Place, path: &str, error: object_store::Error) -> Error {
+    let next = match &error {
+        object_store::Error::InvalidPath { .. } => {
+            "; a key with `//`, or an end like `..`, cannot be asked for: give the report a prefix (S3 writes `//` for none), or name a \
+             longer `from` that leaves such keys out"
+        }
+        // What was listed is gone, or is there under a key that is not what was listed.
+        object_store::Error::NotFound { .. } if !path.is_empty() => {
+            "; it was deleted after it was listed, or its key begins with `/`, which cannot be asked for: give the report a prefix"
+        }
+        _ => "",
+    };
+    let message = format!("a place cannot be read: {error}{next} from={place} path={path}");
+    Error::new(ErrorKind::Unavailable, message).caused_by(error)
 }
 
 /// The credentials that a kind of store knows.

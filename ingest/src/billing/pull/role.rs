@@ -20,7 +20,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// For how long credentials are asked for; every role allows an hour.
 const LIFETIME: Duration = Duration::from_secs(3_600);
-/// Before they end by so much, new ones are asked for: a file that is being read has to come to its end.
+/// Before they end by so much, new ones are asked for: a range of a file that is being read has to come to its end.
 const RENEWED_BEFORE: Duration = Duration::from_secs(900);
 /// Where roles are of, if nothing is said.
 const REGION: &str = "us-east-1";
