@@ -100,6 +100,11 @@ pub(crate) fn out_of_range(range: &str, us: i64) -> String {
     format!("out of range: {range} value={time}")
 }
 
+/// The same time some months later, on the last day of a month that is too short.
+pub(crate) fn months_later(us: i64, months: u32) -> Option<i64> {
+    Some(DateTime::from_timestamp_micros(us)?.checked_add_months(Months::new(months))?.timestamp_micros())
+}
+
 /// The same time a day later.
 pub(crate) fn next_day(us: i64) -> i64 {
     us.saturating_add(DAY_US)
