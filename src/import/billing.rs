@@ -42,7 +42,7 @@ Each PATH is one delivery: a file, or a folder of files that belong together, of
 its manifest names, if it has one. What it is, is found out: FOCUS 1.0 to 1.4, AWS cost and usage reports (legacy
 and 2.0), Azure cost details, Google Cloud's export to BigQuery, Oracle Cloud cost reports, as CSV, JSON lines or
 Parquet, text with gzip or not; and lines written by hand, with the columns date, provider, service, description,
-amount, currency.
+amount, currency, and, for what recurs, every (month, quarter, year) and until.
 
 A delivery replaces what was loaded of the same part of the same export before, at once and wholly. The same
 delivery again changes nothing; one that its manifest says is older is refused without --force. Sums by currency are

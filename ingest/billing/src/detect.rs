@@ -120,7 +120,8 @@ pub(crate) fn format(header: &Header, file: &str) -> Result<Format> {
     };
     let by_lack = Format::ALL.into_iter().map(|format| (format, lacking(format)));
     // A manual file has nothing else, so that a table that happens to have its columns is not one.
-    let by_lack = by_lack.filter(|(format, _)| *format != Format::Manual || header.names.len() == 6);
+    let manual = 6 + ["every", "until"].iter().filter(|name| header.find(name).is_some()).count();
+    let by_lack = by_lack.filter(|(format, _)| *format != Format::Manual || header.names.len() == manual);
     let share = |format: Format, lack: usize| lack * 12 / format.signature().len();
     let Some((nearest, lack)) = by_lack.min_by_key(|(format, lack)| share(*format, lack.len())) else {
         return Err(Error::invalid(format!("{file} has no header")));

@@ -49,7 +49,8 @@ pub struct Report {
     pub billing_months: BTreeMap<i32, u64>,
     /// From the earliest begin to the latest end of what is charged, microseconds since the epoch.
     pub charge_period_us: Option<Range<i64>>,
-    /// Until when usage is charged, microseconds since the epoch.
+    /// Latest end of what was used, or its begin where there is no end, microseconds since the epoch: how far the bill has got. Fees of a
+    /// month, and what is left of a commitment, are there days before the usage is.
     pub used_until_us: Option<i64>,
     /// What is odd about the file, by code.
     pub findings: BTreeMap<&'static str, Finding>,
@@ -216,6 +217,10 @@ impl Tally {
             let end = row.times[Time::ChargePeriodEnd as usize].unwrap_or(start);
             let known = report.charge_period_us.get_or_insert(start..end);
             (known.start, known.end) = (known.start.min(start), known.end.max(end));
+            // Most rows are not the latest: only those that are have to be looked at.
+            if report.used_until_us.is_none_or(|until| until < end) && is_usage(row) {
+                report.used_until_us = Some(end);
+            }
         }
         if self.month != month {
             self.close_month();
@@ -267,6 +272,13 @@ impl Tally {
             self.month_rows = 0;
         }
     }
+}
+
+/// Is it charged as it is used, and neither for a period nor for what nothing used?
+fn is_usage(row: &Row<'_>) -> bool {
+    row.text(Text::ChargeCategory) == "Usage"
+        && !matches!(row.text(Text::ChargeFrequency), "Recurring" | "One-Time")
+        && row.text(Text::CommitmentDiscountStatus) != "Unused"
 }
 
 impl Counted {

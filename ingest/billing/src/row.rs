@@ -208,4 +208,6 @@ adjustments! {
     AzurePurchase = "azure-commitment-purchase"
     /// Azure: the effective cost is in the amortized part of the export, which is not here. The sum is what is billed.
     AzureEffectiveUnknown = "azure-effective-cost-unknown"
+    /// Manual: a row of ours for a charge of a line that recurs, after its first. The sum is what is billed.
+    RecurringCharge = "recurring-charge"
 }

@@ -1,7 +1,8 @@
 //! Checks rows, counts them and adds them to the batch.
 //!
 //! Called by the mappings, a row at a time, and by the reader for what is no row. Here is what holds for every provider: what a row must
-//! have, and what stands in for what it lacks.
+//! have, what stands in for what it lacks, and which months and times no bill is of: a month becomes a partition, and those of other
+//! centuries would be deleted as soon as they are written, or never.
 //!
 //! Invariants: a row is counted exactly if it is in the batch. Not here: what a provider's columns mean.
 
@@ -69,6 +70,7 @@ impl Sink {
             row.times[*column as usize].get_or_insert(*us);
         }
         let [billing, billing_end, charge, _] = row.times;
+        billing.map_or(Ok(()), check_billing)?;
         let charge = match (charge, billing) {
             (Some(charge), _) => charge,
             (None, Some(billing)) => {
@@ -78,15 +80,24 @@ impl Sink {
             }
             (None, None) => return Err(Fault::new("ChargePeriodStart", "the time of the charge is missing")),
         };
+        if !time::is_charge_time(charge) {
+            return Err(Fault::new("ChargePeriodStart", time::out_of_range("charges are of 1990 to 2099", charge)));
+        }
         row.time(Time::ChargePeriodStart, charge);
         if billing.is_none() {
             let month = time::month_start(charge).zip(time::month_end(charge));
             let (start, end) = month.ok_or_else(|| Fault::new("ChargePeriodStart", "no time"))?;
+            check_billing(start)?;
             row.time(Time::BillingPeriodStart, start);
             row.times[Time::BillingPeriodEnd as usize] = billing_end.or(Some(end));
         }
         Ok(())
     }
+}
+
+fn check_billing(start: i64) -> Result<(), Fault> {
+    let fault = || Fault::new("BillingPeriodStart", time::out_of_range("billing months are of 2000 to 2099", start));
+    time::is_billing_time(start).then_some(()).ok_or_else(fault)
 }
 
 fn check_currency(currency: &str) -> Result<(), Fault> {
@@ -101,3 +112,6 @@ fn check_currency(currency: &str) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,10 @@ use crate::columns::Time;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime};
 
 const DAY_US: i64 = 86_400_000_000;
+/// Begin of the years 1990, 2000 and 2100, days since the epoch.
+const DAY_1990: i64 = 7_305;
+const DAY_2000: i64 = 10_957;
+const DAY_2100: i64 = 47_482;
 const NO_TIME: &str =
     "no time: looked for 2024-09-01T00:00:00Z, 2024-09-01 00:00:00, 2024-09-01 or 9/1/2024, month first";
 
@@ -77,6 +81,28 @@ pub(crate) fn month_start(us: i64) -> Option<i64> {
 pub(crate) fn month_end(us: i64) -> Option<i64> {
     let next = first_of_month(us)?.checked_add_months(Months::new(1))?;
     Some(next.and_time(NaiveTime::MIN).and_utc().timestamp_micros())
+}
+
+/// Can a billing month begin then? Before 2000 nobody billed what is billed here, and no month of the next century is billed in this one.
+pub(crate) fn is_billing_time(us: i64) -> bool {
+    (DAY_2000 * DAY_US..DAY_2100 * DAY_US).contains(&us)
+}
+
+/// Can a charge begin then? Some are longer ago than the first bills, such as those of contracts that were taken over.
+pub(crate) fn is_charge_time(us: i64) -> bool {
+    (DAY_1990 * DAY_US..DAY_2100 * DAY_US).contains(&us)
+}
+
+/// What is wrong with a time that is out of a range.
+pub(crate) fn out_of_range(range: &str, us: i64) -> String {
+    let time =
+        DateTime::from_timestamp_micros(us).map_or_else(|| format!("{us}us"), |time| time.format("%FT%TZ").to_string());
+    format!("out of range: {range} value={time}")
+}
+
+/// The same time some months later, on the last day of a month that is too short.
+pub(crate) fn months_later(us: i64, months: u32) -> Option<i64> {
+    Some(DateTime::from_timestamp_micros(us)?.checked_add_months(Months::new(months))?.timestamp_micros())
 }
 
 /// The same time a day later.
@@ -215,6 +241,23 @@ mod tests {
         ] {
             assert_eq!(micros(given), None, "{given}");
         }
+    }
+
+    #[test]
+    fn bills_are_of_this_century_and_charges_of_a_little_before() {
+        let at = |text: &str| micros(text).unwrap();
+        for (text, billed, charged) in [
+            ("1989-12-31T23:59:59", false, false),
+            ("1990-01-01", false, true),
+            ("1999-12-31T23:59:59", false, true),
+            ("2000-01-01", true, true),
+            ("2099-12-31T23:59:59", true, true),
+            ("2100-01-01", false, false),
+        ] {
+            assert_eq!((is_billing_time(at(text)), is_charge_time(at(text))), (billed, charged), "{text}");
+        }
+        let year_11 = out_of_range("years of ours", -61_820_000_000_000_000);
+        assert_eq!(year_11, "out of range: years of ours value=0011-01-01T17:46:40Z");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `convert_currency(amount, from, to, billing_period_start)` and `rate_is_provisional(from, to, billing_period_start)`.
 //!
-//! The rates of dataset `exchange_rates` are read once for a query. A month has the rate that was imported for it. While it is open, and no
-//! later month has one, the newest earlier rate stands in for it, which `rate_is_provisional` tells.
+//! The rates of dataset `exchange_rates` are read once for a query. A month has the rate that was imported for it. Until it is closed for
+//! every export that has it, and while no later month has a rate, the newest earlier one stands in for it, which `rate_is_provisional`
+//! tells: the bill of one provider is final days before that of another, and a query over both must not fail in between.
 //!
 //! Invariants: a rate that is not known is an error, never 1 and never one over the rate of the other direction; amounts are computed
 //! exactly and rounded once, half to even, to the digits of money.
@@ -44,10 +45,10 @@ const RATE_SCALE: i8 = 9;
 
 /// Of two rates of one pair and month, the one that was loaded last counts.
 const RATES: &str = "SELECT Month, FromCurrency, ToCurrency, Rate FROM exchange_rates ORDER BY loaded_at, source";
-/// Months that no rate may stand in for.
-const CLOSED: &str = "SELECT DISTINCT BillingMonth FROM (SELECT BillingMonth, status, row_number() OVER \
+/// Months that no rate may stand in for: closed, as it is now, for each export that has them.
+const CLOSED: &str = "SELECT BillingMonth FROM (SELECT BillingMonth, status, row_number() OVER \
     (PARTITION BY export, BillingMonth ORDER BY changed_at DESC) AS place FROM billing_period_changes) \
-    WHERE place = 1 AND status = 'Closed'";
+    WHERE place = 1 GROUP BY BillingMonth HAVING bool_and(status = 'Closed')";
 
 /// Exchange rates as one query sees them.
 #[derive(Debug, Default)]

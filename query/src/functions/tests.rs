@@ -8,6 +8,16 @@ use crate::testing::{
 };
 
 fn bench() -> Bench {
+    let bench = bench_without_changes();
+    let open = [
+        json!({"export": "aws", "BillingMonth": "2026-11-01", "status": "Open", "changed_at": "2026-11-01T00:00:00Z"}),
+    ];
+    let batch = crate::testing::books::batch(schemas::billing_period_changes(), &open);
+    bench.head(schemas::billing_period_changes(), batch, storage::Lane::InOrder, false);
+    bench
+}
+
+fn bench_without_changes() -> Bench {
     let rate = |month: &str, to: &str, rate: &str, loaded: &str| json!({"source": loaded, "Month": month, "FromCurrency": "USD", "ToCurrency": to, "Rate": rate, "loaded_at": format!("{loaded}T00:00:00Z")});
     let rates = [
         rate("2026-09-01", "EUR", "0.9", "2026-10-01"),
@@ -15,20 +25,13 @@ fn bench() -> Bench {
         rate("2026-10-01", "EUR", "0.925", "2026-11-02"),
         rate("2026-10-01", "JPY", "150.123456789", "2026-11-01"),
     ];
-    let changes = [
-        json!({"export": "aws", "BillingMonth": "2026-11-01", "status": "Open", "changed_at": "2026-11-01T00:00:00Z"}),
-    ];
     let cost = |currency: &str, cost: &str, month: &str| json!({"BillingCurrency": currency, "BilledCost": cost, "BillingPeriodStart": format!("{month}T00:00:00Z"), "EffectiveCost": null});
     let costs: [Value; 3] = [
         cost("USD", "10", "2026-10-01"),
         cost("USD", "20", "2026-11-01"),
         cost("EUR", "0.0000000000000000000001", "1999-01-01"),
     ];
-    books(&[
-        (schemas::exchange_rates(), &rates),
-        (schemas::billing_period_changes(), &changes),
-        (schemas::costs(), &costs),
-    ])
+    books(&[(schemas::exchange_rates(), &rates), (schemas::costs(), &costs)])
 }
 
 #[tokio::test]
@@ -99,6 +102,38 @@ async fn rates_are_read_only_by_queries_that_convert() {
     bench.head(schemas::billing_period_changes(), batch, storage::Lane::InOrder, false);
     let error = try_ask(&bench, "SELECT convert_currency(1, 'USD', 'EUR', '2026-11-01')").await.unwrap_err();
     assert!(error.to_string().contains("closed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_month_is_closed_when_every_export_that_has_it_is() {
+    let change = |export: &str, month: &str, at: &str, status: &str| json!({"export": export, "BillingMonth": month, "changed_at": at, "status": status});
+    let first = [
+        change("aws", "2026-11-01", "2026-12-01T00:00:00Z", "Closing"),
+        change("aws", "2026-11-01", "2026-12-03T00:00:00Z", "Closed"),
+        // Other months of an export say nothing of this one, nor do exports that do not have it.
+        change("aws", "2026-12-01", "2026-12-01T00:00:00Z", "Open"),
+        change("oci", "2026-10-01", "2026-12-01T00:00:00Z", "Open"),
+    ];
+    for (then, is_closed) in [
+        (vec![], true),
+        (vec![("azure", "2026-12-01T00:00:00Z", "Closing")], false),
+        (vec![("azure", "2026-11-01T00:00:00Z", "Open")], false),
+        (vec![("azure", "2026-12-01T00:00:00Z", "Closing"), ("azure", "2026-12-04T00:00:00Z", "Closed")], true),
+        (vec![("azure", "2026-12-04T00:00:00Z", "Closed"), ("azure", "2026-12-05T00:00:00Z", "Reopened")], false),
+        (vec![("aws", "2026-12-09T00:00:00Z", "Reopened")], false),
+        (vec![("aws", "2026-12-09T00:00:00Z", "Reopened"), ("aws", "2026-12-10T00:00:00Z", "Closed")], true),
+    ] {
+        let bench = bench_without_changes();
+        let then = then.iter().map(|(export, at, status)| change(export, "2026-11-01", at, status));
+        let changes: Vec<_> = first.iter().cloned().chain(then).collect();
+        let batch = crate::testing::books::batch(schemas::billing_period_changes(), &changes);
+        bench.head(schemas::billing_period_changes(), batch, storage::Lane::InOrder, false);
+        let found = try_ask(&bench, "SELECT convert_currency(10, 'USD', 'EUR', '2026-11-01')").await;
+        match found {
+            Err(error) => assert!(is_closed && error.to_string().contains("closed"), "{changes:?}: {error}"),
+            Ok(rows) => assert!(!is_closed && rows == ["9.25"], "{changes:?}: {rows:?}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@
 -- BillingCurrency: As in `costs`.
 -- used_cost: EffectiveCost of usage that it covered.
 -- unused_cost: EffectiveCost of what nothing used of it.
--- utilisation: used_cost as a share of both; NULL if there is neither.
--- saved_cost: ContractedCost less EffectiveCost of usage that it covered, where both are known, less unused_cost; negative if it did not pay.
+-- utilisation: used_cost as a share of both; NULL if there is neither, and if fees have the cost, as Google's do: what is left is not told.
+-- saved_cost: ContractedCost less EffectiveCost of usage that it covered, where both are known, less unused_cost and EffectiveCost of fees; negative if it did not pay.
 -- covered_cost: Usage of the services that it was used for that any commitment covered, by ContractedCost, or EffectiveCost without it.
 -- uncovered_cost: Usage of those services at standard prices that none covered, likewise.
 -- coverage: covered_cost as a share of both.
@@ -33,6 +33,10 @@ WITH charges AS (
                 ELSE CAST(0 AS DECIMAL(38, 22))
             END
         ) AS saved_by_use,
+        -- Nothing, where the cost of a commitment is with the usage that it covers.
+        sum(
+            CASE WHEN ChargeCategory = 'Purchase' AND EffectiveCost IS NOT NULL THEN EffectiveCost ELSE CAST(0 AS DECIMAL(38, 22)) END
+        ) AS fee_cost,
         sum(BilledCost) AS BilledCost,
         max(ChargePeriodStart) AS last_charge,
         max(
@@ -102,8 +106,8 @@ SELECT
     c.BillingCurrency,
     c.used_cost,
     c.unused_cost,
-    c.used_cost / nullif(c.used_cost + c.unused_cost, 0) AS utilisation,
-    c.saved_by_use - c.unused_cost AS saved_cost,
+    CASE WHEN c.fee_cost = 0 THEN c.used_cost / nullif(c.used_cost + c.unused_cost, 0) END AS utilisation,
+    c.saved_by_use - c.unused_cost - c.fee_cost AS saved_cost,
     v.covered_cost,
     v.uncovered_cost,
     v.covered_cost / nullif(v.covered_cost + v.uncovered_cost, 0) AS coverage,

@@ -1,5 +1,6 @@
 //! Views over bills, with numbers computed by hand.
 
+mod golden;
 mod invoices;
 mod page;
 mod spread;

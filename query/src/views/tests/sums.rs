@@ -124,6 +124,57 @@ async fn a_commitment_is_used_covers_and_ends() {
 }
 
 #[tokio::test]
+async fn a_fee_that_has_the_cost_of_what_it_covers_is_saved_less() {
+    let at = "2026-11-02T00:00:00Z";
+    let of = |id: &str, status: Value, category: &str| json!({"CommitmentDiscountId": id, "CommitmentDiscountStatus": status, "ChargeCategory": category, "ProviderName": "Google Cloud"});
+    // As in the golden month of Google Cloud: 50 and 30 of usage, of which 10 are not covered, for a fee of 45; and 40 for a fee of 30.
+    let rows = [
+        with(line("1", "compute", at, ["0", "0", "50", "50"]), of("a", json!("Used"), "Usage")),
+        with(line("1", "compute", at, ["10", "10", "30", "30"]), of("a", json!("Used"), "Usage")),
+        with(line("1", "compute", at, ["45", "45", "45", "45"]), of("a", json!(null), "Purchase")),
+        with(line("1", "run", at, ["0", "0", "40", "40"]), of("b", json!("Used"), "Usage")),
+        with(line("1", "fees", at, ["30", "30", "30", "30"]), of("b", json!(null), "Purchase")),
+        // A fee whose effective cost is not known is one that nothing is known of.
+        with(line("1", "none", at, ["5", "-", "5", "5"]), of("c", json!(null), "Purchase")),
+        // A refund that does not name its commitment.
+        with(line("1", "refund", at, ["-9", "0", "-9", "-9"]), json!({"ChargeCategory": "Purchase"})),
+        with(line("1", "gift", at, ["0", "0", "9", "9"]), json!({"ChargeCategory": "Purchase"})),
+    ];
+    let bench = books(&[(schemas::costs(), &rows)]);
+    let sql = "SELECT CommitmentDiscountId, used_cost, unused_cost, utilisation, saved_cost, BilledCost FROM commitments ORDER BY 1";
+    assert_eq!(ask(&bench, sql).await, ["a 10 0 - 25 55", "b 0 0 - 10 30", "c 0 0 - 0 5"]);
+    let sql = "SELECT ServiceName, ListCost, ContractedCost, EffectiveCost, negotiated_savings, commitment_savings, effective_savings_rate, \
+               rows_without_price FROM savings ORDER BY 1";
+    assert_eq!(
+        ask(&bench, sql).await,
+        ["compute 80 80 55 0 25 0.3125 0", "fees 0 0 30 0 -30 - 0", "gift 9 9 0 0 9 1 0", "run 40 40 0 0 40 1 0"]
+    );
+}
+
+#[tokio::test]
+async fn a_rate_of_savings_is_of_what_has_a_price() {
+    let at = "2026-11-02T00:00:00Z";
+    let of = |category: &str, cost: &str| {
+        with(line("1", "ec2", at, [cost, cost, cost, cost]), json!({"ChargeCategory": category}))
+    };
+    let rows = [
+        line("1", "ec2", at, ["6", "6", "12", "8"]),
+        // What is taken back of usage is taken from its price as well.
+        with(line("1", "ec2", at, ["-1", "-1", "-2", "-1"]), json!({"ChargeClass": "Correction"})),
+        // A share of another line's cost stands beside the costs, and in none of them.
+        with(line("1", "ec2", at, ["0", "0", "0", "0"]), json!({"x_SplitCost": "7", "x_Adjustments": "split-cost"})),
+        of("Tax", "100"),
+        of("Credit", "-50"),
+        of("Adjustment", "0.01"),
+        of("Purchase", "10"),
+    ];
+    let bench = books(&[(schemas::costs(), &rows)]);
+    let sql = "SELECT ListCost, EffectiveCost, total_savings, effective_savings_rate, rows_without_price FROM savings";
+    // 12 − 2 + 10 for 6 − 1 + 10.
+    assert_eq!(ask(&bench, sql).await, ["70.01 65.01 5 0.25 0"]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_tagged_is_in_no_share() {
     let daily = |service: &str, category: &str, status: Value, team: Value, cost: &str| {
         json!({
