@@ -110,7 +110,7 @@ fn what_is_sent_badly_is_refused_with_what_to_do() {
         ("aws/2018-08/commit", "{\"froce\": true}", "unknown field `froce`"),
         ("a%2Fb/2018-08/commit", "{}", "no files were sent"),
         ("aws/2018-08/commit", "{}", "POST them to /api/v1/billing/aws/2018-08?file=NAME first"),
-        ("aws/2018-8/close", "", "no month: write it as 2026-11"),
+        ("aws/2018-13/close", "", "no month: write it as 2026-11"),
         ("aws/2018-08/close", "", "nothing is loaded of this month"),
         ("aws/2018-08/reprocess", "", "nothing is loaded of this scope"),
     ] {
@@ -159,7 +159,7 @@ fn the_command_line_sends_a_delivery_with_its_manifest() {
     assert!(code == 1 && out.contains("aws-copy and aws-main have costs of the same account and month"), "{out}");
     let (code, out) = command(&server, &[&twice[..], &["--uncounted"]].concat());
     assert!(code == 0, "{out}");
-    let both = "SELECT (SELECT count(*) FROM costs), (SELECT count(*) FROM costs_uncounted), (SELECT sum(x_Rows) FROM costs_daily)";
+    let both = "SELECT (SELECT count(*) FROM costs) AS a, (SELECT count(*) FROM costs_uncounted) AS b, (SELECT sum(x_Rows) FROM costs_daily) AS c";
     assert_eq!(server.sql(both), ["13380,13380,13380"]);
 
     // What has another name now leaves, and is no rival any more.

@@ -102,7 +102,7 @@ fn what_a_rule_selects_goes_when_its_days_are_over_and_the_rest_stays() {
     home.flush();
     upkeep(&["--url", &home.url("")]);
     let left = home.sql(LEFT);
-    assert_eq!(series(&left), [&["up,api,-,22", "up,debug,prod,22"][..], &four[..]].concat());
+    assert_eq!(series(&left), [&["up,api,none,22", "up,debug,prod,22"][..], &four[..]].concat());
     let metrics = agent.get(home.url("/metrics")).call().unwrap().body_mut().read_to_string().unwrap();
     assert!(metrics.contains("streamgauge_upkeep_trimmed_rows_total{dataset=\"samples\"} 4\n"), "{metrics}");
 
