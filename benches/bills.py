@@ -5,7 +5,7 @@
     benches/bills.py month [--rows 5000000 --copies 10]   months by service and team over the same Parquet
     benches/bills.py daily                       `costs_daily` of 400 days by 5,000 groups a day, months by team
 
-Needs `pip install duckdb deltalake pyarrow`, a release build, and some GB of disk (`--dir`). Both have two threads. CPU seconds are
+Needs `pip install duckdb deltalake pyarrow`, `cargo build --release --workspace --bins --examples`, and some GB of disk (`--dir`). Both have two threads. CPU seconds are
 user and system time of the whole process by the kernel's accounting. Every answer is compared.
 """
 
@@ -29,10 +29,6 @@ MONEY = ["lineItem/UnblendedCost", "lineItem/BlendedCost", "pricing/publicOnDema
 PRICES = ["lineItem/UnblendedRate", "lineItem/BlendedRate", "pricing/publicOnDemandRate"]
 QUANTITIES = ["lineItem/UsageAmount"]
 TIMES = ["bill/BillingPeriodStartDate", "bill/BillingPeriodEndDate", "lineItem/UsageStartDate", "lineItem/UsageEndDate"]
-
-
-def build():
-    subprocess.run(["cargo", "build", "--release", "--workspace", "--locked", "--bins", "--examples"], cwd=ROOT, check=True)
 
 
 def streamgauge(*args):
@@ -161,6 +157,7 @@ def rows_of(answer):
 
 
 def month(args):
+    """The same bill many times, which only `costs_uncounted` takes; its files are those of `costs`."""
     import deltalake
     import duckdb
 
@@ -168,18 +165,18 @@ def month(args):
     data = args.dir / f"month-{args.rows}-{args.copies}"
     if not data.exists():
         for nth in range(args.copies):
-            timed(streamgauge("import", "billing", source, "--export", f"aws{nth}", "--data-dir", data, "--assume", f"BillingAccountId={nth}", *(["--uncounted"] if False else [])))
+            timed(streamgauge("import", "billing", source, "--export", f"aws{nth}", "--data-dir", data, "--uncounted"))
     server = Server(data)
     try:
-        files = deltalake.DeltaTable(f"{data}/tables/default/costs").file_uris()
+        files = deltalake.DeltaTable(f"{data}/tables/default/costs_uncounted").file_uris()
         con = duckdb.connect(config={"threads": 2})
         con.execute("SET TimeZone = 'UTC'")
-        con.execute(f"CREATE VIEW costs AS SELECT * FROM read_parquet({files!r}, hive_partitioning = false)")
+        con.execute(f"CREATE VIEW costs_uncounted AS SELECT * FROM read_parquet({files!r}, hive_partitioning = false)")
         queries = {
-            "service": ("SELECT date_trunc('month', ChargePeriodStart) AS m, ServiceName, sum(BilledCost) AS b, sum(EffectiveCost) AS e FROM costs GROUP BY 1, 2 ORDER BY 1, 2",) * 2,
+            "service": ("SELECT date_trunc('month', ChargePeriodStart) AS m, ServiceName, sum(BilledCost) AS b, sum(EffectiveCost) AS e FROM costs_uncounted GROUP BY 1, 2 ORDER BY 1, 2",) * 2,
             "service_and_team": (
-                "SELECT date_trunc('month', ChargePeriodStart) AS m, ServiceName, Tags->>'user:tag0' AS team, sum(BilledCost) AS b, sum(EffectiveCost) AS e FROM costs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
-                "SELECT date_trunc('month', ChargePeriodStart) AS m, ServiceName, Tags['user:tag0'] AS team, sum(BilledCost) AS b, sum(EffectiveCost) AS e FROM costs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+                "SELECT date_trunc('month', ChargePeriodStart) AS m, ServiceName, Tags->>'user:tag0' AS team, sum(BilledCost) AS b, sum(EffectiveCost) AS e FROM costs_uncounted GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+                "SELECT date_trunc('month', ChargePeriodStart) AS m, ServiceName, Tags['user:tag0'] AS team, sum(BilledCost) AS b, sum(EffectiveCost) AS e FROM costs_uncounted GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
             ),
         }
         for name, (ours, theirs) in queries.items():
@@ -252,5 +249,4 @@ if __name__ == "__main__":
     parser.add_argument("--dir", type=pathlib.Path, default=pathlib.Path("/tmp/streamgauge-bills"))
     args = parser.parse_args()
     args.dir.mkdir(parents=True, exist_ok=True)
-    build()
     {"load": load, "month": month, "daily": daily}[args.what](args)

@@ -119,6 +119,6 @@ fn what_a_rule_selects_goes_when_its_days_are_over_and_the_rest_stays() {
     write(day(today - 5 * DAY_MS, 40..41));
     home.flush();
     upkeep(&["--url", &home.url("")]);
-    assert_eq!(series(&home.sql(LEFT)), [&["up,api,-,1", "up,debug,prod,23"][..], &four[..]].concat());
+    assert_eq!(series(&home.sql(LEFT)), [&["up,api,none,1", "up,debug,prod,23"][..], &four[..]].concat());
     drop(server);
 }
