@@ -181,7 +181,10 @@ impl Ledger {
         let has_it = |loaded: &&Loaded| loaded.export == export && loaded.months.contains(&month);
         let stands = self.scopes().filter(|(scope, _)| new.is_none_or(|(replaced, _)| replaced != *scope));
         let finals = stands.map(|(_, loaded)| loaded).chain(new.map(|(_, loaded)| loaded)).filter(has_it);
-        let is_final = finals.map(|loaded| loaded.is_final).reduce(|one, other| Some(one? && other?)).flatten();
+        let is_final = finals
+            .map(|loaded| loaded.is_final)
+            .reduce(|one, other| one.zip(other).map(|(one, other)| one && other))
+            .flatten();
         // What a load that is replaced changed, was a change all the same.
         let all = self.0.values().chain(new.map(|(_, loaded)| loaded)).filter(|loaded| loaded.export == export);
         Facts {

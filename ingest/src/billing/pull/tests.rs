@@ -384,7 +384,8 @@ async fn pull(folder: &std::path::Path, exports: Vec<Export>) -> Pull {
         archive_dir: folder.join("raw"),
         archive_us: i64::MAX / 2,
         close_after_us: 86_400_000_000,
-        kept_days: 20 * 365,
+        // The clock is far ahead.
+        kept_days: 100 * 365,
     };
     let loads = Loads::open(config, storage, clock).await.unwrap();
     Pull::new(loads, exports, 1_000_000, Meter::register(&registry).unwrap())
