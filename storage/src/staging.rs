@@ -22,7 +22,7 @@ use crate::{
 
 /// Rows that are sorted together, bytes in memory: enough that what compresses well lies together, and a few times over still little beside
 /// the half gigabyte that a load may take.
-const BUFFER_BYTES: usize = 64 << 20;
+const BUFFER_BYTES: usize = 48 << 20;
 
 /// Rows on their way into files.
 #[must_use = "files are seen only once they are finished and appended"]
