@@ -113,6 +113,9 @@ impl FileWriter {
     }
 }
 
+/// A dictionary of so many amounts pays; with more of them, which are too random to come twice, plain ones take less room.
+const AMOUNTS_DICTIONARY_BYTES: usize = 32 << 10;
+
 fn properties(dataset: &Dataset, effort: Effort) -> WriterProperties {
     let level = match effort {
         Effort::Fresh => 1,
@@ -135,6 +138,10 @@ fn properties(dataset: &Dataset, effort: Effort) -> WriterProperties {
         for path in leaf_paths(column.name, &column.data_type) {
             let path = ColumnPath::new(path);
             properties = match column.encoding {
+                Encoding::Dictionary if matches!(column.data_type, DataType::Decimal128(..)) => properties
+                    .set_column_dictionary_enabled(path.clone(), true)
+                    .set_column_dictionary_page_size_limit(path.clone(), AMOUNTS_DICTIONARY_BYTES)
+                    .set_column_encoding(path, ParquetEncoding::PLAIN),
                 Encoding::Dictionary => properties.set_column_dictionary_enabled(path, true),
                 Encoding::Delta => properties
                     .set_column_dictionary_enabled(path.clone(), false)
