@@ -43,8 +43,12 @@ fn sums(name: &str, of: &str) -> BTreeMap<[String; 2], Vec<String>> {
 /// A server that has fetched the month.
 fn fetched(folder: &Path, export: &str, loads: usize) -> Server {
     let file = folder.join("settings.yaml");
-    fs::write(&file, format!("billing: {{look_every: 1s, exports: [{{name: golden, quiet: 0s, {export}}}]}}\n"))
-        .unwrap();
+    // Sums by hour are kept for some weeks, and the golden month gets older every day.
+    let settings = format!(
+        "storage: {{retention: {{costs_hourly: 3650d}}}}\n\
+         billing: {{look_every: 1s, exports: [{{name: golden, quiet: 0s, {export}}}]}}\n"
+    );
+    fs::write(&file, settings).unwrap();
     let server = Server::start(folder, &["--config", file.to_str().unwrap()]);
     let all = eventually(|| {
         let done = server.sql("SELECT outcome, rejects, rounded FROM billing_loads");
