@@ -3,20 +3,25 @@
 //! Called by commits and by upkeep. Gives the bytes and the bounds of its columns; knows datasets only by their columns' [`Encoding`].
 //! Why these properties: `docs/decisions/0003-parquet-writer-properties.md`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     compute::{max, min},
-    datatypes::{DataType, Date32Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType},
+    datatypes::{DataType, Date32Type, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType},
 };
 use bytes::Bytes;
 use parquet::{
-    arrow::ArrowWriter,
-    basic::{Compression, Encoding as ParquetEncoding, ZstdLevel},
+    arrow::{
+        ArrowWriter,
+        arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
+    },
+    basic::{Compression, Encoding as ParquetEncoding, Type as PhysicalType, ZstdLevel},
+    errors::ParquetError,
     file::{
         metadata::SortingColumn,
         properties::{EnabledStatistics, WriterProperties, WriterVersion},
+        writer::SerializedFileWriter,
     },
     schema::types::ColumnPath,
 };
@@ -63,7 +68,14 @@ pub(crate) fn file_rows(dataset: &Dataset, rows: &RecordBatch) -> Result<RecordB
 
 /// A file being encoded in memory, from sorted batches of [`Dataset::file_schema`].
 pub(crate) struct FileWriter {
-    writer: ArrowWriter<Vec<u8>>,
+    file: SerializedFileWriter<Vec<u8>>,
+    schema: SchemaRef,
+    columns: ArrowRowGroupWriterFactory,
+    /// Writes those columns whose leaves are amounts, if there are some.
+    amounts: Option<ArrowRowGroupWriterFactory>,
+    /// The row group that is being encoded, by leaves, and its rows.
+    group: Vec<ArrowColumnWriter>,
+    group_rows: usize,
     rows: u64,
     bounds: BTreeMap<String, (Bound, Bound)>,
     null_counts: BTreeMap<String, u64>,
@@ -71,13 +83,28 @@ pub(crate) struct FileWriter {
 
 impl FileWriter {
     pub(crate) fn new(dataset: &Dataset, effort: Effort) -> Result<Self> {
-        let writer = ArrowWriter::try_new(Vec::new(), dataset.file_schema(), Some(properties(dataset, effort)))?;
-        Ok(Self { writer, rows: 0, bounds: BTreeMap::new(), null_counts: BTreeMap::new() })
+        let schema = dataset.file_schema();
+        let parts = |version| {
+            let properties = properties(dataset, effort, version);
+            ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))?.into_serialized_writer()
+        };
+        // Only pages of the second version have dictionaries of decimals. They do not compress where a list begins and ends, which is a
+        // fourth of a file of bills: so all other columns have pages of the first.
+        let (file, columns) = parts(WriterVersion::PARQUET_1_0)?;
+        let has_amounts = dataset.columns.iter().any(|column| is_amount(&column.data_type));
+        let amounts = has_amounts.then(|| parts(WriterVersion::PARQUET_2_0)).transpose()?.map(|(_, columns)| columns);
+        let (bounds, null_counts) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { file, schema, columns, amounts, group: Vec::new(), group_rows: 0, rows: 0, bounds, null_counts })
     }
 
     /// Adds rows that come after those before.
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
-        self.writer.write(rows)?;
+        let mut from = 0;
+        while from < rows.num_rows() {
+            let count = (ROW_GROUP_ROWS - self.group_rows).min(rows.num_rows() - from);
+            self.encode(&rows.slice(from, count))?;
+            from += count;
+        }
         self.rows += rows.num_rows() as u64;
         for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
             *self.null_counts.entry(field.name().clone()).or_default() += column.null_count() as u64;
@@ -97,17 +124,57 @@ impl FileWriter {
         Ok(())
     }
 
-    /// Bytes so far, about.
-    pub(crate) fn bytes(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+    /// Adds rows to the row group, which has room for them.
+    fn encode(&mut self, rows: &RecordBatch) -> Result<()> {
+        if self.group.is_empty() {
+            let nth = self.file.flushed_row_groups().len();
+            self.group = self.columns.create_column_writers(nth)?;
+            if let Some(amounts) = &self.amounts {
+                let leaves = self.file.schema_descr().columns().iter();
+                for ((writer, amount), leaf) in
+                    self.group.iter_mut().zip(amounts.create_column_writers(nth)?).zip(leaves)
+                {
+                    if leaf.physical_type() == PhysicalType::FIXED_LEN_BYTE_ARRAY {
+                        *writer = amount;
+                    }
+                }
+            }
+        }
+        let mut writers = self.group.iter_mut();
+        for (field, column) in self.schema.fields().iter().zip(rows.columns()) {
+            for (leaf, writer) in compute_leaves(field, column)?.iter().zip(&mut writers) {
+                writer.write(leaf)?;
+            }
+        }
+        self.group_rows += rows.num_rows();
+        if self.group_rows == ROW_GROUP_ROWS { self.end_group() } else { Ok(()) }
     }
 
-    pub(crate) fn finish(self) -> Result<Encoded> {
-        let Self { mut writer, rows, bounds, null_counts } = self;
-        writer.flush()?;
-        let data = writer.inner().len();
-        writer.append_key_value_metadata(checked::seal(writer.inner()));
-        let bytes: Bytes = writer.into_inner()?.into();
+    fn end_group(&mut self) -> Result<()> {
+        if self.group_rows > 0 {
+            let mut group = self.file.next_row_group()?;
+            for writer in self.group.drain(..) {
+                writer.close()?.append_to_row_group(&mut group)?;
+            }
+            group.close()?;
+            self.group_rows = 0;
+        }
+        Ok(())
+    }
+
+    /// Bytes so far, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let in_group: usize = self.group.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
+        self.file.bytes_written() + in_group
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Encoded> {
+        self.end_group()?;
+        let Self { mut file, rows, bounds, null_counts, .. } = self;
+        file.flush().map_err(ParquetError::from)?;
+        let data = file.inner().len();
+        file.append_key_value_metadata(checked::seal(file.inner()));
+        let bytes: Bytes = file.into_inner()?.into();
         let tail = checked::name_of_tail(bytes.get(data..).unwrap_or_default());
         Ok(Encoded { bytes, tail, rows, bounds, null_counts })
     }
@@ -116,15 +183,16 @@ impl FileWriter {
 /// A dictionary of so many amounts pays; with more of them, which are too random to come twice, plain ones take less room.
 const AMOUNTS_DICTIONARY_BYTES: usize = 32 << 10;
 
-fn properties(dataset: &Dataset, effort: Effort) -> WriterProperties {
+fn is_amount(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Decimal128(..))
+}
+
+fn properties(dataset: &Dataset, effort: Effort, version: WriterVersion) -> WriterProperties {
     let level = match effort {
         Effort::Fresh => 1,
         Effort::Kept => 3,
     };
     let zstd = ZstdLevel::try_new(level).map_or(Compression::SNAPPY, Compression::ZSTD);
-    // Only the second version has dictionaries of decimals.
-    let has_decimals = dataset.columns.iter().any(|column| matches!(column.data_type, DataType::Decimal128(..)));
-    let version = if has_decimals { WriterVersion::PARQUET_2_0 } else { WriterVersion::PARQUET_1_0 };
     let mut properties = WriterProperties::builder()
         .set_writer_version(version)
         .set_created_by(concat!("streamgauge version ", env!("CARGO_PKG_VERSION")).into())
@@ -138,7 +206,7 @@ fn properties(dataset: &Dataset, effort: Effort) -> WriterProperties {
         for path in leaf_paths(column.name, &column.data_type) {
             let path = ColumnPath::new(path);
             properties = match column.encoding {
-                Encoding::Dictionary if matches!(column.data_type, DataType::Decimal128(..)) => properties
+                Encoding::Dictionary if is_amount(&column.data_type) => properties
                     .set_column_dictionary_enabled(path.clone(), true)
                     .set_column_dictionary_page_size_limit(path.clone(), AMOUNTS_DICTIONARY_BYTES)
                     .set_column_encoding(path, ParquetEncoding::PLAIN),
