@@ -1,4 +1,4 @@
-//! Functions of ours in SQL, for costs.
+//! Functions of ours in SQL, most of them for costs.
 //!
 //! Registered in every session by the engine. `mandatory_tag` sticks to the rules of tags that are in force when its query begins;
 //! `convert_currency` and `rate_is_provisional` to the rates of the query's cut, which are read only if the statement names one of them.
@@ -6,6 +6,7 @@
 //! Invariants: money is exact; what is not known is an error, never a guess. Not here: arithmetic (`decimal`).
 
 mod currency;
+mod date_trunc;
 mod invoice;
 mod tags;
 
@@ -32,7 +33,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// Functions that are the same in every query, and stand-ins for those that need a query's tables.
 pub(crate) fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
-    std::iter::once(invoice::tolerance()).chain(currency::functions(None))
+    [date_trunc::date_trunc(), invoice::tolerance()].into_iter().chain(currency::functions(None))
 }
 
 /// A session for a statement whose functions need tables; none if it needs no other.

@@ -145,3 +145,32 @@ async fn a_mandatory_tag_is_found_in_any_map_of_tags() {
                mandatory_tag('Team', NULL, 'a', 'b', '2026-11-01') IS NULL FROM costs";
     assert_eq!(ask(&bench, sql).await, ["42 true true"]);
 }
+
+#[tokio::test]
+async fn a_month_that_is_asked_for_is_a_stretch_of_time() {
+    let cost = |day: &str, cost: &str| json!({"ChargePeriodStart": format!("{day}Z"), "BilledCost": cost});
+    let costs = [
+        cost("2026-09-30T23:59:59.999", "1"),
+        cost("2026-10-01T00:00:00", "2"),
+        cost("2026-10-31T23:00:00", "4"),
+        cost("2026-11-01T00:00:00", "8"),
+    ];
+    let bench = books(&[(schemas::costs(), &costs)]);
+    for (condition, expected) in [
+        ("date_trunc('month', ChargePeriodStart) = '2026-10-01'", "6"),
+        ("date_trunc('month', ChargePeriodStart) = DATE '2026-10-01'", "6"),
+        ("date_trunc('month', ChargePeriodStart) >= '2026-10-01'", "14"),
+        ("date_trunc('month', ChargePeriodStart) > '2026-10-01'", "8"),
+        ("date_trunc('quarter', ChargePeriodStart) < '2026-10-01'", "1"),
+        ("date_trunc('year', ChargePeriodStart) <= '2026-01-01'", "15"),
+        ("date_trunc('month', ChargePeriodStart) >= '2026-10-02'", "8"),
+        ("date_trunc('month', ChargePeriodStart) = '2026-10-02'", "-"),
+        ("date_trunc('week', ChargePeriodStart) = '2026-09-28'", "3"),
+    ] {
+        let sql = format!("SELECT sum(BilledCost) FROM costs WHERE {condition}");
+        assert_eq!(ask(&bench, &sql).await, [expected], "{condition}");
+    }
+    let plan = "EXPLAIN SELECT BilledCost FROM costs WHERE date_trunc('month', ChargePeriodStart) = '2026-10-01'";
+    let plan = ask(&bench, plan).await.join("\n");
+    assert!(!plan.contains("date_trunc(") && plan.contains("2026-11-01"), "{plan}");
+}

@@ -18,6 +18,7 @@ WITH latest AS (
         findings,
         row_number() OVER (PARTITION BY scope ORDER BY revision DESC) AS place
     FROM billing_loads
+    WHERE revision > 0
 )
 SELECT
     export,

@@ -18,7 +18,7 @@ WITH changes AS (
     FROM billing_period_changes
 ),
 scopes AS (
-    SELECT DISTINCT scope, export FROM billing_loads
+    SELECT DISTINCT scope, export FROM billing_loads WHERE revision > 0
 ),
 sums AS (
     SELECT
