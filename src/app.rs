@@ -124,7 +124,8 @@ async fn open(config: &Config, shared: &Shared, env: Env, registry: &Registry) -
 /// Storage for a command that works on a data folder without a server, and the clock.
 pub(crate) async fn alone(settings: storage::Config, registry: &Registry) -> Result<(Storage, Clock)> {
     let data_dir = settings.data_dir.clone();
-    let (settings, env) = (storage::Config { upkeep: false, ..settings }, env());
+    let settings = storage::Config { upkeep: false, ..settings };
+    let env = Env { probe: crash_probe()?, ..env() };
     let clock = env.clock.clone();
     let storage = Storage::open(settings, schemas::all(), env, registry)
         .await

@@ -214,3 +214,42 @@ fn a_load_that_is_killed_leaves_the_old_bill_or_the_new_one() {
     assert_eq!(books.ask("SELECT count(*) FROM costs"), ["13380"]);
     println!("killed before the load was done: {}, after it: {}", seen[0], seen[1]);
 }
+
+#[test]
+fn a_load_that_ends_at_any_step_leaves_the_old_bill_or_the_new_one() {
+    let books = Books::new();
+    let options = ["--export", "aws", "--part", "x", "--force"];
+    let state = || {
+        books.ask(
+            "SELECT (SELECT count(*) FROM costs), (SELECT sum(x_Rows) FROM costs_daily), (SELECT sum(x_Rows) FROM costs_hourly), \
+             (SELECT sum(NewBilledCost) FROM costs_changes WHERE revision = (SELECT max(revision) FROM costs_changes)) > 0, \
+             (SELECT sum(BilledCost) FROM costs) = (SELECT sum(BilledCost) FROM costs_daily)",
+        )
+    };
+    books.loaded(CUR, &options);
+    let new = state();
+    assert_eq!(new, ["13380,13380,13380,true,true"]);
+    books.loaded(FINAL, &options);
+    let old = state();
+    assert!(old != new && old[0].ends_with("true,true"), "{old:?}");
+    let mut ended = Vec::new();
+    // Three datasets are replaced; whatever was not committed is once the folder is opened again.
+    for point in ["staged_put", "wal_written", "wal_synced", "replacement_committed", "before_wal_trim"] {
+        for nth in 1..=3 {
+            let mut import = binary();
+            import.env("STREAMGAUGE_CRASH_AT", format!("{point}:{nth}")).args(["import", "billing"]).arg(bill(CUR));
+            import.args(options).arg("--data-dir").arg(books.0.path()).stdout(Stdio::null()).stderr(Stdio::null());
+            let status = import.status().unwrap();
+            let state = state();
+            assert!(state == old || state == new, "{point}:{nth}: {state:?}");
+            if !status.success() {
+                ended.push((point, nth, state == new));
+            }
+            books.loaded(FINAL, &options);
+            assert_eq!(books.ask("SELECT count(*) FROM costs"), [old[0].split(',').next().unwrap()]);
+        }
+    }
+    for (point, is_new) in [("staged_put", false), ("wal_synced", true), ("replacement_committed", true)] {
+        assert!(ended.contains(&(point, 1, is_new)), "{point}: {ended:?}");
+    }
+}

@@ -120,7 +120,13 @@ fn what_is_sent_badly_is_refused_with_what_to_do() {
     post(&server, "aws/2018-08?file=x.csv", b"what,is,this\n1,2,3\n").unwrap();
     let error = post(&server, "aws/2018-08/commit", b"{}").unwrap_err();
     assert!(error.contains("x.csv"), "{error}");
-    assert_eq!(server.sql("SELECT count(*) FROM billing_loads"), ["0"]);
+    // What is refused is in the ledger, once, and is nothing that is loaded.
+    assert!(post(&server, "aws/2018-08/commit", b"{}").is_err());
+    let ledger = "SELECT scope, revision, rows, outcome, findings[1] LIKE '%x.csv%', len(files) FROM billing_loads";
+    assert_eq!(server.sql(ledger), ["aws/2018-08,0,0,refused,true,1"]);
+    assert_eq!(server.sql("SELECT (SELECT count(*) FROM costs) + (SELECT count(*) FROM billing_freshness)"), ["0"]);
+    let error = post(&server, "aws/2018-08/reprocess", b"").unwrap_err();
+    assert!(error.contains("nothing is loaded of this scope"), "{error}");
 }
 
 #[test]
@@ -157,6 +163,8 @@ fn the_command_line_sends_a_delivery_with_its_manifest() {
     let twice = ["import", "billing", delivery.to_str().unwrap(), "--export", "aws-copy"];
     let (code, out) = command(&server, &twice);
     assert!(code == 1 && out.contains("aws-copy and aws-main have costs of the same account and month"), "{out}");
+    let refused = "SELECT outcome, rows, totals[1]['rows'] FROM billing_loads WHERE export = 'aws-copy'";
+    assert_eq!(server.sql(refused), ["refused,0,13380"]);
     let (code, out) = command(&server, &[&twice[..], &["--uncounted"]].concat());
     assert!(code == 0, "{out}");
     let both = "SELECT (SELECT count(*) FROM costs) AS a, (SELECT count(*) FROM costs_uncounted) AS b, (SELECT sum(x_Rows) FROM costs_daily) AS c";

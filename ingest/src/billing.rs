@@ -25,7 +25,11 @@ mod sink;
 mod summary;
 mod uploads;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+};
 
 pub use billing::{
     AzurePart, Conformance, Container, Format, KEYS_MAX, Level, Manifest, Report, TagRules, Tags, Totals, Version,
@@ -98,6 +102,8 @@ struct Inner {
 struct Books {
     ledger: Ledger,
     periods: Periods,
+    /// By scope, the delivery that was last not loaded, and why.
+    refusals: HashMap<String, (String, String)>,
 }
 
 impl Loads {
@@ -111,7 +117,7 @@ impl Loads {
         let archive = Archive::open(archive_dir, archive_us)?;
         let ledger = Ledger::read(&storage).await?;
         let periods = Periods::read(&storage, close_after_us).await?;
-        let books = tokio::sync::Mutex::new(Books { ledger, periods });
+        let books = tokio::sync::Mutex::new(Books { ledger, periods, refusals: HashMap::new() });
         let turn = tokio::sync::Mutex::new(());
         Ok(Self(Arc::new(Inner {
             storage,

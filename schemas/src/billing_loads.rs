@@ -1,7 +1,7 @@
 //! `billing_loads`: one row per load of a billing export, whatever came of it.
 //!
 //! Written with the rows of the load in one append, so that a load is in the ledger if and only if it is in `costs`. What is loaded of a
-//! scope now is its row of the largest revision.
+//! scope now is its row of the largest revision; what was refused has none, and is there once for each reason.
 
 use std::sync::{Arc, LazyLock};
 
@@ -38,10 +38,13 @@ fn columns() -> Vec<Column> {
         text("scope", "What it replaced: `x_Scope` of its rows in `costs`."),
         text("export", "The export it is of."),
         text("format", "What the files are: focus, aws, azure, gcp, oci or manual."),
-        count("revision", "Number of the load within its scope, from 1."),
+        count("revision", "Number of the load within its scope, from 1; 0 if nothing was loaded."),
         text("delivery", "The provider's id of the delivery, or a digest of its files."),
         Column::new("delivered_at", timestamp(), Encoding::Dictionary, "When the provider delivered it.").nullable(),
-        text("outcome", "`loaded`, or `empty` if it had no rows."),
+        text(
+            "outcome",
+            "`loaded`, or `empty` if it had no rows; `refused` or `failed` if nothing was loaded, for what `findings` say.",
+        ),
         count("rows", "Rows written to `costs`."),
         list_of("months", date(), "Billing months of the rows, from the one with most of them; their first days."),
         Column::new(

@@ -13,16 +13,19 @@ use arrow::{
         TimestampMicrosecondArray,
     },
     compute::cast,
-    datatypes::{DataType, Date32Type, Decimal128Type, TimestampMicrosecondType},
+    datatypes::{DataType, Date32Type, Decimal128Type, TimestampMicrosecondType, i256},
 };
 use hashbrown::HashSet;
 
-use super::too_large;
+use super::{money_text, too_large};
 use crate::{Result, stored};
 
 /// Columns of `costs_daily` that are read; the month is in the partition's name.
 pub(super) const COLUMNS: [&str; 6] =
     ["ChargePeriodStart", "ServiceName", "SubAccountId", "BillingCurrency", "BilledCost", "EffectiveCost"];
+
+/// Code of the finding that a bill is less by far.
+const SHRANK: &str = "bill-shrank";
 
 /// Is a row replaced, or does it replace others?
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +65,14 @@ impl Changed {
 }
 
 impl Changes {
+    /// What looks as if not all of a bill is there: a code, and in words.
+    pub(super) fn findings(by_currency: &BTreeMap<String, Changed>) -> impl Iterator<Item = (&'static str, String)> {
+        by_currency.iter().filter(|(_, changed)| changed.is_less_by_far()).map(|(currency, changed)| {
+            let [was, less] = [changed.old, -changed.by].map(|sum| money_text(i256::from_i128(sum)));
+            (SHRANK, format!("the bill was {was} {currency}, and is {less} less: is all of it there?"))
+        })
+    }
+
     /// Adds rows of `costs_daily`, of a month if they do not say of which.
     pub(super) fn add(&mut self, rows: &RecordBatch, side: Side, month: Option<i32>) -> Result<()> {
         let text = |name: &str| stored::column(rows, name, &DataType::Utf8);

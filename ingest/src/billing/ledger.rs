@@ -69,7 +69,7 @@ pub(super) struct Ledger(HashMap<String, Loaded>);
 /// Who writes the number of an invoice before it is issued.
 const EARLY: [&str; 2] = ["Google", "Oracle"];
 
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 14] = [
     "loaded_at",
     "scope",
     "export",
@@ -77,7 +77,6 @@ const COLUMNS: [&str; 15] = [
     "revision",
     "delivery",
     "delivered_at",
-    "outcome",
     "months",
     "complete_through",
     "without_invoice",
@@ -108,7 +107,8 @@ impl Ledger {
         let (loaded, delivered, through) = (loaded?, delivered?, through?);
         let [revisions, without] = ["revision", "without_invoice"].map(|name| rows.counts(name));
         let (revisions, without) = (revisions?, without?);
-        for row in 0..rows.0.num_rows() {
+        // Nothing of the rest was loaded.
+        for row in (0..rows.0.num_rows()).filter(|row| revisions(*row) > Some(0)) {
             let loaded_us = loaded(row).unwrap_or_default();
             let text = |texts: &ArrayRef| texts.as_string::<i32>().value(row).to_owned();
             let changed = rows.months("changed_months", row)?;

@@ -19,9 +19,11 @@ use arrow::{
 };
 use billing::{AzurePart, Format, Options, Reader, Report};
 use chrono::{DateTime, NaiveDate};
+use schemas::Dataset;
 use serde::{Deserialize, Serialize};
 use storage::{Batch, Lane, Storage, Write};
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use super::{
     Books, Covered, File, Inner, Input, Outcome, Reading, Request, Summary, archive,
@@ -37,6 +39,8 @@ use crate::{Error, ErrorKind, Result, stored};
 const DAY_US: i64 = 86_400_000_000;
 /// Batches that wait to be staged.
 const BATCHES_AHEAD: usize = 4;
+/// Scopes of which the last refusal is known, so that the same one is written down once.
+const REFUSALS_MAX: usize = 10_000;
 const MONTH: &str = "%Y-%m";
 /// A new revision may have one reject for so many rows; with more, a changed format is more likely than bad lines.
 const REJECTED_SHARE: u64 = 20;
@@ -74,70 +78,131 @@ pub(super) async fn load(inner: &Arc<Inner>, request: Request, watch: Watch) -> 
     }
     // Loads of one scope must not overtake each other, and two at once would share the memory of one.
     let _turn = inner.turn.lock().await;
-    let start_us = inner.clock.now_us();
-    let took_ms = || (inner.clock.now_us() - start_us) / 1000;
-    if let Some((delivery, part)) = request.delivery.as_ref().zip(part_of_period(&request)) {
-        // What is told by names alone costs no look at the files.
-        let scope = format!("{}/{part}", request.export);
-        if revision(inner, &request, &scope, delivery).await?.is_none() {
-            return Ok(same(scope, Vec::new(), took_ms()));
+    let (start_us, request) = (inner.clock.now_us(), Arc::new(request));
+    let mut attempt = Attempt::default();
+    let done = attempt.load(inner, &request, watch).await;
+    attempt.summary.took_ms = (inner.clock.now_us() - start_us) / 1000;
+    let Err(error) = done else { return Ok(attempt.summary) };
+    if !attempt.summary.scope.is_empty() && !request.dry_run {
+        // Who asked is told why in any case.
+        if let Err(lost) = attempt.note(inner, &request, &error).await {
+            warn!(%lost, scope = attempt.summary.scope, "the ledger lacks a delivery that is not loaded");
         }
     }
-    let request = Arc::new(request);
-    let (asked, keeper) = (Arc::clone(&request), Arc::clone(inner));
-    let (mut files, part) = blocking(move || look(&keeper, &asked)).await?;
-    let digests = files.iter().map(|file| file.digest.as_str());
-    let delivery = request.delivery.clone().unwrap_or_else(|| archive::of_delivery(digests));
-    let scope = format!("{}/{part}", request.export);
-    let Some(revision) = revision(inner, &request, &scope, &delivery).await? else {
-        return Ok(same(scope, files, took_ms()));
-    };
-    let mut sink = Sink::new(inner, &scope, &request);
-    decode(&request, &scope, &mut files, watch, &mut sink).await?;
-    check(inner, &files, &request, revision)?;
-    let covers = std::mem::take(&mut sink.covers);
-    let mut changes = sink.changes().await?;
-    old_sums(&inner.storage, &scope, &mut changes).await?;
-    let outcome = if request.dry_run { Outcome::Read } else { Outcome::Loaded(revision) };
-    let by_currency = changes.by_currency();
-    let mut summary = Summary { scope, outcome, files, changes: by_currency, periods: Vec::new(), took_ms: took_ms() };
-    // From here on the books stand still; what is left takes as long as a commit.
-    let mut books = inner.books.lock().await;
-    if let Some((other, of)) = books.ledger.rival(&request.export, &covers) {
-        return Err(twice(&request.export, other, of));
-    }
-    if request.dry_run {
-        return Ok(summary);
-    }
-    let now_us = inner.clock.now_us().div_euclid(1000) * 1000;
-    let changed = changes.months();
-    let load = rows::Load {
-        request: &request,
-        summary: &summary,
-        revision,
-        delivery: &delivery,
-        covers: &covers,
-        changed: &changed,
-        now_us,
-    };
-    let loaded = load.loaded(&Read::of(&request))?;
-    let months = step(&books, &summary.scope, &loaded, now_us);
-    let mut batches = sink.replacements(&summary.scope).await?;
-    for (dataset, rows) in [
-        (schemas::billing_loads(), load.ledger(&loaded)?),
-        (schemas::billing_period_changes(), periods::rows(&months, now_us)?),
-        (schemas::costs_changes(), changes.rows(&summary.scope, revision, now_us)?),
-        (schemas::rejects(), load.rejects()?),
-    ] {
-        if rows.num_rows() > 0 {
-            batches.push(Batch::append(dataset, rows, Lane::InOrder));
+    Err(error)
+}
+
+/// A load while it goes on.
+#[derive(Default)]
+struct Attempt {
+    /// What is known of it.
+    summary: Summary,
+    delivery: String,
+}
+
+impl Attempt {
+    async fn load(&mut self, inner: &Arc<Inner>, request: &Arc<Request>, watch: Watch) -> Result<()> {
+        let summary = &mut self.summary;
+        if let Some((delivery, part)) = request.delivery.as_ref().zip(part_of_period(request)) {
+            // What is told by names alone costs no look at the files.
+            summary.scope = format!("{}/{part}", request.export);
+            self.delivery.clone_from(delivery);
+            if revision(inner, request, &summary.scope, delivery).await?.is_none() {
+                return Ok(());
+            }
         }
+        let (asked, keeper) = (Arc::clone(request), Arc::clone(inner));
+        let (files, part) = blocking(move || look(&keeper, &asked)).await?;
+        let digests = files.iter().map(|file| file.digest.as_str());
+        self.delivery = request.delivery.clone().unwrap_or_else(|| archive::of_delivery(digests));
+        (summary.scope, summary.files) = (format!("{}/{part}", request.export), files);
+        let Some(revision) = revision(inner, request, &summary.scope, &self.delivery).await? else { return Ok(()) };
+        let mut sink = Sink::new(inner, &summary.scope, request);
+        decode(request, &summary.scope, &mut summary.files, watch, &mut sink).await?;
+        check(inner, &summary.files, request, revision)?;
+        let covers = std::mem::take(&mut sink.covers);
+        let mut changes = sink.changes().await?;
+        old_sums(&inner.storage, &summary.scope, &mut changes).await?;
+        summary.changes = changes.by_currency();
+        summary.findings = Changes::findings(&summary.changes).chain(covers.findings()).collect();
+        summary.outcome = if request.dry_run { Outcome::Read } else { Outcome::Loaded(revision) };
+        // From here on the books stand still; what is left takes as long as a commit.
+        let mut books = inner.books.lock().await;
+        if let Some((other, of)) = books.ledger.rival(&request.export, &covers.all) {
+            return Err(twice(&request.export, other, of));
+        }
+        if request.dry_run {
+            return Ok(());
+        }
+        let (now_us, changed) = (now_us(inner), changes.months());
+        let load = rows::Load {
+            request,
+            summary,
+            revision,
+            delivery: &self.delivery,
+            covers: &covers.all,
+            error: None,
+            changed: &changed,
+            now_us,
+        };
+        let loaded = load.loaded(&Read::of(request))?;
+        let months = step(&books, &summary.scope, &loaded, now_us);
+        let mut batches = sink.replacements(&summary.scope).await?;
+        add(
+            &mut batches,
+            [
+                (schemas::billing_loads(), load.ledger(&loaded)?),
+                (schemas::billing_period_changes(), periods::rows(&months, now_us)?),
+                (schemas::costs_changes(), changes.rows(&summary.scope, revision, now_us)?),
+                (schemas::rejects(), load.rejects()?),
+            ],
+        );
+        append(&inner.storage, batches).await?;
+        books.ledger.note(&summary.scope, loaded);
+        books.periods.note(&months, now_us);
+        summary.periods = months;
+        Ok(())
     }
-    append(&inner.storage, batches).await?;
-    books.ledger.note(&summary.scope, loaded);
-    books.periods.note(&months, now_us);
-    (summary.periods, summary.took_ms) = (months, took_ms());
-    Ok(summary)
+
+    /// Writes into the ledger that nothing was loaded, and why; once for the same delivery and reason.
+    async fn note(&self, inner: &Inner, request: &Request, error: &Error) -> Result<()> {
+        let (summary, told) = (&self.summary, (self.delivery.clone(), error.to_string()));
+        let mut books = inner.books.lock().await;
+        if books.refusals.get(&summary.scope) == Some(&told) {
+            return Ok(());
+        }
+        let load = rows::Load {
+            request,
+            summary,
+            revision: 0,
+            delivery: &told.0,
+            covers: &BTreeSet::new(),
+            error: Some(error),
+            changed: &BTreeSet::new(),
+            now_us: now_us(inner),
+        };
+        let loaded = load.loaded(&Read::of(request))?;
+        let mut batches = Vec::new();
+        add(&mut batches, [(schemas::billing_loads(), load.ledger(&loaded)?), (schemas::rejects(), load.rejects()?)]);
+        append(&inner.storage, batches).await?;
+        if books.refusals.len() >= REFUSALS_MAX {
+            books.refusals.clear();
+        }
+        books.refusals.insert(summary.scope.clone(), told);
+        Ok(())
+    }
+}
+
+/// Adds rows to what is appended.
+fn add(batches: &mut Vec<Batch>, rows: impl IntoIterator<Item = (&'static Dataset, RecordBatch)>) {
+    for (dataset, rows) in rows.into_iter().filter(|(_, rows)| rows.num_rows() > 0) {
+        batches.push(Batch::append(dataset, rows, Lane::InOrder));
+    }
+}
+
+/// Now, as the ledger writes it: microseconds, whole milliseconds.
+fn now_us(inner: &Inner) -> i64 {
+    inner.clock.now_us().div_euclid(1000) * 1000
 }
 
 /// The revision that a delivery is to be loaded as; none if it is loaded already.
@@ -160,11 +225,6 @@ fn step(books: &Books, scope: &str, loaded: &Loaded, now_us: i64) -> Vec<Change>
         books.periods.step((&loaded.export, month), event, facts, now_us)
     };
     months.into_iter().filter_map(change).collect()
-}
-
-fn same(scope: String, files: Vec<File>, took_ms: i64) -> Summary {
-    let (outcome, changes, periods) = (Outcome::Same, BTreeMap::new(), Vec::new());
-    Summary { scope, outcome, files, changes, periods, took_ms }
 }
 
 fn older(scope: &str, delivered_us: Option<i64>, later_us: i64) -> Error {

@@ -266,6 +266,9 @@ impl Pull {
         self.meter.loaded(&export.name, &summary);
         let (scope, revision) = (&summary.scope, summary.revision);
         info!(scope, revision, rows = summary.rows, rejects = summary.rejects, "bill loaded");
+        if summary.changes.iter().any(|change| change.shrank) {
+            warn!(scope, notes = ?summary.notes, "a bill is less by far than it was");
+        }
         Ok(())
     }
 

@@ -181,7 +181,7 @@ impl Commit {
 }
 
 /// What became of a delivery.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Summary {
     /// What it replaces: `x_Scope` of its rows.
     pub scope: String,
@@ -193,16 +193,19 @@ pub struct Summary {
     pub changes: BTreeMap<String, Changed>,
     /// What became of its billing periods.
     pub periods: Vec<Change>,
+    /// What a reader of the numbers should know beside what is known of each file: a code, and in words.
+    pub findings: Vec<(&'static str, String)>,
     /// How long it took, milliseconds.
     pub took_ms: i64,
 }
 
 /// What was done with a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Outcome {
     /// Loaded as this revision of its scope.
     Loaded(i64),
     /// It is what is loaded.
+    #[default]
     Same,
     /// It was only read.
     Read,
@@ -337,16 +340,6 @@ impl Summary {
             let (currency, sums) = (currency.clone(), changed.sums);
             ToldChange { currency, sums, by: text(changed.by), shrank: changed.is_less_by_far() }
         };
-        let shrank = |(currency, changed): (&String, &Changed)| {
-            let is_less = changed.is_less_by_far();
-            is_less.then(|| {
-                format!(
-                    "the bill was {} {currency}, and is {} less: is all of it there?",
-                    text(changed.old),
-                    text(-changed.by)
-                )
-            })
-        };
         Told {
             scope: self.scope.clone(),
             revision: match self.outcome {
@@ -364,7 +357,12 @@ impl Summary {
             totals: totals(files).into_iter().map(total).collect(),
             changes: self.changes.iter().map(change).collect(),
             periods: self.periods.iter().map(Change::to_string).collect(),
-            notes: self.changes.iter().filter_map(shrank).chain(files.iter().flat_map(File::notes)).collect(),
+            notes: self
+                .findings
+                .iter()
+                .map(|(_, words)| words.clone())
+                .chain(files.iter().flat_map(File::notes))
+                .collect(),
             refused: files.iter().flat_map(File::refused).collect(),
             took_ms: self.took_ms,
         }

@@ -30,6 +30,8 @@ pub(super) struct Load<'a> {
     pub revision: i64,
     pub delivery: &'a str,
     pub covers: &'a BTreeSet<Covered>,
+    /// Why nothing of it is loaded, if nothing is.
+    pub error: Option<&'a Error>,
     /// Billing months of which an amount changed: their first days.
     pub changed: &'a BTreeSet<i32>,
     pub now_us: i64,
@@ -38,7 +40,7 @@ pub(super) struct Load<'a> {
 impl Load<'_> {
     /// What the ledger knows of it.
     pub(super) fn loaded(&self, read: &Read) -> Result<Loaded> {
-        let Self { request, summary, revision, delivery, covers, changed, now_us } = self;
+        let Self { request, summary, revision, delivery, covers, changed, now_us, error: _ } = self;
         let options = serde_json::to_string(read)
             .map_err(|error| Error::new(ErrorKind::Internal, "options cannot be written").caused_by(error))?;
         Ok(Loaded {
@@ -67,10 +69,20 @@ impl Load<'_> {
     /// The row of `billing_loads`.
     pub(super) fn ledger(&self, loaded: &Loaded) -> Result<RecordBatch> {
         let files = &self.summary.files;
-        let written = self.sum(&|file| file.report.rows_delivered + file.report.rows_derived);
-        let mut findings: Vec<&str> = files.iter().flat_map(|file| file.report.findings.keys().copied()).collect();
-        findings.sort_unstable();
-        findings.dedup();
+        let written = match self.error {
+            None => self.sum(&|file| file.report.rows_delivered + file.report.rows_derived),
+            Some(_) => 0,
+        };
+        let outcome = match self.error.map(|error| error.kind) {
+            None if written > 0 => "loaded",
+            None => "empty",
+            Some(ErrorKind::Invalid | ErrorKind::Corrupt) => "refused",
+            Some(_) => "failed",
+        };
+        let why = self.error.map(Error::to_string);
+        let of_load = self.summary.findings.iter().map(|(code, _)| *code).chain(why.as_deref());
+        let of_files = files.iter().flat_map(|file| file.report.findings.keys().copied());
+        let findings: BTreeSet<&str> = of_load.chain(of_files).collect();
         let months = loaded.months.iter().map(|month| Some(Date32Type::from_naive_date(*month)));
         let changed = self.summary.changes.values().map(|changed| changed.sums as u64).sum();
         let columns: Vec<ArrayRef> = vec![
@@ -81,7 +93,7 @@ impl Load<'_> {
             int(vec![loaded.revision]),
             text(vec![&loaded.delivery])?,
             time(vec![loaded.delivered_us]),
-            text(vec![if written > 0 { "loaded" } else { "empty" }])?,
+            text(vec![outcome])?,
             int(vec![written]),
             list("months", Arc::new(months.collect::<Date32Array>()))?,
             time(vec![loaded.complete_through_us]),

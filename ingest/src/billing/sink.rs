@@ -3,7 +3,7 @@
 //! Called by loads with each batch, and, for sums alone, when the rules of tags have changed. Invariant: nothing of it is seen before all
 //! of it is appended. Not here: what sums are (`summary`), how files are staged (`storage`).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{DictionaryArray, RecordBatch},
@@ -13,9 +13,10 @@ use schemas::Dataset;
 use storage::{Batch, Staging, Write};
 
 use super::{
-    Covered, Inner, Request, Tags,
+    Inner, Request, Tags,
     changes::{Changes, Side},
-    covers, summary,
+    covers::Covers,
+    summary,
 };
 use crate::Result;
 
@@ -35,7 +36,7 @@ pub(super) struct Sink<'a> {
     /// Sums of what is counted.
     sums: Vec<Sums>,
     changes: Changes,
-    pub covers: BTreeSet<Covered>,
+    pub covers: Covers,
     is_counted: bool,
 }
 
@@ -56,14 +57,14 @@ impl<'a> Sink<'a> {
             costs: stage(if is_counted { schemas::costs() } else { schemas::costs_uncounted() }),
             sums: if is_counted { Sums::both(scope, stage) } else { Vec::new() },
             changes: Changes::default(),
-            covers: BTreeSet::new(),
+            covers: Covers::default(),
             is_counted,
         }
     }
 
     pub(super) async fn add(&mut self, rows: RecordBatch) -> Result<()> {
         if self.is_counted {
-            covers::add(&rows, &mut self.covers);
+            self.covers.add(&rows);
             let (tags, tag_rules) = (self.tags.of_rows(&rows)?, self.tags.version());
             for sums in &mut self.sums {
                 if let Some(handed) = sums.add(&rows, &tags, tag_rules).await? {

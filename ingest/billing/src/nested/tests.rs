@@ -128,7 +128,12 @@ fn what_is_no_parquet_is_damaged() {
 
 #[test]
 fn every_compression_of_providers_is_read() {
-    for compression in [Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default()), Compression::UNCOMPRESSED] {
+    for compression in [
+        Compression::GZIP(parquet::basic::GzipLevel::default()),
+        Compression::SNAPPY,
+        Compression::ZSTD(ZstdLevel::default()),
+        Compression::UNCOMPRESSED,
+    ] {
         let read = compressed(
             vec![
                 ("BilledCost", text(&[Some("1.5"), Some("2.25")])),

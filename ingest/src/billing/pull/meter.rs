@@ -18,6 +18,7 @@ pub struct Meter {
     loads: IntCounterVec,
     rows: IntCounterVec,
     rejects: IntCounterVec,
+    shrunk: IntCounterVec,
     failures: IntCounterVec,
     halves: IntGaugeVec,
     looked: IntGaugeVec,
@@ -45,6 +46,7 @@ impl Meter {
             loads: counter("loads_total", "Deliveries of bills that were fetched and loaded.")?,
             rows: counter("rows_total", "Rows of bills that were fetched and written.")?,
             rejects: counter("rejects_total", "Rows of bills that were fetched and refused.")?,
+            shrunk: counter("shrunk_total", "Bills that were fetched and are less by a fifth than before.")?,
             failures: counter("failures_total", "Looks at exports, and loads of deliveries, that failed.")?,
             halves: gauge(
                 "half_deliveries",
@@ -63,6 +65,7 @@ impl Meter {
         self.loads.with_label_values(&[export]).inc();
         self.rows.with_label_values(&[export]).inc_by(told.rows);
         self.rejects.with_label_values(&[export]).inc_by(told.rejects);
+        self.shrunk.with_label_values(&[export]).inc_by(u64::from(told.changes.iter().any(|change| change.shrank)));
         // So that the first failure is seen as one.
         self.failures.with_label_values(&[export]).inc_by(0);
     }
@@ -73,6 +76,7 @@ impl Meter {
 
     pub(super) fn looked(&self, export: &str, now_us: i64) {
         self.looked.with_label_values(&[export]).set(now_us / 1_000_000);
+        self.shrunk.with_label_values(&[export]).inc_by(0);
         self.failures.with_label_values(&[export]).inc_by(0);
     }
 
