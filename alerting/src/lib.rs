@@ -3,8 +3,14 @@
 //! What the program asks and keeps, it asks and keeps through traits that `src/` implements: nothing here compiles DataFusion or `storage`,
 //! reads a clock or starts a task.
 
+pub mod alerts;
+pub mod dedup;
+pub mod dispatch;
 mod error;
 mod labels;
+pub mod matcher;
+pub mod outbox;
+pub mod silence;
 
 pub use error::{Error, ErrorKind, Result};
 pub use labels::{ALERTNAME, Labels};

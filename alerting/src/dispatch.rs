@@ -1,0 +1,326 @@
+//! Gathers alerts into groups, and says when a group owes its receivers a notification, and why not.
+//!
+//! Fed with alerts as they change; asked from time to time what is [due](Dispatcher::due), which changes nothing; told to
+//! [go on](Dispatcher::went) once that is on disk. Invariants: what a receiver was told is what it is owed and cannot be lost any more; an
+//! alert that it was told of and that is silenced, inhibited or muted since has not ended, and its end is told; every alert that is kept
+//! from a receiver has a reason. Not here: what is silenced (`silence`), messages and senders (`outbox`, `notify`).
+//! Spec: Alertmanager's dispatcher and its notification pipeline.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use hashbrown::HashMap;
+
+use crate::{
+    Labels,
+    alerts::Alert,
+    dedup::{self, Question, Reason, Told},
+    outbox::{Key, Owed, Rate},
+};
+
+/// How a group of alerts is told to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Names the route whatever its place; groups are named by it.
+    pub key: Arc<str>,
+    /// Who is told.
+    pub receiver: Arc<str>,
+    /// How long a new group waits for more alerts, milliseconds.
+    pub group_wait_ms: i64,
+    /// How long a group waits for changes after that.
+    pub group_interval_ms: i64,
+    /// How long until the same is told again.
+    pub repeat_interval_ms: i64,
+    /// Labels that templates find beside those of the group.
+    pub labels: Labels,
+    /// Names of times in which nobody is told.
+    pub mute: Arc<[String]>,
+    /// Names of times outside of which nobody is told, if there are some.
+    pub active: Arc<[String]>,
+}
+
+/// A way to tell a receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Integration {
+    /// What it is, such as `slack`.
+    pub kind: &'static str,
+    /// Where messages go; those with the same share a rate.
+    pub destination: Arc<str>,
+    /// Is it told of ends?
+    pub sends_resolved: bool,
+    /// How often it may be told.
+    pub rate: Rate,
+}
+
+/// Why a receiver is not told of an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Quiet {
+    /// By silences, by id.
+    Silenced(Vec<String>),
+    /// By another alert, by fingerprint.
+    Inhibited(Vec<u64>),
+    /// By a time, by its name.
+    Muted(Vec<String>),
+}
+
+/// Says what is quiet; implemented where silences, inhibition rules and times are known.
+pub trait Hush {
+    /// Why an alert is not told, if it is not.
+    fn quiet(&self, alert: &Alert, route: &Route, now_ms: i64) -> Option<Quiet>;
+}
+
+/// Where an alert goes: routes with the labels of its groups.
+pub type Ways<'a> = dyn Fn(&Labels) -> Vec<(Arc<Route>, Labels)> + 'a;
+
+/// Alerts that are told together.
+#[derive(Debug)]
+pub struct Group {
+    /// Its name: that of the route, and its labels.
+    pub key: Arc<str>,
+    /// How it is told.
+    pub route: Arc<Route>,
+    /// What its alerts have in common, as the route says.
+    pub labels: Labels,
+    alerts: HashMap<Labels, Arc<Alert>>,
+    next_ms: i64,
+    has_flushed: bool,
+}
+
+impl Group {
+    /// Its alerts, in no order.
+    pub fn alerts(&self) -> impl Iterator<Item = &Arc<Alert>> {
+        self.alerts.values()
+    }
+}
+
+/// Something that is not told, for the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// From whom it is kept.
+    pub key: Key,
+    /// Alerts by fingerprint, and why; none of an alert that is known already.
+    pub alerts: BTreeMap<u64, Option<Quiet>>,
+}
+
+/// What groups owe now.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// Intents, in no order.
+    pub owed: Vec<(Owed, Rate)>,
+    /// What is kept from receivers, as far as that is news.
+    pub kept: Vec<Kept>,
+    /// Groups that were flushed, each with its alerts as they were.
+    flushed: Vec<(Arc<str>, Vec<Arc<Alert>>)>,
+    told: Vec<(Key, Told)>,
+}
+
+/// All groups, and what receivers know of them.
+#[derive(Debug, Default)]
+pub struct Dispatcher {
+    receivers: BTreeMap<Arc<str>, Arc<[Integration]>>,
+    groups: HashMap<Arc<str>, Group>,
+    told: HashMap<Key, Told>,
+    /// What was last written down as kept.
+    kept: HashMap<Key, BTreeMap<u64, Option<Quiet>>>,
+}
+
+impl Dispatcher {
+    /// With receivers, and what they were told before.
+    #[must_use]
+    pub fn new(receivers: BTreeMap<Arc<str>, Arc<[Integration]>>, told: HashMap<Key, Told>) -> Self {
+        Self { receivers, groups: HashMap::new(), told, kept: HashMap::new() }
+    }
+
+    /// Puts an alert into its groups.
+    pub fn take(&mut self, alert: &Arc<Alert>, ways: &Ways<'_>, now_ms: i64) {
+        for (route, labels) in ways(&alert.labels) {
+            let key = group_key(&route, &labels);
+            let group = self.groups.entry(key).or_insert_with_key(|key| Group {
+                key: Arc::clone(key),
+                next_ms: now_ms + route.group_wait_ms,
+                route,
+                labels,
+                alerts: HashMap::new(),
+                has_flushed: false,
+            });
+            // What fires for longer than a group would have waited waits no more.
+            if !group.has_flushed && alert.starts_ms + group.route.group_wait_ms < now_ms {
+                group.next_ms = now_ms;
+            }
+            group.alerts.insert(alert.labels.clone(), Arc::clone(alert));
+        }
+    }
+
+    /// What is due, and what is kept. Nothing changes before it [went](Self::went); `id` gives each intent its name.
+    #[must_use]
+    pub fn due(&self, hush: &dyn Hush, now_ms: i64, mut id: impl FnMut() -> u128) -> Due {
+        let mut due = Due::default();
+        for group in self.groups.values().filter(|group| group.next_ms <= now_ms) {
+            let alerts: Vec<Standing> =
+                group.alerts.values().map(|alert| Standing::of(alert, group, hush, now_ms)).collect();
+            let integrations = self.receivers.get(&group.route.receiver).map(|all| &**all).unwrap_or_default();
+            for (nth, integration) in integrations.iter().enumerate() {
+                let key = Key {
+                    group: Arc::clone(&group.key),
+                    receiver: Arc::clone(&group.route.receiver),
+                    integration: nth,
+                };
+                self.ask(key, integration, (group, &alerts), (now_ms, &mut id), &mut due);
+            }
+            due.flushed.push((Arc::clone(&group.key), group.alerts.values().cloned().collect()));
+        }
+        due
+    }
+
+    /// What one integration is owed of a group.
+    fn ask(
+        &self,
+        key: Key,
+        integration: &Integration,
+        (group, alerts): (&Group, &[Standing]),
+        (now_ms, id): (i64, &mut dyn FnMut() -> u128),
+        due: &mut Due,
+    ) {
+        let told = self.told.get(&key);
+        let was_told = |fingerprint: u64| told.is_some_and(|told| told.firing.contains(&fingerprint));
+        let (mut firing, mut resolved, mut held) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut kept = BTreeMap::new();
+        for Standing { fingerprint, is_resolved, quiet, .. } in alerts {
+            let is_known = was_told(*fingerprint);
+            match (quiet, is_resolved) {
+                (None, false) => drop(firing.insert(*fingerprint)),
+                (None, true) => drop(resolved.insert(*fingerprint)),
+                // Whoever was told that it fires is told that it does not any more.
+                (Some(_), true) if is_known => drop(resolved.insert(*fingerprint)),
+                (Some(quiet), false) if is_known => {
+                    held.insert(*fingerprint);
+                    kept.insert(*fingerprint, Some(quiet.clone()));
+                }
+                (Some(quiet), _) => drop(kept.insert(*fingerprint, Some(quiet.clone()))),
+            }
+        }
+        let is_active: BTreeSet<u64> = firing.union(&held).copied().collect();
+        let once =
+            alerts.iter().filter(|standing| firing.contains(&standing.fingerprint)).all(|standing| standing.once);
+        let question = Question {
+            firing: &is_active,
+            resolved: &resolved,
+            sends_resolved: integration.sends_resolved,
+            repeat_ms: (!firing.is_empty() && !once).then_some(group.route.repeat_interval_ms),
+            now_ms,
+        };
+        let reason = dedup::due(told, question);
+        if reason.is_none() {
+            kept.extend(firing.iter().map(|fingerprint| (*fingerprint, None)));
+        }
+        if !kept.is_empty() && self.kept.get(&key) != Some(&kept) {
+            due.kept.push(Kept { key: key.clone(), alerts: kept });
+        }
+        let Some(reason) = reason else { return };
+        let wanted =
+            |standing: &&Standing| firing.contains(&standing.fingerprint) || resolved.contains(&standing.fingerprint);
+        let told_alerts =
+            alerts.iter().filter(wanted).map(|standing| (standing.fingerprint, Arc::clone(&standing.alert)));
+        let owed = Owed {
+            id: id(),
+            key: key.clone(),
+            destination: Arc::clone(&integration.destination),
+            reason,
+            alerts: told_alerts.collect(),
+            held,
+            since_ms: now_ms,
+            failures: 0,
+            fell_back: false,
+        };
+        due.owed.push((owed, integration.rate));
+        due.told.push((key, Told { at_ms: now_ms, firing: is_active, resolved }));
+    }
+
+    /// Goes on: what was due is on disk.
+    pub fn went(&mut self, due: Due, now_ms: i64) {
+        for (key, alerts) in due.flushed {
+            let Some(group) = self.groups.get_mut(&key) else { continue };
+            (group.next_ms, group.has_flushed) = (now_ms + group.route.group_interval_ms, true);
+            for alert in alerts.iter().filter(|alert| alert.is_resolved(now_ms)) {
+                // It may have begun anew meanwhile.
+                if group.alerts.get(&alert.labels).is_some_and(|now| Arc::ptr_eq(now, alert)) {
+                    group.alerts.remove(&alert.labels);
+                }
+            }
+            if group.alerts.is_empty() {
+                self.groups.remove(&key);
+            }
+        }
+        self.told.extend(due.told);
+        self.kept.extend(due.kept.into_iter().map(|kept| (kept.key, kept.alerts)));
+    }
+
+    /// A receiver will never have what it was owed: the next flush owes it anew.
+    pub fn failed(&mut self, key: &Key) {
+        self.told.remove(key);
+    }
+
+    /// When a group is due next, milliseconds; none if there is none.
+    #[must_use]
+    pub fn wakes_ms(&self) -> Option<i64> {
+        self.groups.values().map(|group| group.next_ms).min()
+    }
+
+    /// The groups, in no order.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.values()
+    }
+
+    /// Forgets what receivers were told of groups that are gone for so long that they would be told anew.
+    pub fn sweep(&mut self, now_ms: i64, kept_ms: i64) {
+        let groups = &self.groups;
+        self.told.retain(|key, told| told.at_ms > now_ms - kept_ms || groups.contains_key(&key.group));
+        self.kept.retain(|key, _| groups.contains_key(&key.group));
+    }
+
+    /// Is an alert of these labels in a group?
+    #[must_use]
+    pub fn has(&self, labels: &Labels) -> bool {
+        self.groups.values().any(|group| group.alerts.contains_key(labels))
+    }
+}
+
+/// An alert of a group at the time of a flush.
+struct Standing {
+    alert: Arc<Alert>,
+    fingerprint: u64,
+    is_resolved: bool,
+    once: bool,
+    quiet: Option<Quiet>,
+}
+
+impl Standing {
+    fn of(alert: &Arc<Alert>, group: &Group, hush: &dyn Hush, now_ms: i64) -> Self {
+        Self {
+            fingerprint: alert.labels.fingerprint(),
+            is_resolved: alert.is_resolved(now_ms),
+            once: alert.once,
+            quiet: hush.quiet(alert, &group.route, now_ms),
+            alert: Arc::clone(alert),
+        }
+    }
+}
+
+/// The name of a group, which stays the same as long as the way to it does.
+fn group_key(route: &Route, labels: &Labels) -> Arc<str> {
+    let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    format!("{}:{{{}}}", route.key, labels.join(", ")).into()
+}
+
+impl Reason {
+    /// Does it tell something new, other than that it goes on?
+    #[must_use]
+    pub fn is_news(self) -> bool {
+        self != Self::Repeat
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+//! What receivers are owed, until they have it.
+//!
+//! Filled by the dispatcher with intents that are on disk already; asked by the senders for what may go out now, and told what became of it.
+//! Invariants: of one group and integration one message is under way at a time, so they arrive in order; what waits for another reason is
+//! sent as things stand when it goes out, not as they stood; a destination is asked no more often than it allows, and not at all until the
+//! time it names; whoever is owed something is told, or somebody is told that he was not: nothing is dropped silently.
+//! Not here: what messages look like, how they travel (`notify`), what a clock says.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
+    sync::Arc,
+};
+
+use hashbrown::HashMap;
+
+use crate::{alerts::Alert, dedup::Reason};
+
+/// First pause after a failure; it doubles with each.
+const PAUSE_MS: i64 = 1_000;
+/// Longest pause.
+const PAUSE_MS_MAX: i64 = 300_000;
+/// A destination that asks for a longer pause is asked again after this one: some send nonsense.
+const PARKED_MS_MAX: i64 = 900_000;
+/// So long is tried what may still succeed; what is older nobody can act on.
+const TRIED_MS_MAX: i64 = 24 * 3_600_000;
+/// After so long without success the fallback is told as well.
+const FALLBACK_AFTER_MS: i64 = 600_000;
+/// With more than so many groups waiting for one destination that takes summaries, they are named in one message.
+const STORM: usize = 30;
+/// Messages under way to one destination that knows no rate.
+const UNDER_WAY_MAX: usize = 8;
+/// Groups named in one message: at some 100 bytes each they fit what chats take.
+const SUMMARY_GROUPS_MAX: usize = 100;
+
+/// Who is told of what: a group, and an integration of a receiver.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The group's key.
+    pub group: Arc<str>,
+    /// The receiver's name.
+    pub receiver: Arc<str>,
+    /// Number of its integration.
+    pub integration: usize,
+}
+
+/// Something that is owed.
+#[derive(Debug, Clone)]
+pub struct Owed {
+    /// Names it in the history: of the intent that is kept.
+    pub id: u128,
+    /// Who is owed what.
+    pub key: Key,
+    /// Where it goes: integrations with the same share a rate.
+    pub destination: Arc<str>,
+    /// Why.
+    pub reason: Reason,
+    /// Alerts by fingerprint; ends are those that are known.
+    pub alerts: BTreeMap<u64, Arc<Alert>>,
+    /// Alerts that fire, but are silenced, inhibited or muted: the group has not ended.
+    pub held: BTreeSet<u64>,
+    /// Since when it is owed, milliseconds.
+    pub since_ms: i64,
+    /// Failures so far.
+    pub failures: u32,
+    /// Was the fallback told?
+    pub fell_back: bool,
+}
+
+/// How often a destination may be asked, and whether it takes one message for many groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Time that one message takes, milliseconds; 0 for as many as come.
+    pub every_ms: i64,
+    /// Messages that may go out at once after a pause.
+    pub burst: u32,
+    /// May groups be named in one message when too many wait?
+    pub takes_summaries: bool,
+}
+
+/// What goes out now.
+#[derive(Debug, Clone)]
+pub enum Attempt {
+    /// One group's message.
+    One(Owed),
+    /// Many groups, by name.
+    Summary(Vec<Owed>),
+}
+
+/// What a destination answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has it.
+    Sent,
+    /// It may have it later.
+    Failed(String),
+    /// It wants to be asked again after a time, milliseconds.
+    Limited(i64, String),
+    /// It will never take it.
+    Refused(String),
+}
+
+/// What became of something owed, for the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It was told.
+    Sent,
+    /// It is tried again at a time, milliseconds.
+    Waits(i64, String),
+    /// It is given up: why.
+    Dead(String),
+}
+
+/// An end of an attempt: fates by id, and what fallbacks are owed now.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// What became of each.
+    pub fates: Vec<(Owed, Fate)>,
+    /// What has failed for so long, or for good, that somebody else is to be told.
+    pub fallbacks: Vec<(Owed, String)>,
+}
+
+#[derive(Debug, Default)]
+struct Destination {
+    rate: Option<Rate>,
+    /// When the next message is allowed by rate: a bucket as a time that runs ahead (GCRA).
+    allowed_ms: i64,
+    /// Not asked before this time, because it said so.
+    parked_ms: i64,
+    /// Keys that wait, the oldest first.
+    waiting: VecDeque<Key>,
+    /// Messages under way.
+    under_way: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    owed: Owed,
+    /// Not before this time.
+    next_ms: i64,
+    is_under_way: bool,
+    /// What came while it was under way.
+    behind: Option<Owed>,
+}
+
+impl Destination {
+    /// Are as many messages under way as may be? One, where there is a rate: it may be told to wait.
+    fn is_busy(&self) -> bool {
+        let most = if self.rate.is_some_and(|rate| rate.every_ms > 0) { 1 } else { UNDER_WAY_MAX };
+        self.under_way >= most
+    }
+
+    /// From when on the next message is allowed.
+    fn opens_ms(&self) -> i64 {
+        let ahead = self.rate.map_or(0, |rate| rate.every_ms * i64::from(rate.burst.saturating_sub(1)));
+        self.parked_ms.max(self.allowed_ms - ahead)
+    }
+
+    /// The next message that may go out.
+    fn next(&mut self, entries: &mut HashMap<Key, Entry>, now_ms: i64) -> Option<Attempt> {
+        if self.is_busy() || self.opens_ms() > now_ms {
+            return None;
+        }
+        let is_ready = |key: &Key| entries.get(key).is_some_and(|entry| entry.next_ms <= now_ms);
+        let ready = self.waiting.iter().filter(|key| is_ready(key)).count();
+        let is_storm = ready > STORM && self.rate.is_some_and(|rate| rate.takes_summaries);
+        let mut left = if is_storm { SUMMARY_GROUPS_MAX } else { 1 };
+        let (taken, waiting): (Vec<Key>, Vec<Key>) = mem::take(&mut self.waiting).into_iter().partition(|key| {
+            let takes = left > 0 && is_ready(key);
+            left -= usize::from(takes);
+            takes
+        });
+        self.waiting = waiting.into();
+        let mut owed: Vec<Owed> = Vec::with_capacity(taken.len());
+        for key in taken {
+            if let Some(entry) = entries.get_mut(&key) {
+                entry.is_under_way = true;
+                owed.push(entry.owed.clone());
+            }
+        }
+        let attempt = if is_storm { Attempt::Summary(owed) } else { Attempt::One(owed.pop()?) };
+        self.under_way += 1;
+        self.allowed_ms = self.allowed_ms.max(now_ms) + self.rate.map_or(0, |rate| rate.every_ms);
+        Some(attempt)
+    }
+}
+
+impl Owed {
+    /// This and what is owed after it, in one: as things are now, and with what was never told.
+    fn followed_by(self, later: Self) -> Self {
+        let mut alerts = self.alerts;
+        alerts.extend(later.alerts);
+        let Self { id, since_ms, failures, fell_back, .. } = self;
+        Self { id, since_ms, failures, fell_back, alerts, ..later }
+    }
+}
+
+/// Pause after so many failures, all of it random but for a tenth, so that those who failed together do not return together.
+fn pause_ms(failures: u32, jitter: f64) -> i64 {
+    let longest = PAUSE_MS.saturating_mul(1 << failures.min(20)).min(PAUSE_MS_MAX);
+    let random = (longest as f64 * jitter.clamp(0.0, 1.0)).round();
+    #[expect(clippy::cast_possible_truncation, reason = "it is between 0 and the longest pause")]
+    let random = random as i64;
+    random.max(longest / 10)
+}
+
+/// Everything that is owed.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    entries: HashMap<Key, Entry>,
+    destinations: HashMap<Arc<str>, Destination>,
+}
+
+impl Outbox {
+    /// Adds what is owed, and is on disk. What waits already of the same group and integration is one with it.
+    pub fn owe(&mut self, owed: Owed, rate: Rate) {
+        let destination = self.destinations.entry(Arc::clone(&owed.destination)).or_default();
+        destination.rate = Some(rate);
+        match self.entries.get_mut(&owed.key) {
+            None => {
+                destination.waiting.push_back(owed.key.clone());
+                let next_ms = owed.since_ms;
+                self.entries.insert(owed.key.clone(), Entry { owed, next_ms, is_under_way: false, behind: None });
+            }
+            Some(entry) if entry.is_under_way => {
+                entry.behind = Some(match entry.behind.take() {
+                    Some(before) => before.followed_by(owed),
+                    None => owed,
+                });
+            }
+            Some(entry) => entry.owed = entry.owed.clone().followed_by(owed),
+        }
+    }
+
+    /// What may go out now, each marked as under way; the caller says later [what became of it](Self::ended).
+    pub fn take(&mut self, now_ms: i64) -> Vec<Attempt> {
+        let mut attempts = Vec::new();
+        for destination in self.destinations.values_mut() {
+            while let Some(attempt) = destination.next(&mut self.entries, now_ms) {
+                attempts.push(attempt);
+            }
+        }
+        attempts
+    }
+
+    /// Takes an answer in. `jitter` is a random number from 0 to 1.
+    pub fn ended(&mut self, attempt: Attempt, verdict: &Verdict, now_ms: i64, jitter: f64) -> Ended {
+        let all = match attempt {
+            Attempt::One(owed) => vec![owed],
+            Attempt::Summary(all) => all,
+        };
+        let mut ended = Ended::default();
+        if let Some(destination) = all.first().and_then(|owed| self.destinations.get_mut(&owed.destination)) {
+            destination.under_way = destination.under_way.saturating_sub(1);
+            if let Verdict::Limited(after_ms, _) = verdict {
+                destination.parked_ms = now_ms + (*after_ms).clamp(0, PARKED_MS_MAX);
+            }
+        }
+        for owed in all {
+            self.end(owed, verdict, (now_ms, jitter), &mut ended);
+        }
+        ended
+    }
+
+    fn end(&mut self, mut owed: Owed, verdict: &Verdict, (now_ms, jitter): (i64, f64), ended: &mut Ended) {
+        let Some(entry) = self.entries.get_mut(&owed.key) else { return };
+        entry.is_under_way = false;
+        let behind = entry.behind.take();
+        let (why, next_ms) = match verdict {
+            Verdict::Sent | Verdict::Refused(_) => {
+                let fate = match verdict {
+                    Verdict::Refused(why) => Fate::Dead(why.clone()),
+                    _ => Fate::Sent,
+                };
+                self.go_on(&owed.key, behind);
+                if let Fate::Dead(why) = &fate
+                    && !owed.fell_back
+                {
+                    ended.fallbacks.push((owed.clone(), why.clone()));
+                }
+                return ended.fates.push((owed, fate));
+            }
+            Verdict::Failed(why) => (why, now_ms + pause_ms(owed.failures, jitter)),
+            // Whoever is limited waits for the destination; it has not failed.
+            Verdict::Limited(after_ms, why) => (why, now_ms + (*after_ms).clamp(0, PARKED_MS_MAX)),
+        };
+        if now_ms - owed.since_ms >= TRIED_MS_MAX {
+            self.go_on(&owed.key, behind);
+            return ended.fates.push((owed, Fate::Dead(format!("given up after a day: {why}"))));
+        }
+        if matches!(verdict, Verdict::Failed(_)) {
+            owed.failures += 1;
+        }
+        if now_ms - owed.since_ms >= FALLBACK_AFTER_MS && !owed.fell_back {
+            owed.fell_back = true;
+            ended.fallbacks.push((owed.clone(), why.clone()));
+        }
+        ended.fates.push((owed.clone(), Fate::Waits(next_ms, why.clone())));
+        entry.owed = match behind {
+            Some(behind) => owed.followed_by(behind),
+            None => owed,
+        };
+        entry.next_ms = next_ms;
+        let (key, destination) = (entry.owed.key.clone(), Arc::clone(&entry.owed.destination));
+        self.destinations.entry(destination).or_default().waiting.push_back(key);
+    }
+
+    /// Puts what came meanwhile in the place of what has ended.
+    fn go_on(&mut self, key: &Key, behind: Option<Owed>) {
+        self.entries.remove(key);
+        let Some(owed) = behind else { return };
+        let rate = self.destinations.get(&owed.destination).and_then(|destination| destination.rate);
+        self.owe(owed, rate.unwrap_or(Rate { every_ms: 0, burst: 1, takes_summaries: false }));
+    }
+
+    /// When something may go out next, milliseconds; none if nothing waits.
+    #[must_use]
+    pub fn wakes_ms(&self) -> Option<i64> {
+        let of = |destination: &Destination| {
+            if destination.is_busy() {
+                return None;
+            }
+            let first = destination.waiting.iter().filter_map(|key| Some(self.entries.get(key)?.next_ms)).min()?;
+            Some(first.max(destination.opens_ms()))
+        };
+        self.destinations.values().filter_map(of).min()
+    }
+
+    /// How much is owed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Is nothing owed?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Is something owed under this key?
+    #[must_use]
+    pub fn owes(&self, key: &Key) -> Option<&Owed> {
+        let entry = self.entries.get(key)?;
+        Some(entry.behind.as_ref().unwrap_or(&entry.owed))
+    }
+}
+
+#[cfg(test)]
+mod tests;
