@@ -44,6 +44,13 @@ impl Reason {
             Self::Repeat => "repeat interval elapsed",
         }
     }
+
+    /// As it was written; what is not known is the first.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let all = [Self::NewAlerts, Self::SomeResolved, Self::AllResolved, Self::Repeat];
+        all.into_iter().find(|reason| reason.text() == text).unwrap_or(Self::First)
+    }
 }
 
 /// What is asked: alerts of the group now, and how its receiver wants it.

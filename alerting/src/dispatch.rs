@@ -112,7 +112,7 @@ pub struct Due {
     /// What is kept from receivers, as far as that is news.
     pub kept: Vec<Kept>,
     /// Groups that were flushed, each with its alerts as they were.
-    flushed: Vec<(Arc<str>, Vec<Arc<Alert>>)>,
+    pub flushed: Vec<(Arc<str>, Vec<Arc<Alert>>)>,
     told: Vec<(Key, Told)>,
 }
 
@@ -160,30 +160,31 @@ impl Dispatcher {
         for group in self.groups.values().filter(|group| group.next_ms <= now_ms) {
             let alerts: Vec<Standing> =
                 group.alerts.values().map(|alert| Standing::of(alert, group, hush, now_ms)).collect();
-            let integrations = self.receivers.get(&group.route.receiver).map(|all| &**all).unwrap_or_default();
+            let integrations = self.integrations(&group.route.receiver);
             for (nth, integration) in integrations.iter().enumerate() {
-                let key = Key {
-                    group: Arc::clone(&group.key),
-                    receiver: Arc::clone(&group.route.receiver),
-                    integration: nth,
-                };
-                self.ask(key, integration, (group, &alerts), (now_ms, &mut id), &mut due);
+                let (group_key, receiver) = (Arc::clone(&group.key), Arc::clone(&group.route.receiver));
+                let key = Key { group: group_key, receiver, integration: nth };
+                let (owed, kept) = self.ask(&key, integration, (group, &alerts), now_ms);
+                due.kept.extend(kept);
+                if let Some((owed, told)) = owed {
+                    due.owed.push((Owed { id: id(), ..owed }, integration.rate));
+                    due.told.push((key, told));
+                }
             }
             due.flushed.push((Arc::clone(&group.key), group.alerts.values().cloned().collect()));
         }
         due
     }
 
-    /// What one integration is owed of a group.
+    /// What one integration is owed of a group, and what is kept from it.
     fn ask(
         &self,
-        key: Key,
+        key: &Key,
         integration: &Integration,
         (group, alerts): (&Group, &[Standing]),
-        (now_ms, id): (i64, &mut dyn FnMut() -> u128),
-        due: &mut Due,
-    ) {
-        let told = self.told.get(&key);
+        now_ms: i64,
+    ) -> (Option<(Owed, Told)>, Option<Kept>) {
+        let told = self.told.get(key);
         let was_told = |fingerprint: u64| told.is_some_and(|told| told.firing.contains(&fingerprint));
         let (mut firing, mut resolved, mut held) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let mut kept = BTreeMap::new();
@@ -215,18 +216,20 @@ impl Dispatcher {
         if reason.is_none() {
             kept.extend(firing.iter().map(|fingerprint| (*fingerprint, None)));
         }
-        if !kept.is_empty() && self.kept.get(&key) != Some(&kept) {
-            due.kept.push(Kept { key: key.clone(), alerts: kept });
-        }
-        let Some(reason) = reason else { return };
-        let wanted =
+        let is_news = !kept.is_empty() && self.kept.get(key) != Some(&kept);
+        let kept = is_news.then(|| Kept { key: key.clone(), alerts: kept });
+        let Some(reason) = reason else { return (None, kept) };
+        let is_told =
             |standing: &&Standing| firing.contains(&standing.fingerprint) || resolved.contains(&standing.fingerprint);
         let told_alerts =
-            alerts.iter().filter(wanted).map(|standing| (standing.fingerprint, Arc::clone(&standing.alert)));
+            alerts.iter().filter(is_told).map(|standing| (standing.fingerprint, Arc::clone(&standing.alert)));
         let owed = Owed {
-            id: id(),
+            id: 0,
             key: key.clone(),
             destination: Arc::clone(&integration.destination),
+            group_labels: group.labels.clone(),
+            route_labels: group.route.labels.clone(),
+            merged: Vec::new(),
             reason,
             alerts: told_alerts.collect(),
             held,
@@ -234,8 +237,7 @@ impl Dispatcher {
             failures: 0,
             fell_back: false,
         };
-        due.owed.push((owed, integration.rate));
-        due.told.push((key, Told { at_ms: now_ms, firing: is_active, resolved }));
+        (Some((owed, Told { at_ms: now_ms, firing: is_active, resolved })), kept)
     }
 
     /// Goes on: what was due is on disk.
@@ -266,6 +268,18 @@ impl Dispatcher {
     #[must_use]
     pub fn wakes_ms(&self) -> Option<i64> {
         self.groups.values().map(|group| group.next_ms).min()
+    }
+
+    /// The integrations of a receiver.
+    #[must_use]
+    pub fn integrations(&self, receiver: &str) -> &[Integration] {
+        self.receivers.get(receiver).map(|all| &**all).unwrap_or_default()
+    }
+
+    /// What receivers were told, for a dispatcher after this one.
+    #[must_use]
+    pub fn told(self) -> HashMap<Key, Told> {
+        self.told
     }
 
     /// The groups, in no order.

@@ -14,7 +14,7 @@ use std::{
 
 use hashbrown::HashMap;
 
-use crate::{alerts::Alert, dedup::Reason};
+use crate::{Labels, alerts::Alert, dedup::Reason};
 
 /// First pause after a failure; it doubles with each.
 const PAUSE_MS: i64 = 1_000;
@@ -53,6 +53,12 @@ pub struct Owed {
     pub key: Key,
     /// Where it goes: integrations with the same share a rate.
     pub destination: Arc<str>,
+    /// Labels that the group's alerts have in common.
+    pub group_labels: Labels,
+    /// Labels of the route.
+    pub route_labels: Labels,
+    /// Intents that are one with it, because they came before it went out.
+    pub merged: Vec<u128>,
     /// Why.
     pub reason: Reason,
     /// Alerts by fingerprint; ends are those that are known.
@@ -188,10 +194,11 @@ impl Destination {
 impl Owed {
     /// This and what is owed after it, in one: as things are now, and with what was never told.
     fn followed_by(self, later: Self) -> Self {
-        let mut alerts = self.alerts;
+        let Self { id, since_ms, failures, fell_back, mut alerts, mut merged, .. } = self;
         alerts.extend(later.alerts);
-        let Self { id, since_ms, failures, fell_back, .. } = self;
-        Self { id, since_ms, failures, fell_back, alerts, ..later }
+        merged.push(later.id);
+        merged.extend(later.merged);
+        Self { id, since_ms, failures, fell_back, alerts, merged, ..later }
     }
 }
 

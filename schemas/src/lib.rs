@@ -7,6 +7,7 @@
 //! with millisecond content (finer jitter costs 30 times the space of the column).
 //! Not here: any code that reads or writes rows.
 
+mod alerts;
 mod billing_loads;
 mod billing_periods;
 mod cost_summaries;
@@ -16,12 +17,15 @@ mod dataset;
 mod exemplars;
 mod histograms;
 mod metadata;
+mod notifications;
 mod page;
 mod reference;
 mod rejects;
 mod samples;
 mod series;
+mod silences;
 
+pub use alerts::alerts;
 pub use billing_loads::billing_loads;
 pub use billing_periods::billing_period_changes;
 pub use cost_summaries::{MANDATORY_TAGS, SUMMARY_AMOUNTS, SUMMARY_COLUMNS, costs_daily, costs_hourly};
@@ -33,11 +37,13 @@ pub use dataset::{
 pub use exemplars::exemplars;
 pub use histograms::histograms;
 pub use metadata::metadata;
+pub use notifications::notifications;
 pub use page::schemas_page;
 pub use reference::{accounts, exchange_rates, invoices};
 pub use rejects::rejects;
 pub use samples::samples;
 pub use series::series;
+pub use silences::silences;
 
 /// Every dataset of the product, in the order in which they are documented.
 #[must_use]
@@ -59,5 +65,8 @@ pub fn all() -> Vec<&'static Dataset> {
         exchange_rates(),
         accounts(),
         rejects(),
+        alerts(),
+        notifications(),
+        silences(),
     ]
 }

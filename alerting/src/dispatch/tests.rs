@@ -9,6 +9,8 @@ use crate::{
 const SECOND: i64 = 1_000;
 const FREE: Rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
 
+type Quieten = Box<dyn Fn(&Alert, i64) -> Option<Quiet>>;
+
 /// One receiver that notes what it is told, and a dispatcher with everything around it.
 struct World {
     now_ms: i64,
@@ -17,7 +19,7 @@ struct World {
     alerts: Alerts,
     dispatcher: Dispatcher,
     outbox: Outbox,
-    quiet: Box<dyn Fn(&Alert, i64) -> Option<Quiet>>,
+    quiet: Quieten,
     /// Answers that are given before `Sent`.
     verdicts: Vec<Verdict>,
     told: Vec<String>,

@@ -26,6 +26,9 @@ fn owed(id: u128, group: &str, since_ms: i64, alerts: &[(&str, i64)]) -> Owed {
         id,
         key: Key { group: group.into(), receiver: "team".into(), integration: 0 },
         destination: "slack".into(),
+        group_labels: Labels::default(),
+        route_labels: Labels::default(),
+        merged: Vec::new(),
         reason: Reason::First,
         alerts: alerts.iter().map(|(name, ends_ms)| alert(name, *ends_ms)).collect(),
         held: BTreeSet::new(),
@@ -76,6 +79,7 @@ fn what_ended_while_it_waited_is_told_once_with_both_times() {
     let second = one(outbox.take(1_020));
     let ends: Vec<i64> = second.alerts.values().map(|alert| alert.ends_ms).collect();
     assert_eq!((second.id, second.reason, second.failures), (1, Reason::AllResolved, 1));
+    assert_eq!(second.merged, [2, 3]);
     assert_eq!(ends.iter().sum::<i64>(), 40, "{ends:?}");
     outbox.ended(Attempt::One(second), &Verdict::Sent, 1_030, 0.0);
     assert!(outbox.is_empty());

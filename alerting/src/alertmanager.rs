@@ -1,0 +1,348 @@
+//! What Alertmanager does, with everything that must not be lost on disk first.
+//!
+//! Called by the API and by the rule evaluator with alerts, and run beside the server: a loop that wakes when a group is due or a message may
+//! go out. Invariants: an intent is on disk before anybody is told, and its outcome after; alerts and silences are on disk before whoever sent
+//! them has an answer; the lock is never held across a wait. Not here: what a clock says, how rows are kept ([`Record`]), how messages
+//! travel ([`Deliver`]), how alerts are routed ([`Routing`]).
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::{
+    Error, Labels, Result,
+    alerts::{Alert, Alerts, Change, Posted},
+    dispatch::{Dispatcher, Integration, Route},
+    outbox::{Attempt, Fate, Verdict},
+    rows::{Event, NotificationRow, Promise, Record, Rows},
+    silence::Silence,
+};
+
+mod look;
+mod restore;
+mod things;
+
+pub use look::Look;
+pub use restore::Known;
+use things::{Things, posted_row};
+
+/// How long an ended alert stays, so that whoever asks sees it.
+const ENDED_KEPT_MS: i64 = 900_000;
+/// How long an expired silence stays in memory; the table has all of them.
+const SILENCES_KEPT_MS: i64 = 5 * 86_400_000;
+/// How often what is over is forgotten.
+const SWEEP: Duration = Duration::from_secs(60);
+/// When to try again what could not be written down.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How alerts are routed, as the configuration says.
+pub trait Routing: Send + Sync {
+    /// The routes of an alert, with the labels of its groups.
+    fn ways(&self, labels: &Labels) -> Vec<(Arc<Route>, Labels)>;
+    /// Names of the times that keep a route quiet now.
+    fn muted(&self, route: &Route, now_ms: i64) -> Vec<String>;
+    /// Alerts, by fingerprint, that inhibit one.
+    fn inhibiting(&self, alert: &Alert, alerts: &Alerts, now_ms: i64) -> Vec<u64>;
+    /// Receivers by name.
+    fn receivers(&self) -> BTreeMap<Arc<str>, Arc<[Integration]>>;
+    /// Who is told when a receiver cannot be.
+    fn fallback(&self, receiver: &str) -> Option<Arc<str>>;
+    /// After what time an alert that nobody reports any more has ended, milliseconds.
+    fn resolve_timeout_ms(&self) -> i64;
+    /// The longest time until the same is told again, milliseconds.
+    fn repeat_ms_max(&self) -> i64;
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// What the receiver answered.
+    pub verdict: Verdict,
+    /// What the next message to it needs, JSON.
+    pub answer: String,
+}
+
+/// Tells receivers. Implemented over notifiers and whatever carries their requests.
+pub trait Deliver: Send + Sync {
+    /// Sends a message; `answers` are those of the messages before, by key.
+    fn deliver<'a>(&'a self, attempt: &'a Attempt, answers: Vec<Option<String>>) -> Promise<'a, Delivered>;
+}
+
+/// What it needs of the world.
+pub struct Outside {
+    /// Writes down.
+    pub record: Arc<dyn Record>,
+    /// Tells.
+    pub deliver: Arc<dyn Deliver>,
+    /// Milliseconds since the epoch.
+    pub now_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// Random numbers.
+    pub random: Arc<dyn Fn() -> u128 + Send + Sync>,
+}
+
+/// Alerts, silences and notifications of a process. Cheap to clone.
+#[derive(Clone)]
+pub struct Alertmanager(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<Things>,
+    outside: Outside,
+    wake: Notify,
+}
+
+impl Alertmanager {
+    /// Goes on where it was left.
+    #[must_use]
+    pub fn open(routing: Arc<dyn Routing>, known: Known, outside: Outside) -> Self {
+        let state = Mutex::new(restore::things(routing, known, (outside.now_ms)()));
+        Self(Arc::new(Inner { state, outside, wake: Notify::new() }))
+    }
+
+    /// Routes by another configuration from now on.
+    pub fn reload(&self, routing: Arc<dyn Routing>) {
+        let now_ms = (self.0.outside.now_ms)();
+        let mut things = self.0.state.lock();
+        let told = std::mem::take(&mut things.dispatcher).told();
+        things.dispatcher = Dispatcher::new(routing.receivers(), told);
+        things.routing = routing;
+        let alerts: Vec<Arc<Alert>> =
+            things.alerts.iter().filter(|alert| !alert.is_resolved(now_ms)).cloned().collect();
+        alerts.iter().for_each(|alert| things.take(alert, now_ms));
+        drop(things);
+        self.0.wake.notify_one();
+    }
+
+    /// Takes alerts that were posted. Returns when they are on disk; of each that is wrong, why.
+    ///
+    /// # Errors
+    /// `Unavailable` if nothing can be written down: whoever posted sends them again.
+    pub async fn post(&self, posted: Vec<Posted>) -> Result<Vec<Error>> {
+        let now_ms = (self.0.outside.now_ms)();
+        let (mut wrong, mut alerts, mut rows) = (Vec::new(), Vec::new(), Rows::default());
+        {
+            let mut things = self.0.state.lock();
+            let timeout_ms = things.routing.resolve_timeout_ms();
+            for posted in posted {
+                match posted.alert(now_ms, timeout_ms) {
+                    Err(error) => wrong.push(error),
+                    Ok(alert) => {
+                        let (alert, change) = things.alerts.put(alert, now_ms);
+                        if change != Change::Same {
+                            rows.alerts.push(posted_row(&alert, "posted", now_ms));
+                        }
+                        alerts.push(alert);
+                    }
+                }
+            }
+        }
+        if !rows.is_empty() {
+            self.0.outside.record.append(rows).await?;
+        }
+        self.take(&alerts, now_ms);
+        Ok(wrong)
+    }
+
+    /// Takes alerts of rules, whose changes are on disk already.
+    pub fn tell(&self, alerts: Vec<Alert>) {
+        let now_ms = (self.0.outside.now_ms)();
+        let mut things = self.0.state.lock();
+        for alert in alerts {
+            let (alert, _) = things.alerts.put(alert, now_ms);
+            things.take(&alert, now_ms);
+        }
+        drop(things);
+        self.0.wake.notify_one();
+    }
+
+    fn take(&self, alerts: &[Arc<Alert>], now_ms: i64) {
+        let mut things = self.0.state.lock();
+        alerts.iter().for_each(|alert| things.take(alert, now_ms));
+        drop(things);
+        self.0.wake.notify_one();
+    }
+
+    /// Makes a silence, or changes one; gives its id, or none if the one to be changed is not there.
+    ///
+    /// # Errors
+    /// `Invalid` if it silences too much, `Unavailable` if it cannot be written down.
+    pub async fn silence(&self, asked: Silence) -> Result<Option<String>> {
+        let (now_ms, id) = ((self.0.outside.now_ms)(), uuid((self.0.outside.random)()));
+        let changes = self.0.state.lock().silences.change(asked, id, now_ms)?;
+        let Some(changes) = changes else { return Ok(None) };
+        let id = changes.last().map(|silence| silence.id.clone());
+        self.keep(changes).await?;
+        Ok(id)
+    }
+
+    /// Ends a silence; was there one?
+    ///
+    /// # Errors
+    /// `Invalid` if it has ended, `Unavailable` if that cannot be written down.
+    pub async fn expire(&self, id: &str) -> Result<bool> {
+        let ended = self.0.state.lock().silences.expire(id, (self.0.outside.now_ms)())?;
+        let Some(ended) = ended else { return Ok(false) };
+        self.keep(vec![ended]).await?;
+        Ok(true)
+    }
+
+    async fn keep(&self, silences: Vec<Silence>) -> Result<()> {
+        self.0.outside.record.append(Rows { silences: silences.clone(), ..Rows::default() }).await?;
+        let mut things = self.0.state.lock();
+        silences.into_iter().for_each(|silence| things.silences.put(silence));
+        Ok(())
+    }
+
+    /// Looks at what there is.
+    pub fn look<T>(&self, look: impl FnOnce(&Look<'_>) -> T) -> T {
+        let things = self.0.state.lock();
+        look(&Look { things: &things, now_ms: (self.0.outside.now_ms)() })
+    }
+
+    /// Tells whoever is to be told, until the end of the process.
+    pub async fn run(&self) {
+        let mut sweep = tokio::time::interval(SWEEP);
+        loop {
+            let pause = match self.step().await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    tracing::warn!(%error, "notifications wait, because nothing can be written down");
+                    Some(AGAIN)
+                }
+            };
+            let due = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                () = self.0.wake.notified() => {}
+                _ = sweep.tick() => self.sweep(),
+            }
+        }
+    }
+
+    /// Does what is to be done now; gives the time until something is again.
+    ///
+    /// # Errors
+    /// `Unavailable` if intents cannot be written down; nobody was told then.
+    pub async fn step(&self) -> Result<Option<Duration>> {
+        let inner = &self.0;
+        let now_ms = (inner.outside.now_ms)();
+        let (mut due, rows) = {
+            let things = inner.state.lock();
+            let due = things.dispatcher.due(&*things, now_ms, || (inner.outside.random)());
+            let rows = things.rows(&due, now_ms);
+            (due, rows)
+        };
+        if !rows.is_empty() {
+            inner.outside.record.append(rows).await?;
+        }
+        let (attempts, wakes_ms) = {
+            let mut things = inner.state.lock();
+            for (owed, rate) in std::mem::take(&mut due.owed) {
+                things.outbox.owe(owed, rate);
+            }
+            things.dispatcher.went(due, now_ms);
+            let attempts = things.outbox.take(now_ms);
+            let attempts: Vec<_> = attempts.into_iter().map(|attempt| things.current(attempt)).collect();
+            let wakes = [things.dispatcher.wakes_ms(), things.outbox.wakes_ms()];
+            (attempts, wakes.into_iter().flatten().min())
+        };
+        for (attempt, answers) in attempts {
+            let this = self.clone();
+            tokio::spawn(async move { this.attempt(attempt, answers).await });
+        }
+        let pause_ms = wakes_ms.map(|wakes_ms| (wakes_ms - (inner.outside.now_ms)()).max(0));
+        Ok(pause_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or_default())))
+    }
+
+    /// Tells somebody, and writes down what became of it.
+    async fn attempt(&self, attempt: Attempt, answers: Vec<Option<String>>) {
+        let inner = &self.0;
+        let began_ms = (inner.outside.now_ms)();
+        let Delivered { verdict, answer } = inner.outside.deliver.deliver(&attempt, answers).await;
+        let now_ms = (inner.outside.now_ms)();
+        let (rows, fallbacks) = {
+            let mut things = inner.state.lock();
+            let jitter = jitter((inner.outside.random)());
+            let ended = things.outbox.ended(attempt, &verdict, now_ms, jitter);
+            let mut rows = Rows::default();
+            for (owed, fate) in &ended.fates {
+                let (event, error) = match fate {
+                    Fate::Sent => (Event::Sent, ""),
+                    Fate::Waits(_, why) => (Event::Waits, why.as_str()),
+                    Fate::Dead(why) => (Event::Dead, why.as_str()),
+                };
+                match fate {
+                    Fate::Sent if !answer.is_empty() => drop(things.answers.insert(owed.key.clone(), answer.clone())),
+                    Fate::Dead(_) => things.dispatcher.failed(&owed.key),
+                    _ => {}
+                }
+                let row = NotificationRow {
+                    attempt: owed.failures + u32::from(event != Event::Waits),
+                    error: error.to_owned(),
+                    took_ms: now_ms - began_ms,
+                    answer: if event == Event::Sent { answer.clone() } else { String::new() },
+                    ..things.row(owed, event, now_ms)
+                };
+                let merged = owed.merged.iter().map(|id| NotificationRow { id: *id, ..row.clone() });
+                // What waits goes on under its first name.
+                let merged: Vec<_> = if event == Event::Waits { Vec::new() } else { merged.collect() };
+                rows.notifications.push(row);
+                rows.notifications.extend(merged);
+            }
+            let mut fallbacks = Vec::new();
+            for (owed, why) in &ended.fallbacks {
+                let owed = things.fallback(owed, (inner.outside.random)(), now_ms);
+                let intents = owed.iter().map(|(owed, _)| NotificationRow {
+                    reason: format!("fallback: {why}"),
+                    ..things.row(owed, Event::Intent, now_ms)
+                });
+                rows.notifications.extend(intents);
+                fallbacks.extend(owed);
+            }
+            (rows, fallbacks)
+        };
+        if let Verdict::Refused(why) | Verdict::Failed(why) | Verdict::Limited(_, why) = &verdict {
+            let of = rows.notifications.first().map(|row| row.key.receiver.to_string()).unwrap_or_default();
+            tracing::warn!(receiver = of, "somebody was not told: {why}");
+        }
+        // Who was told stays told in memory; a crash before this is on disk tells it once more.
+        while let Err(error) = inner.outside.record.append(rows.clone()).await {
+            tracing::warn!(%error, "what became of a notification cannot be written down yet");
+            tokio::time::sleep(AGAIN).await;
+        }
+        let mut things = inner.state.lock();
+        fallbacks.into_iter().for_each(|(owed, rate)| things.outbox.owe(owed, rate));
+        drop(things);
+        inner.wake.notify_one();
+    }
+
+    fn sweep(&self) {
+        let now_ms = (self.0.outside.now_ms)();
+        let mut things = self.0.state.lock();
+        let things = &mut *things;
+        let kept_ms = things.routing.repeat_ms_max().saturating_mul(2);
+        things.dispatcher.sweep(now_ms, kept_ms);
+        let dispatcher = &things.dispatcher;
+        things.alerts.sweep(now_ms - ENDED_KEPT_MS, |labels| dispatcher.has(labels));
+        things.silences.sweep(now_ms - SILENCES_KEPT_MS);
+    }
+}
+
+/// A number from 0 to 1 of random bits.
+fn jitter(random: u128) -> f64 {
+    f64::from(u32::try_from(random & u128::from(u32::MAX)).unwrap_or_default()) / f64::from(u32::MAX)
+}
+
+/// An id as people know them.
+fn uuid(random: u128) -> String {
+    let hex = format!("{random:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! What was left, from what was written down.
+//!
+//! Called at start. What has an intent and no end is owed; what was owed last is what a receiver knows; what fired is taken to fire until
+//! whoever reports it had time to do so.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::{Routing, things::Things};
+use crate::{
+    Labels,
+    alerts::{Alert, Alerts},
+    dedup::{Reason, Told},
+    dispatch::Dispatcher,
+    outbox::{Outbox, Owed},
+    rows::{AlertRow, Event, NotificationRow, State},
+    silence::{self, Silence, Silences},
+};
+
+/// What is known of before: rows as they were written, oldest first.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The last change of each alert.
+    pub alerts: Vec<AlertRow>,
+    /// Steps of notifications.
+    pub notifications: Vec<NotificationRow>,
+    /// Silences as they are.
+    pub silences: Vec<Silence>,
+    /// How much a silence may silence from now on.
+    pub limits: silence::Limits,
+}
+
+/// Everything as it was.
+pub(super) fn things(routing: Arc<dyn Routing>, known: Known, now_ms: i64) -> Things {
+    let Known { alerts: rows, notifications, silences, limits } = known;
+    let mut alerts = Alerts::default();
+    let mut by_fingerprint = HashMap::new();
+    // Whoever reports alerts does so every minute or so; none is taken for ended before it had time for it.
+    let grace_ms = now_ms + routing.resolve_timeout_ms();
+    for row in rows {
+        let Some(alert) = alert(row, grace_ms) else { continue };
+        by_fingerprint.insert(alert.labels.fingerprint(), Arc::new(alert.clone()));
+        alerts.put(alert, now_ms);
+    }
+    let (mut told, mut owed, mut answers) = (HashMap::new(), Vec::<NotificationRow>::new(), HashMap::new());
+    for row in notifications {
+        match row.event {
+            Event::Intent => {
+                told.insert(row.key.clone(), knows(&row));
+                owed.push(row);
+            }
+            Event::Waits | Event::Kept => {}
+            Event::Sent | Event::Dead => {
+                owed.retain(|intent| intent.id != row.id);
+                if row.event == Event::Dead {
+                    told.remove(&row.key);
+                } else if !row.answer.is_empty() {
+                    answers.insert(row.key, row.answer);
+                }
+            }
+        }
+    }
+    let dispatcher = Dispatcher::new(routing.receivers(), told);
+    let mut outbox = Outbox::default();
+    for row in owed {
+        if let Some(integration) = dispatcher.integrations(&row.key.receiver).get(row.key.integration) {
+            outbox.owe(owes(row, &integration.destination, &by_fingerprint), integration.rate);
+        }
+    }
+    let silences = Silences::new(limits, silences);
+    let mut things = Things { routing, alerts, dispatcher, silences, outbox, answers };
+    let known: Vec<Arc<Alert>> = things.alerts.iter().cloned().collect();
+    // Also those that ended: somebody may know of them as firing.
+    known.iter().for_each(|alert| things.take(alert, now_ms));
+    things
+}
+
+fn alert(row: AlertRow, grace_ms: i64) -> Option<Alert> {
+    let AlertRow { at_ms, state, labels, annotations, starts_ms, ends_ms, generator_url, .. } = row;
+    let (ends_ms, is_timeout) = match state {
+        State::Firing => (ends_ms.unwrap_or(grace_ms).max(grace_ms), true),
+        State::Resolved => (ends_ms.unwrap_or(at_ms).min(at_ms), false),
+        State::Pending | State::Inactive => return None,
+    };
+    let starts_ms = starts_ms.unwrap_or(at_ms);
+    Some(Alert { labels, annotations, starts_ms, ends_ms, generator_url, updated_ms: at_ms, is_timeout, once: false })
+}
+
+fn knows(row: &NotificationRow) -> Told {
+    Told {
+        at_ms: row.at_ms,
+        firing: row.firing.iter().chain(&row.held).copied().collect(),
+        resolved: row.resolved.iter().copied().collect(),
+    }
+}
+
+fn owes(row: NotificationRow, destination: &Arc<str>, alerts: &HashMap<u64, Arc<Alert>>) -> Owed {
+    let all = row.firing.iter().chain(&row.resolved);
+    let known = all.filter_map(|fingerprint| Some((*fingerprint, Arc::clone(alerts.get(fingerprint)?))));
+    let key = row.key;
+    Owed {
+        id: row.id,
+        destination: Arc::clone(destination),
+        group_labels: row.group_labels,
+        route_labels: Labels::default(),
+        merged: Vec::new(),
+        reason: Reason::of(&row.reason),
+        alerts: known.collect(),
+        held: row.held.into_iter().collect(),
+        since_ms: row.at_ms,
+        failures: 0,
+        // One that was told because another one could not be has nobody behind it.
+        fell_back: row.reason.starts_with("fallback"),
+        key,
+    }
+}

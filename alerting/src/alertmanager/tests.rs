@@ -1,0 +1,421 @@
+//! What is owed is told, whatever ends in between.
+//!
+//! A world of one receiver whose answers are scripted, a disk that is a list of rows, and a clock that is moved. A crash is the end of
+//! everything but the disk.
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{outbox::Rate, rows::AlertRow, silence::Limits};
+
+const SECOND: i64 = 1_000;
+
+/// Everything outside of the process.
+#[derive(Default)]
+struct World {
+    now_ms: AtomicI64,
+    random: AtomicU64,
+    disk: Mutex<Rows>,
+    /// Can nothing be written?
+    is_full: AtomicBool,
+    /// Answers that come before `Sent`.
+    verdicts: Mutex<Vec<Verdict>>,
+    told: Mutex<Vec<Message>>,
+    /// The process ends once so many more steps of a delivery or a write are done: before or after each.
+    ends_after: Mutex<Option<u64>>,
+    has_ended: AtomicBool,
+}
+
+/// A message as the receiver has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Message {
+    at_ms: i64,
+    firing: Vec<String>,
+    resolved: Vec<String>,
+}
+
+impl World {
+    /// Is the process there after another step?
+    fn lives(&self) -> bool {
+        if let Some(left) = &mut *self.ends_after.lock() {
+            match left.checked_sub(1) {
+                Some(less) => *left = less,
+                None => self.has_ended.store(true, Ordering::Relaxed),
+            }
+        }
+        !self.has_ended.load(Ordering::Relaxed)
+    }
+
+    fn now(&self) -> i64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    fn told(&self) -> Vec<String> {
+        let text = |message: &Message| {
+            let resolved: Vec<String> = message.resolved.iter().map(|name| format!("-{name}")).collect();
+            format!("{} {}", message.at_ms, [message.firing.join(" "), resolved.join(" ")].join(" ").trim())
+        };
+        self.told.lock().iter().map(text).collect()
+    }
+}
+
+struct Disk(Arc<World>);
+
+impl Record for Disk {
+    fn append(&self, rows: Rows) -> Promise<'_, Result<()>> {
+        Box::pin(async move {
+            if self.0.is_full.load(Ordering::Relaxed) {
+                return Err(Error::new(crate::ErrorKind::Unavailable, "disk full"));
+            }
+            if !self.0.lives() {
+                std::future::pending::<()>().await;
+            }
+            {
+                let mut disk = self.0.disk.lock();
+                disk.alerts.extend(rows.alerts);
+                disk.notifications.extend(rows.notifications);
+                disk.silences.extend(rows.silences);
+            }
+            // Written, and nobody was told.
+            if !self.0.lives() {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+    }
+}
+
+struct Wire(Arc<World>);
+
+impl Deliver for Wire {
+    fn deliver<'a>(&'a self, attempt: &'a Attempt, _: Vec<Option<String>>) -> Promise<'a, Delivered> {
+        Box::pin(async move {
+            if !self.0.lives() {
+                std::future::pending::<()>().await;
+            }
+            let verdict = self.0.verdicts.lock().pop().unwrap_or(Verdict::Sent);
+            if verdict == Verdict::Sent {
+                let all = match attempt {
+                    Attempt::One(owed) => std::slice::from_ref(owed),
+                    Attempt::Summary(all) => all.as_slice(),
+                };
+                let names = |is_resolved: bool| {
+                    let alerts = all.iter().flat_map(|owed| owed.alerts.values());
+                    let alerts = alerts.filter(|alert| alert.is_resolved(self.0.now()) == is_resolved);
+                    let mut names: Vec<String> = alerts.map(|alert| alert.labels.get("instance").to_owned()).collect();
+                    names.sort();
+                    names
+                };
+                self.0.told.lock().push(Message { at_ms: self.0.now(), firing: names(false), resolved: names(true) });
+            }
+            if !self.0.lives() {
+                std::future::pending::<()>().await;
+            }
+            Delivered { verdict, answer: String::new() }
+        })
+    }
+}
+
+/// One route to one receiver, by `alertname`.
+struct Ways {
+    sends_resolved: bool,
+    wait_ms: i64,
+    interval_ms: i64,
+}
+
+impl Routing for Ways {
+    fn ways(&self, labels: &Labels) -> Vec<(Arc<Route>, Labels)> {
+        let route = Route {
+            key: "{}".into(),
+            receiver: "team".into(),
+            group_wait_ms: self.wait_ms,
+            group_interval_ms: self.interval_ms,
+            repeat_interval_ms: 3_600 * SECOND,
+            labels: Labels::default(),
+            mute: Arc::new([]),
+            active: Arc::new([]),
+        };
+        vec![(Arc::new(route), [("alertname", labels.get("alertname"))].into_iter().collect())]
+    }
+
+    fn muted(&self, _: &Route, _: i64) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn inhibiting(&self, _: &Alert, _: &Alerts, _: i64) -> Vec<u64> {
+        Vec::new()
+    }
+
+    fn receivers(&self) -> BTreeMap<Arc<str>, Arc<[Integration]>> {
+        let rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
+        let integration = |destination: &str| Integration {
+            kind: "webhook",
+            destination: destination.into(),
+            sends_resolved: self.sends_resolved,
+            rate,
+        };
+        BTreeMap::from([
+            ("team".into(), Arc::from([integration("hook")])),
+            ("boss".into(), Arc::from([integration("boss")])),
+        ])
+    }
+
+    fn fallback(&self, receiver: &str) -> Option<Arc<str>> {
+        (receiver == "team").then(|| "boss".into())
+    }
+
+    fn resolve_timeout_ms(&self) -> i64 {
+        300 * SECOND
+    }
+
+    fn repeat_ms_max(&self) -> i64 {
+        3_600 * SECOND
+    }
+}
+
+/// A process over the world's disk.
+fn start(world: &Arc<World>, ways: Ways) -> Alertmanager {
+    world.has_ended.store(false, Ordering::Relaxed);
+    *world.ends_after.lock() = None;
+    let disk = world.disk.lock().clone();
+    let mut alerts: BTreeMap<Labels, AlertRow> = BTreeMap::new();
+    alerts.extend(disk.alerts.into_iter().map(|row| (row.labels.clone(), row)));
+    let known = Known {
+        alerts: alerts.into_values().collect(),
+        notifications: disk.notifications,
+        silences: disk.silences,
+        limits: Limits::default(),
+    };
+    let (clock, random) = (Arc::clone(world), Arc::clone(world));
+    let outside = Outside {
+        record: Arc::new(Disk(Arc::clone(world))),
+        deliver: Arc::new(Wire(Arc::clone(world))),
+        now_ms: Arc::new(move || clock.now()),
+        random: Arc::new(move || u128::from(random.random.fetch_add(1, Ordering::Relaxed) + 1)),
+    };
+    Alertmanager::open(Arc::new(ways), known, outside)
+}
+
+fn ways() -> Ways {
+    Ways { sends_resolved: true, wait_ms: SECOND, interval_ms: 6 * SECOND }
+}
+
+async fn post(manager: &Alertmanager, instance: &str, starts_ms: i64, ends_ms: Option<i64>) {
+    let posted = Posted {
+        labels: [("alertname", "a"), ("instance", instance)].into_iter().collect(),
+        starts_ms: Some(starts_ms),
+        ends_ms,
+        ..Posted::default()
+    };
+    assert!(manager.post(vec![posted]).await.unwrap().is_empty());
+}
+
+/// Does what is to be done now, and what follows from it at once; gives the time until something is again, or none if the process is gone.
+async fn settle(manager: &Alertmanager) -> Option<Option<Duration>> {
+    let mut pause = None;
+    for _ in 0..3 {
+        let step = tokio::spawn({
+            let manager = manager.clone();
+            async move { manager.step().await }
+        });
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        if !step.is_finished() {
+            // It waits for a disk that is gone.
+            step.abort();
+            return None;
+        }
+        pause = step.await.unwrap().unwrap_or(Some(AGAIN));
+    }
+    Some(pause)
+}
+
+/// Lets time pass up to a moment, or the end of the process.
+async fn until(world: &Arc<World>, manager: &Alertmanager, end_ms: i64) {
+    while let Some(pause) = settle(manager).await {
+        if world.has_ended.load(Ordering::Relaxed) {
+            return;
+        }
+        let pause_ms = pause.map_or(i64::MAX, |pause| i64::try_from(pause.as_millis()).unwrap());
+        let next_ms = world.now().saturating_add(pause_ms);
+        if next_ms >= end_ms {
+            return world.now_ms.store(end_ms, Ordering::Relaxed);
+        }
+        world.now_ms.store(next_ms, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn an_alert_of_four_seconds_is_told_though_its_first_message_was_limited() {
+    let world = Arc::new(World::default());
+    let manager = start(&world, Ways { sends_resolved: false, ..ways() });
+    world.verdicts.lock().push(Verdict::Limited(SECOND, "rate_limited".into()));
+    post(&manager, "1", 0, Some(4 * SECOND)).await;
+    until(&world, &manager, 60 * SECOND).await;
+    assert_eq!(world.told(), ["2000 1", "7000 -1"]);
+    let events: Vec<&str> = world.disk.lock().notifications.iter().map(|row| row.event.text()).collect();
+    assert_eq!(events, ["intent", "waits", "sent", "intent", "sent"]);
+}
+
+#[tokio::test]
+async fn what_was_told_before_a_kill_is_not_told_again() {
+    let world = Arc::new(World::default());
+    let manager = start(&world, ways());
+    post(&manager, "1", 0, None).await;
+    until(&world, &manager, 2 * SECOND).await;
+    assert_eq!(world.told(), ["1000 1"]);
+    let manager = start(&world, ways());
+    post(&manager, "1", 0, None).await;
+    until(&world, &manager, 30 * SECOND).await;
+    assert_eq!(world.told(), ["1000 1"]);
+}
+
+#[tokio::test]
+async fn an_end_while_nothing_ran_is_told() {
+    for is_posted in [true, false] {
+        let world = Arc::new(World::default());
+        let manager = start(&world, ways());
+        post(&manager, "1", 0, None).await;
+        until(&world, &manager, 2 * SECOND).await;
+        world.now_ms.store(100 * SECOND, Ordering::Relaxed);
+        let manager = start(&world, ways());
+        if is_posted {
+            post(&manager, "1", 0, Some(50 * SECOND)).await;
+        }
+        until(&world, &manager, 600 * SECOND).await;
+        let told = world.told();
+        // Posted at once; or, when nobody reports it any more, after the time that whoever does has.
+        let at = if is_posted { "100000" } else { "400000" };
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[1].starts_with(at) && told[1].ends_with(" -1"), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_told_before_it_is_on_disk() {
+    let world = Arc::new(World::default());
+    let manager = start(&world, ways());
+    post(&manager, "1", 0, None).await;
+    world.is_full.store(true, Ordering::Relaxed);
+    let posted = Posted { labels: [("alertname", "b")].into_iter().collect(), ..Posted::default() };
+    assert!(manager.post(vec![posted]).await.is_err(), "whoever posts tries again");
+    until(&world, &manager, 5 * SECOND).await;
+    assert_eq!(world.told(), [""; 0]);
+    world.is_full.store(false, Ordering::Relaxed);
+    until(&world, &manager, 7 * SECOND).await;
+    assert_eq!(world.told(), ["5000 1"]);
+}
+
+#[tokio::test]
+async fn who_cannot_be_told_has_somebody_who_is() {
+    let world = Arc::new(World::default());
+    let manager = start(&world, ways());
+    world.verdicts.lock().push(Verdict::Refused("404 no_service".into()));
+    post(&manager, "1", 0, None).await;
+    until(&world, &manager, 5 * SECOND).await;
+    let disk = world.disk.lock().clone();
+    let rows: Vec<String> = disk
+        .notifications
+        .iter()
+        .map(|row| format!("{} {} {} {}", row.key.receiver, row.event.text(), row.reason, row.error))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            "team intent first notification ",
+            "team dead first notification 404 no_service",
+            "boss intent fallback: 404 no_service ",
+            "boss sent first notification ",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn silences_are_on_disk_before_they_count() {
+    let world = Arc::new(World::default());
+    let manager = start(&world, ways());
+    let asked = Silence {
+        id: String::new(),
+        matchers: crate::matcher::Matchers::parse("alertname=a", crate::matcher::Mode::Fallback).unwrap(),
+        starts_ms: 0,
+        ends_ms: 20 * SECOND,
+        updated_ms: 0,
+        created_by: "ann".to_owned(),
+        comment: "disk is replaced".to_owned(),
+    };
+    let id = manager.silence(asked).await.unwrap().unwrap();
+    let manager = start(&world, ways());
+    post(&manager, "1", 0, None).await;
+    until(&world, &manager, 15 * SECOND).await;
+    assert_eq!(world.told(), [""; 0]);
+    let kept = world.disk.lock().notifications.clone();
+    assert_eq!(kept.len(), 1);
+    assert_eq!((kept[0].reason.as_str(), &kept[0].by), ("silenced", &vec![id.clone()]));
+    assert!(manager.expire(&id).await.unwrap() && !manager.expire("nobody").await.unwrap());
+    until(&world, &manager, 30 * SECOND).await;
+    assert_eq!(world.told(), ["19000 1"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// Alerts fire and end; the process is killed again and again, before and after each write and message. At the end the receiver knows
+    /// how every alert is, and no message came more often than the process was killed.
+    #[test]
+    fn every_owed_change_is_told_however_often_the_process_is_killed(
+        kills in proptest::collection::vec(0_u64..12, 0..6),
+        ends in proptest::collection::vec(proptest::option::of(2_i64..40), 1..5),
+        failures in 0_usize..4,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let world = Arc::new(World::default());
+            *world.verdicts.lock() = vec![Verdict::Failed("503".into()); failures];
+            let mut kills = kills.into_iter();
+            let mut killed = 0;
+            let mut manager = start(&world, ways());
+            *world.ends_after.lock() = kills.next();
+            // Whoever watches reports every ten seconds how things are, and twice that one ended.
+            for report in 0..30_i64 {
+                let now_ms = report * 10 * SECOND;
+                world.now_ms.store(world.now().max(now_ms), Ordering::Relaxed);
+                for (nth, end) in ends.iter().enumerate() {
+                    let ends_ms = end.map(|end| end * SECOND).filter(|end| *end <= now_ms);
+                    let task = tokio::spawn({
+                        let manager = manager.clone();
+                        async move { post(&manager, &nth.to_string(), 0, ends_ms).await }
+                    });
+                    for _ in 0..5 {
+                        tokio::task::yield_now().await;
+                    }
+                    task.abort();
+                }
+                until(&world, &manager, now_ms + 10 * SECOND).await;
+                if world.has_ended.load(Ordering::Relaxed) {
+                    killed += 1;
+                    manager = start(&world, ways());
+                    *world.ends_after.lock() = kills.next();
+                }
+            }
+            let (mut knows, mut seen, mut twice) = (BTreeSet::new(), Vec::<Message>::new(), 0);
+            for message in world.told.lock().iter() {
+                let again = |before: &Message| before.firing == message.firing && before.resolved == message.resolved;
+                twice += usize::from(seen.last().is_some_and(again));
+                seen.push(message.clone());
+                knows.extend(message.firing.iter().cloned());
+                message.resolved.iter().for_each(|name| drop(knows.remove(name)));
+            }
+            let fires: BTreeSet<String> =
+                ends.iter().enumerate().filter(|(_, end)| end.is_none()).map(|(nth, _)| nth.to_string()).collect();
+            prop_assert_eq!(&knows, &fires, "killed {} times: {:?}", killed, world.told());
+            prop_assert!(twice <= killed, "{twice} messages came twice, killed {killed} times: {:?}", world.told());
+            Ok(())
+        })?;
+    }
+}

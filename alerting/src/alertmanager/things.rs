@@ -1,0 +1,180 @@
+//! Everything that changes while alerts come and go, and what of it is written down.
+//!
+//! Held under one lock by [`Alertmanager`](super::Alertmanager).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use hashbrown::{HashMap, HashSet};
+
+use super::Routing;
+use crate::{
+    Labels,
+    alerts::{Alert, Alerts},
+    dispatch::{Dispatcher, Due, Hush, Integration, Kept, Quiet, Route},
+    outbox::{Attempt, Key, Outbox, Owed, Rate},
+    rows::{AlertRow, Event, NotificationRow, Rows, State},
+    silence::Silences,
+};
+
+/// Everything that changes.
+pub(super) struct Things {
+    pub routing: Arc<dyn Routing>,
+    pub alerts: Alerts,
+    pub dispatcher: Dispatcher,
+    pub silences: Silences,
+    pub outbox: Outbox,
+    /// What receivers said of the last message of a key.
+    pub answers: HashMap<Key, String>,
+}
+
+impl Hush for Things {
+    fn quiet(&self, alert: &Alert, route: &Route, now_ms: i64) -> Option<Quiet> {
+        let inhibiting = self.routing.inhibiting(alert, &self.alerts, now_ms);
+        if !inhibiting.is_empty() {
+            return Some(Quiet::Inhibited(inhibiting));
+        }
+        let muted = self.routing.muted(route, now_ms);
+        if !muted.is_empty() {
+            return Some(Quiet::Muted(muted));
+        }
+        let silencing = self.silences.silencing(&alert.labels, now_ms);
+        (!silencing.is_empty()).then_some(Quiet::Silenced(silencing))
+    }
+}
+
+impl Things {
+    pub fn take(&mut self, alert: &Arc<Alert>, now_ms: i64) {
+        let routing = Arc::clone(&self.routing);
+        self.dispatcher.take(alert, &|labels: &Labels| routing.ways(labels), now_ms);
+    }
+
+    /// What has to be written down before what is due may go on.
+    pub fn rows(&self, due: &Due, now_ms: i64) -> Rows {
+        let mut seen = HashSet::new();
+        let all = due.flushed.iter().flat_map(|(_, alerts)| alerts);
+        // Those of which nobody said that they ended.
+        let timed_out = all.filter(|alert| alert.is_resolved(now_ms) && alert.ends_ms > alert.updated_ms);
+        let alerts =
+            timed_out.filter(|alert| seen.insert(&alert.labels)).map(|alert| posted_row(alert, "timed out", now_ms));
+        let intents = due.owed.iter().map(|(owed, _)| self.row(owed, Event::Intent, now_ms));
+        let kept = due.kept.iter().flat_map(|kept| self.kept(kept, now_ms));
+        Rows { alerts: alerts.collect(), notifications: intents.chain(kept).collect(), silences: Vec::new() }
+    }
+
+    fn kind(&self, key: &Key) -> &'static str {
+        self.dispatcher.integrations(&key.receiver).get(key.integration).map_or("", |integration| integration.kind)
+    }
+
+    /// One step of something owed.
+    pub fn row(&self, owed: &Owed, event: Event, at_ms: i64) -> NotificationRow {
+        let ids = |is_resolved: bool| {
+            let alerts = owed.alerts.iter().filter(|(_, alert)| alert.is_resolved(at_ms) == is_resolved);
+            alerts.map(|(fingerprint, _)| *fingerprint).collect()
+        };
+        NotificationRow {
+            at_ms,
+            kind: self.kind(&owed.key).to_owned(),
+            key: owed.key.clone(),
+            event,
+            id: owed.id,
+            reason: owed.reason.text().to_owned(),
+            firing: ids(false),
+            resolved: ids(true),
+            held: owed.held.iter().copied().collect(),
+            by: Vec::new(),
+            group_labels: owed.group_labels.clone(),
+            attempt: 0,
+            error: String::new(),
+            took_ms: 0,
+            answer: String::new(),
+        }
+    }
+
+    /// What is kept from a receiver, a row for each reason.
+    fn kept(&self, kept: &Kept, at_ms: i64) -> Vec<NotificationRow> {
+        let mut reasons: BTreeMap<&Option<Quiet>, Vec<u64>> = BTreeMap::new();
+        for (fingerprint, quiet) in &kept.alerts {
+            reasons.entry(quiet).or_default().push(*fingerprint);
+        }
+        let row = |(quiet, held): (&Option<Quiet>, Vec<u64>)| {
+            let (reason, by) = match quiet {
+                Some(Quiet::Silenced(ids)) => ("silenced", ids.clone()),
+                Some(Quiet::Inhibited(by)) => ("inhibited", by.iter().map(|by| format!("{by:016x}")).collect()),
+                Some(Quiet::Muted(times)) => ("muted", times.clone()),
+                None => ("told already", Vec::new()),
+            };
+            NotificationRow {
+                at_ms,
+                kind: self.kind(&kept.key).to_owned(),
+                key: kept.key.clone(),
+                event: Event::Kept,
+                id: 0,
+                reason: reason.to_owned(),
+                firing: Vec::new(),
+                resolved: Vec::new(),
+                held,
+                by,
+                group_labels: Labels::default(),
+                attempt: 0,
+                error: String::new(),
+                took_ms: 0,
+                answer: String::new(),
+            }
+        };
+        reasons.into_iter().map(row).collect()
+    }
+
+    /// What the fallback of a receiver is owed, if it has one.
+    pub fn fallback(&self, owed: &Owed, id: u128, now_ms: i64) -> Vec<(Owed, Rate)> {
+        let Some(receiver) = self.routing.fallback(&owed.key.receiver) else { return Vec::new() };
+        let integrations = self.dispatcher.integrations(&receiver).iter().enumerate();
+        let owed = |(nth, integration): (usize, &Integration)| {
+            let key = Key { receiver: Arc::clone(&receiver), integration: nth, ..owed.key.clone() };
+            let destination = Arc::clone(&integration.destination);
+            let id = id.wrapping_add(nth as u128);
+            let owed = Owed { id, key, destination, since_ms: now_ms, failures: 0, merged: Vec::new(), ..owed.clone() };
+            // A fallback has no fallback of its own: two that name each other would tell each other for ever.
+            (Owed { fell_back: true, ..owed }, integration.rate)
+        };
+        integrations.map(owed).collect()
+    }
+}
+
+impl Things {
+    /// An attempt with its alerts as they are now, and what was answered before.
+    pub fn current(&self, mut attempt: Attempt) -> (Attempt, Vec<Option<String>>) {
+        let all = match &mut attempt {
+            Attempt::One(owed) => std::slice::from_mut(owed),
+            Attempt::Summary(all) => all,
+        };
+        for owed in &mut *all {
+            for alert in owed.alerts.values_mut() {
+                // Another occurrence is told by itself.
+                if let Some(now) = self.alerts.get(&alert.labels).filter(|now| now.starts_ms <= alert.ends_ms) {
+                    *alert = Arc::clone(now);
+                }
+            }
+        }
+        let answers = all.iter().map(|owed| self.answers.get(&owed.key).cloned()).collect();
+        (attempt, answers)
+    }
+}
+
+/// A row about an alert that was posted.
+pub(super) fn posted_row(alert: &Alert, reason: &str, now_ms: i64) -> AlertRow {
+    AlertRow {
+        at_ms: now_ms,
+        state: if alert.is_resolved(now_ms) { State::Resolved } else { State::Firing },
+        reason: reason.to_owned(),
+        source: "api".into(),
+        labels: alert.labels.clone(),
+        annotations: alert.annotations.clone(),
+        value: None,
+        active_ms: Some(alert.starts_ms),
+        starts_ms: Some(alert.starts_ms),
+        ends_ms: Some(alert.ends_ms),
+        keep_firing_ms: None,
+        generator_url: alert.generator_url.clone(),
+        run: "".into(),
+    }
+}

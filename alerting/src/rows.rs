@@ -1,0 +1,172 @@
+//! What is written down: changes of alerts, steps of notifications, changes of silences.
+//!
+//! Made by the rule evaluator, the dispatcher and the API; turned into rows of the datasets of the same names, and back at start, by whoever
+//! implements [`Record`]. Times are milliseconds since the epoch.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use crate::{Labels, Result, outbox::Key, silence::Silence};
+
+/// What an alert is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Its condition holds, not for long enough.
+    Pending,
+    /// It fires.
+    Firing,
+    /// It fired.
+    Resolved,
+    /// Its condition held, and does not any more.
+    Inactive,
+}
+
+impl State {
+    /// As it is written.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+            Self::Inactive => "inactive",
+        }
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
+        [Self::Pending, Self::Firing, Self::Resolved, Self::Inactive].into_iter().find(|state| state.text() == text)
+    }
+}
+
+/// One change of one alert, or how an active one is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlertRow {
+    /// When it changed.
+    pub at_ms: i64,
+    /// What it is now.
+    pub state: State,
+    /// Why there is a row.
+    pub reason: String,
+    /// Its rule, or `api`.
+    pub source: Arc<str>,
+    /// Its labels.
+    pub labels: Labels,
+    /// What people read.
+    pub annotations: Labels,
+    /// Value of the expression.
+    pub value: Option<f64>,
+    /// Since when its condition holds.
+    pub active_ms: Option<i64>,
+    /// Since when it fires.
+    pub starts_ms: Option<i64>,
+    /// When it ended, or will be taken for ended.
+    pub ends_ms: Option<i64>,
+    /// Since when it fires only because it is to be kept firing.
+    pub keep_firing_ms: Option<i64>,
+    /// Where to look.
+    pub generator_url: String,
+    /// Empty for what happened; the name of a replay for what would have.
+    pub run: Arc<str>,
+}
+
+/// What happened to a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// It is owed.
+    Intent,
+    /// It was told.
+    Sent,
+    /// It is tried again.
+    Waits,
+    /// It is given up.
+    Dead,
+    /// Nobody is told.
+    Kept,
+}
+
+impl Event {
+    /// As it is written.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Intent => "intent",
+            Self::Sent => "sent",
+            Self::Waits => "waits",
+            Self::Dead => "dead",
+            Self::Kept => "kept",
+        }
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
+        [Self::Intent, Self::Sent, Self::Waits, Self::Dead, Self::Kept].into_iter().find(|event| event.text() == text)
+    }
+}
+
+/// One step of one notification.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NotificationRow {
+    /// When it happened.
+    pub at_ms: i64,
+    /// Who is told of which group.
+    pub key: Key,
+    /// By what: `slack`.
+    pub kind: String,
+    /// What happened.
+    pub event: Event,
+    /// Names the intent; 0 for what is kept.
+    pub id: u128,
+    /// Why it is told, or kept.
+    pub reason: String,
+    /// Alerts that fire, by fingerprint.
+    pub firing: Vec<u64>,
+    /// Alerts that ended.
+    pub resolved: Vec<u64>,
+    /// Alerts that fire and are not told.
+    pub held: Vec<u64>,
+    /// What keeps it.
+    pub by: Vec<String>,
+    /// Labels that its alerts have in common.
+    pub group_labels: Labels,
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// What went wrong.
+    pub error: String,
+    /// How long the attempt took, milliseconds.
+    pub took_ms: i64,
+    /// What the next message needs of the receiver's answer, JSON.
+    pub answer: String,
+}
+
+/// Rows that are written together, or not at all.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rows {
+    /// Changes of alerts.
+    pub alerts: Vec<AlertRow>,
+    /// Steps of notifications.
+    pub notifications: Vec<NotificationRow>,
+    /// Changes of silences, with their times.
+    pub silences: Vec<Silence>,
+}
+
+impl Rows {
+    /// Is there nothing to write?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.alerts.is_empty() && self.notifications.is_empty() && self.silences.is_empty()
+    }
+}
+
+/// A future that goes to another thread.
+pub type Promise<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Writes down. Implemented by the program over its storage.
+pub trait Record: Send + Sync {
+    /// Returns once rows are durable and visible.
+    ///
+    /// # Errors
+    /// `Unavailable` if they cannot be written now; nothing is then.
+    fn append(&self, rows: Rows) -> Promise<'_, Result<()>>;
+}
