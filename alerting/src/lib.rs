@@ -4,7 +4,11 @@
 //! reads a clock or starts a task.
 
 mod error;
+mod interval;
 mod labels;
+mod matcher;
 
 pub use error::{Error, ErrorKind, Result};
+pub use interval::Interval;
 pub use labels::{ALERTNAME, Labels};
+pub use matcher::{Matcher, Matchers, Mode, Op};
