@@ -101,7 +101,7 @@ impl Interval {
     pub fn contains(&self, at: DateTime<Utc>) -> bool {
         let at = self.location.local(at);
         let minute = at.hour() * 60 + at.minute();
-        let month_days = i32::try_from(at.num_days_in_month()).unwrap_or(i32::MAX);
+        let month_days = i32::from(at.num_days_in_month());
         let (day, month) = (at.day().cast_signed(), at.month().cast_signed());
         let weekday = at.weekday().num_days_from_sunday().cast_signed();
         holds(&self.times, |times| (times.start_minute..times.end_minute).contains(&minute))
