@@ -5,15 +5,24 @@
 
 pub mod alertmanager;
 pub mod alerts;
+pub mod config;
 pub mod dedup;
 pub mod dispatch;
 mod error;
+mod inhibit;
+mod interval;
 mod labels;
 pub mod matcher;
 pub mod notify;
 pub mod outbox;
+mod route;
 pub mod rows;
 pub mod silence;
 
+pub use config::Config;
 pub use error::{Error, ErrorKind, Result};
+pub use inhibit::Inhibit;
+pub use interval::Interval;
 pub use labels::{ALERTNAME, Labels};
+pub use matcher::{Matcher, Matchers, Mode, Op};
+pub use route::{GroupBy, Route, Routes};

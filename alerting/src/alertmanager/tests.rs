@@ -409,7 +409,9 @@ proptest! {
                 twice += usize::from(seen.last().is_some_and(again));
                 seen.push(message.clone());
                 knows.extend(message.firing.iter().cloned());
-                message.resolved.iter().for_each(|name| drop(knows.remove(name)));
+                for name in &message.resolved {
+                    knows.remove(name);
+                }
             }
             let fires: BTreeSet<String> =
                 ends.iter().enumerate().filter(|(_, end)| end.is_none()).map(|(nth, _)| nth.to_string()).collect();

@@ -146,3 +146,28 @@ fn errors_say_what_was_expected_and_where() {
     let error = Matchers::parse("{a=\"b\" c}", Mode::Utf8).unwrap_err();
     assert_eq!(error.message(), "`{a=\"b\" c}`: expected a comma or a closing brace, found `c` after 7 characters");
 }
+
+#[test]
+fn amtool_reads_the_classic_grammar_as_we_do() {
+    use std::{io::Write as _, process::Command};
+    if Command::new("amtool").arg("--version").output().is_err() {
+        println!("SKIPPED: amtool is not installed; apt-get install prometheus-alertmanager");
+        return;
+    }
+    for (text, ..) in TEXTS {
+        let line = serde_json::to_string(text).unwrap();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let route = format!("{{receiver: a, routes: [{{matchers: [{line}]}}]}}");
+        writeln!(file, "route: {route}\nreceivers: [{{name: a}}]").unwrap();
+        let arguments = ["config", "routes", "show", "--config.file"];
+        let output = Command::new("amtool").args(arguments).arg(file.path()).output().unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        let theirs = output.status.success().then(|| {
+            let node = shown.rsplit("└── ").next().unwrap_or_default();
+            node.rsplit_once("  receiver:").unwrap_or_default().0.to_owned()
+        });
+        // Without matchers it shows a word.
+        let ours = read(text, Mode::Classic).map(|all| if all == "{}" { "default-route".to_owned() } else { all });
+        assert_eq!(ours, theirs, "{text:?}: {shown}");
+    }
+}

@@ -1,0 +1,84 @@
+//! Inhibition: alerts that are not told because another one says more.
+//!
+//! Called by the configuration, which compiles the rules, and by the pipeline with the alerts that are active.
+//!
+//! Invariants: a label that is missing is an empty one; an alert that is both a source and a target of a rule is not inhibited by
+//! another of which that is true, so none inhibits itself.
+//! Not here: which alerts are active, and an index of them.
+
+use serde_saphyr::Spanned;
+
+use crate::{
+    Error, Labels, Matchers, Mode, Result,
+    config::{
+        at,
+        tree::{InhibitConfig, Written, is_label_name},
+    },
+};
+
+/// A rule: sources that are active inhibit targets with the same values of some labels.
+#[derive(Debug, Clone)]
+pub struct Inhibit {
+    name: String,
+    source: Matchers,
+    target: Matchers,
+    equal: Vec<String>,
+}
+
+impl Inhibit {
+    pub(crate) fn compile(rule: &Spanned<InhibitConfig>, mode: Mode) -> Result<Self> {
+        let InhibitConfig { name, equal, source_equal, source_regex, source_matchers, .. } = &rule.value;
+        let InhibitConfig { target_equal, target_regex, target_matchers, .. } = &rule.value;
+        let source = Written { equal: source_equal, regex: source_regex, matchers: source_matchers };
+        let target = Written { equal: target_equal, regex: target_regex, matchers: target_matchers };
+        if let Some(label) = equal.iter().find(|label| !is_label_name(&label.value, mode)) {
+            return Err(at(label, Error::invalid(format!("`{}` is no label name", label.value))));
+        }
+        Ok(Self {
+            name: name.clone(),
+            source: source.compile(mode).map_err(|error| at(rule, error))?,
+            target: target.compile(mode).map_err(|error| at(rule, error))?,
+            equal: equal.iter().map(|label| label.value.clone()).collect(),
+        })
+    }
+
+    /// Its name, if it has one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Is an alert one that can inhibit others?
+    #[must_use]
+    pub fn is_source(&self, labels: &Labels) -> bool {
+        self.source.matches(labels)
+    }
+
+    /// Is an alert one that can be inhibited?
+    #[must_use]
+    pub fn is_target(&self, labels: &Labels) -> bool {
+        self.target.matches(labels)
+    }
+
+    /// Does an active alert inhibit another by this rule?
+    #[must_use]
+    pub fn inhibits(&self, source: &Labels, target: &Labels) -> bool {
+        self.is_target(target)
+            && self.is_source(source)
+            && self.equal.iter().all(|label| source.get(label) == target.get(label))
+            && !(self.is_source(target) && self.is_target(source))
+    }
+
+    /// Those of some active alerts that inhibit an alert by any of some rules, each once, in their order.
+    pub fn inhibitors<'a>(
+        rules: &'a [Self],
+        target: &'a Labels,
+        active: impl IntoIterator<Item = &'a Labels>,
+    ) -> impl Iterator<Item = &'a Labels> {
+        let of_target: Vec<&Self> = rules.iter().filter(|rule| rule.is_target(target)).collect();
+        active.into_iter().filter(move |source| of_target.iter().any(|rule| rule.inhibits(source, target)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
