@@ -3,27 +3,29 @@
 //! Called by the API and by the rule evaluator with alerts, and run beside the server: a loop that wakes when a group is due or a message may
 //! go out. Invariants: an intent is on disk before anybody is told, and its outcome after; alerts and silences are on disk before whoever sent
 //! them has an answer; the lock is never held across a wait. Not here: what a clock says, how rows are kept ([`Record`]), how messages
-//! travel ([`Deliver`]), how alerts are routed ([`Routing`]).
+//! travel ([`Deliver`]), how alerts are routed ([`Plan`]).
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
-    Error, Labels, Result,
-    alerts::{Alert, Alerts, Change, Posted},
-    dispatch::{Dispatcher, Integration, Route},
+    Error, Result,
+    alerts::{Alert, Change, Posted},
+    dispatch::Dispatcher,
     outbox::{Attempt, Fate, Verdict},
     rows::{Event, NotificationRow, Promise, Record, Rows},
     silence::Silence,
 };
 
 mod look;
+mod plan;
 mod restore;
 mod things;
 
 pub use look::Look;
+pub use plan::Plan;
 pub use restore::Known;
 use things::{Things, posted_row};
 
@@ -35,24 +37,6 @@ const SILENCES_KEPT_MS: i64 = 5 * 86_400_000;
 const SWEEP: Duration = Duration::from_secs(60);
 /// When to try again what could not be written down.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// How alerts are routed, as the configuration says.
-pub trait Routing: Send + Sync {
-    /// The routes of an alert, with the labels of its groups.
-    fn ways(&self, labels: &Labels) -> Vec<(Arc<Route>, Labels)>;
-    /// Names of the times that keep a route quiet now.
-    fn muted(&self, route: &Route, now_ms: i64) -> Vec<String>;
-    /// Alerts, by fingerprint, that inhibit one.
-    fn inhibiting(&self, alert: &Alert, alerts: &Alerts, now_ms: i64) -> Vec<u64>;
-    /// Receivers by name.
-    fn receivers(&self) -> BTreeMap<Arc<str>, Arc<[Integration]>>;
-    /// Who is told when a receiver cannot be.
-    fn fallback(&self, receiver: &str) -> Option<Arc<str>>;
-    /// After what time an alert that nobody reports any more has ended, milliseconds.
-    fn resolve_timeout_ms(&self) -> i64;
-    /// The longest time until the same is told again, milliseconds.
-    fn repeat_ms_max(&self) -> i64;
-}
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,18 +78,18 @@ struct Inner {
 impl Alertmanager {
     /// Goes on where it was left.
     #[must_use]
-    pub fn open(routing: Arc<dyn Routing>, known: Known, outside: Outside) -> Self {
-        let state = Mutex::new(restore::things(routing, known, (outside.now_ms)()));
+    pub fn open(plan: Plan, known: Known, outside: Outside) -> Self {
+        let state = Mutex::new(restore::things(plan, known, (outside.now_ms)()));
         Self(Arc::new(Inner { state, outside, wake: Notify::new() }))
     }
 
     /// Routes by another configuration from now on.
-    pub fn reload(&self, routing: Arc<dyn Routing>) {
+    pub fn reload(&self, plan: Plan) {
         let now_ms = (self.0.outside.now_ms)();
         let mut things = self.0.state.lock();
         let told = std::mem::take(&mut things.dispatcher).told();
-        things.dispatcher = Dispatcher::new(routing.receivers(), told);
-        things.routing = routing;
+        things.dispatcher = Dispatcher::new(plan.receivers.clone(), told);
+        things.plan = Arc::new(plan);
         let alerts: Vec<Arc<Alert>> =
             things.alerts.iter().filter(|alert| !alert.is_resolved(now_ms)).cloned().collect();
         alerts.iter().for_each(|alert| things.take(alert, now_ms));
@@ -122,7 +106,7 @@ impl Alertmanager {
         let (mut wrong, mut alerts, mut rows) = (Vec::new(), Vec::new(), Rows::default());
         {
             let mut things = self.0.state.lock();
-            let timeout_ms = things.routing.resolve_timeout_ms();
+            let timeout_ms = things.plan.resolve_timeout_ms();
             for posted in posted {
                 match posted.alert(now_ms, timeout_ms) {
                     Err(error) => wrong.push(error),
@@ -196,7 +180,7 @@ impl Alertmanager {
     /// Looks at what there is.
     pub fn look<T>(&self, look: impl FnOnce(&Look<'_>) -> T) -> T {
         let things = self.0.state.lock();
-        look(&Look { things: &things, now_ms: (self.0.outside.now_ms)() })
+        look(&Look::new(&things, (self.0.outside.now_ms)()))
     }
 
     /// Tells whoever is to be told, until the end of the process.
@@ -233,7 +217,8 @@ impl Alertmanager {
         let now_ms = (inner.outside.now_ms)();
         let (mut due, rows) = {
             let things = inner.state.lock();
-            let due = things.dispatcher.due(&*things, now_ms, || (inner.outside.random)());
+            let quiet = things.quiet(now_ms);
+            let due = things.dispatcher.due(&quiet, now_ms, || (inner.outside.random)());
             let rows = things.rows(&due, now_ms);
             (due, rows)
         };
@@ -325,7 +310,7 @@ impl Alertmanager {
         let now_ms = (self.0.outside.now_ms)();
         let mut things = self.0.state.lock();
         let things = &mut *things;
-        let kept_ms = things.routing.repeat_ms_max().saturating_mul(2);
+        let kept_ms = things.plan.repeat_ms_max().saturating_mul(2);
         things.dispatcher.sweep(now_ms, kept_ms);
         let dispatcher = &things.dispatcher;
         things.alerts.sweep(now_ms - ENDED_KEPT_MS, |labels| dispatcher.has(labels));

@@ -9,37 +9,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use hashbrown::HashMap;
 
 use crate::{
-    Labels,
+    Labels, Route,
     alerts::Alert,
-    dedup::{self, Question, Reason, Told},
+    dedup::{self, Question, Told},
     outbox::{Key, Owed, Rate},
 };
-
-/// How a group of alerts is told to whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// Names the route whatever its place; groups are named by it.
-    pub key: Arc<str>,
-    /// Who is told.
-    pub receiver: Arc<str>,
-    /// How long a new group waits for more alerts, milliseconds.
-    pub group_wait_ms: i64,
-    /// How long a group waits for changes after that.
-    pub group_interval_ms: i64,
-    /// How long until the same is told again.
-    pub repeat_interval_ms: i64,
-    /// Labels that templates find beside those of the group.
-    pub labels: Labels,
-    /// Names of times in which nobody is told.
-    pub mute: Arc<[String]>,
-    /// Names of times outside of which nobody is told, if there are some.
-    pub active: Arc<[String]>,
-}
 
 /// A way to tell a receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,17 +116,17 @@ impl Dispatcher {
     /// Puts an alert into its groups.
     pub fn take(&mut self, alert: &Arc<Alert>, ways: &Ways<'_>, now_ms: i64) {
         for (route, labels) in ways(&alert.labels) {
-            let key = group_key(&route, &labels);
+            let key = Arc::from(route.group_key(&labels));
             let group = self.groups.entry(key).or_insert_with_key(|key| Group {
                 key: Arc::clone(key),
-                next_ms: now_ms + route.group_wait_ms,
+                next_ms: now_ms + ms(route.group_wait()),
                 route,
                 labels,
                 alerts: HashMap::new(),
                 has_flushed: false,
             });
             // What fires for longer than a group would have waited waits no more.
-            if !group.has_flushed && alert.starts_ms + group.route.group_wait_ms < now_ms {
+            if !group.has_flushed && alert.starts_ms + ms(group.route.group_wait()) < now_ms {
                 group.next_ms = now_ms;
             }
             group.alerts.insert(alert.labels.clone(), Arc::clone(alert));
@@ -160,9 +140,9 @@ impl Dispatcher {
         for group in self.groups.values().filter(|group| group.next_ms <= now_ms) {
             let alerts: Vec<Standing> =
                 group.alerts.values().map(|alert| Standing::of(alert, group, hush, now_ms)).collect();
-            let integrations = self.integrations(&group.route.receiver);
+            let integrations = self.integrations(group.route.receiver());
             for (nth, integration) in integrations.iter().enumerate() {
-                let (group_key, receiver) = (Arc::clone(&group.key), Arc::clone(&group.route.receiver));
+                let (group_key, receiver) = (Arc::clone(&group.key), Arc::from(group.route.receiver()));
                 let key = Key { group: group_key, receiver, integration: nth };
                 let (owed, kept) = self.ask(&key, integration, (group, &alerts), now_ms);
                 due.kept.extend(kept);
@@ -209,7 +189,7 @@ impl Dispatcher {
             firing: &is_active,
             resolved: &resolved,
             sends_resolved: integration.sends_resolved,
-            repeat_ms: (!firing.is_empty() && !once).then_some(group.route.repeat_interval_ms),
+            repeat_ms: (!firing.is_empty() && !once).then_some(ms(group.route.repeat_interval())),
             now_ms,
         };
         let reason = dedup::due(told, question);
@@ -228,7 +208,7 @@ impl Dispatcher {
             key: key.clone(),
             destination: Arc::clone(&integration.destination),
             group_labels: group.labels.clone(),
-            route_labels: group.route.labels.clone(),
+            route_labels: group.route.labels().iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
             merged: Vec::new(),
             reason,
             alerts: told_alerts.collect(),
@@ -244,7 +224,7 @@ impl Dispatcher {
     pub fn went(&mut self, due: Due, now_ms: i64) {
         for (key, alerts) in due.flushed {
             let Some(group) = self.groups.get_mut(&key) else { continue };
-            (group.next_ms, group.has_flushed) = (now_ms + group.route.group_interval_ms, true);
+            (group.next_ms, group.has_flushed) = (now_ms + ms(group.route.group_interval()), true);
             for alert in alerts.iter().filter(|alert| alert.is_resolved(now_ms)) {
                 // It may have begun anew meanwhile.
                 if group.alerts.get(&alert.labels).is_some_and(|now| Arc::ptr_eq(now, alert)) {
@@ -322,18 +302,9 @@ impl Standing {
     }
 }
 
-/// The name of a group, which stays the same as long as the way to it does.
-fn group_key(route: &Route, labels: &Labels) -> Arc<str> {
-    let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-    format!("{}:{{{}}}", route.key, labels.join(", ")).into()
-}
-
-impl Reason {
-    /// Does it tell something new, other than that it goes on?
-    #[must_use]
-    pub fn is_news(self) -> bool {
-        self != Self::Repeat
-    }
+/// A duration in milliseconds.
+pub(crate) fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }
 
 #[cfg(test)]

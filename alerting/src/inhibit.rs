@@ -4,8 +4,9 @@
 //!
 //! Invariants: a label that is missing is an empty one; an alert that is both a source and a target of a rule is not inhibited by
 //! another of which that is true, so none inhibits itself.
-//! Not here: which alerts are active, and an index of them.
+//! Not here: which alerts are active.
 
+use hashbrown::HashMap;
 use serde_saphyr::Spanned;
 
 use crate::{
@@ -60,6 +61,11 @@ impl Inhibit {
         self.target.matches(labels)
     }
 
+    /// Values of the labels that have to be equal.
+    fn values<'a>(&self, labels: &'a Labels) -> Vec<&'a str> {
+        self.equal.iter().map(|label| labels.get(label)).collect()
+    }
+
     /// Does an active alert inhibit another by this rule?
     #[must_use]
     pub fn inhibits(&self, source: &Labels, target: &Labels) -> bool {
@@ -68,15 +74,46 @@ impl Inhibit {
             && self.equal.iter().all(|label| source.get(label) == target.get(label))
             && !(self.is_source(target) && self.is_target(source))
     }
+}
 
-    /// Those of some active alerts that inhibit an alert by any of some rules, each once, in their order.
-    pub fn inhibitors<'a>(
-        rules: &'a [Self],
-        target: &'a Labels,
-        active: impl IntoIterator<Item = &'a Labels>,
-    ) -> impl Iterator<Item = &'a Labels> {
-        let of_target: Vec<&Self> = rules.iter().filter(|rule| rule.is_target(target)).collect();
-        active.into_iter().filter(move |source| of_target.iter().any(|rule| rule.inhibits(source, target)))
+/// Alerts that may inhibit others, by rule and the values that have to be equal: a target is looked up, whatever their number.
+#[derive(Debug)]
+pub struct Sources<'a> {
+    rules: &'a [Inhibit],
+    by_rule: Vec<HashMap<Vec<&'a str>, Vec<&'a Labels>>>,
+}
+
+/// Sources that are named of one target; a reason needs no more.
+const NAMED_MAX: usize = 5;
+
+impl<'a> Sources<'a> {
+    /// Of active alerts.
+    pub fn new(rules: &'a [Inhibit], active: impl IntoIterator<Item = &'a Labels>) -> Self {
+        let mut by_rule: Vec<HashMap<Vec<&str>, Vec<&Labels>>> = rules.iter().map(|_| HashMap::new()).collect();
+        if !rules.is_empty() {
+            for labels in active {
+                for (rule, sources) in rules.iter().zip(&mut by_rule) {
+                    if rule.is_source(labels) {
+                        sources.entry(rule.values(labels)).or_default().push(labels);
+                    }
+                }
+            }
+        }
+        Self { rules, by_rule }
+    }
+
+    /// Some of the alerts that inhibit another, each once.
+    #[must_use]
+    pub fn inhibiting(&self, target: &Labels) -> Vec<&'a Labels> {
+        let mut found: Vec<&Labels> = Vec::new();
+        for (rule, sources) in self.rules.iter().zip(&self.by_rule).filter(|(rule, _)| rule.is_target(target)) {
+            for source in sources.get(&rule.values(target)).into_iter().flatten() {
+                if found.len() < NAMED_MAX && rule.inhibits(source, target) && !found.contains(source) {
+                    found.push(source);
+                }
+            }
+        }
+        found
     }
 }
 

@@ -9,7 +9,7 @@ pub mod config;
 pub mod dedup;
 pub mod dispatch;
 mod error;
-mod inhibit;
+pub mod inhibit;
 mod interval;
 mod labels;
 pub mod matcher;

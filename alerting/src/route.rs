@@ -6,7 +6,10 @@
 //! it has none; keys are those of Alertmanager, so that they stay when routes are moved, and change with their matchers.
 //! Not here: groups and timers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_saphyr::Spanned;
 
@@ -21,7 +24,7 @@ use crate::{
 
 /// All routes; the first is the root, each comes before those below it.
 #[derive(Debug, Clone)]
-pub struct Routes(Vec<Route>);
+pub struct Routes(Vec<Arc<Route>>);
 
 /// A route with all of its options.
 #[derive(Debug, Clone)]
@@ -66,32 +69,31 @@ impl Routes {
             repeat_interval: Span::seconds(4 * 3600),
             labels: BTreeMap::new(),
         };
-        let mut all = Self(Vec::new());
-        all.add(root, None, &options, mode)?;
-        Ok(all)
+        let mut all = Vec::new();
+        Self::add(&mut all, root, None, (&options, mode))?;
+        Ok(Self(all.into_iter().map(Arc::new).collect()))
     }
 
     /// Adds a node and those below it. `place` is the parent's index, and the node's among its children.
     fn add(
-        &mut self,
+        all: &mut Vec<Route>,
         node: &Spanned<RouteConfig>,
         place: Option<(usize, usize)>,
-        above: &Options,
-        mode: Mode,
+        (above, mode): (&Options, Mode),
     ) -> Result<usize> {
         let written = &node.value;
         let matchers = written.written().compile(mode).map_err(|error| at(node, error))?;
         let (key, id) = match place {
             None => (matchers.to_string(), matchers.to_string()),
             Some((parent, nth)) => {
-                let Route { key, id, .. } = &self.0[parent];
+                let Route { key, id, .. } = &all[parent];
                 (format!("{key}/{matchers}"), format!("{id}/{matchers}/{nth}"))
             }
         };
         let texts = |names: &[Spanned<String>]| names.iter().map(|name| name.value.clone()).collect();
         let options = above.under(node, mode)?;
-        let index = self.0.len();
-        self.0.push(Route {
+        let index = all.len();
+        all.push(Route {
             id,
             key,
             matchers,
@@ -102,8 +104,8 @@ impl Routes {
             active_time_intervals: texts(&written.active_time_intervals),
         });
         for (nth, child) in written.routes.iter().enumerate() {
-            let child = self.add(child, Some((index, nth)), &options, mode)?;
-            self.0[index].children.push(child);
+            let child = Self::add(all, child, Some((index, nth)), (&options, mode))?;
+            all[index].children.push(child);
         }
         Ok(index)
     }
@@ -111,13 +113,13 @@ impl Routes {
     /// The routes an alert takes: of each node the first child that matches, and further ones after those that continue; the node
     /// itself if no child matches.
     #[must_use]
-    pub fn matching(&self, labels: &Labels) -> Vec<&Route> {
+    pub fn matching(&self, labels: &Labels) -> Vec<&Arc<Route>> {
         let mut found = Vec::new();
         self.walk(0, labels, &mut found);
         found
     }
 
-    fn walk<'a>(&'a self, at: usize, labels: &Labels, found: &mut Vec<&'a Route>) -> bool {
+    fn walk<'a>(&'a self, at: usize, labels: &Labels, found: &mut Vec<&'a Arc<Route>>) -> bool {
         let Some(route) = self.0.get(at).filter(|route| route.matchers.matches(labels)) else { return false };
         let before = found.len();
         for &child in &route.children {
@@ -134,11 +136,11 @@ impl Routes {
     /// The receivers an alert gets to, in order, as `amtool config routes test` prints them.
     #[must_use]
     pub fn receivers(&self, labels: &Labels) -> Vec<&str> {
-        self.matching(labels).into_iter().map(Route::receiver).collect()
+        self.matching(labels).into_iter().map(|route| route.receiver()).collect()
     }
 
     /// Every route, parents before their children.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Route> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Route>> {
         self.0.iter()
     }
 }

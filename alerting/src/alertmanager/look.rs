@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use super::things::Things;
-use crate::{
-    Labels,
-    alerts::Alert,
-    dispatch::{Group, Route},
-    silence::Silence,
-};
+use crate::{Labels, Route, alerts::Alert, dispatch::Group, inhibit::Sources, silence::Silence};
 
 /// What there is at a moment.
 pub struct Look<'a> {
-    pub(super) things: &'a Things,
+    things: &'a Things,
+    sources: Sources<'a>,
     /// The moment, milliseconds.
     pub now_ms: i64,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
+    pub(super) fn new(things: &'a Things, now_ms: i64) -> Self {
+        Self { things, sources: things.plan.sources(things.alerts.iter(), now_ms), now_ms }
+    }
+
     /// All alerts, in no order.
     pub fn alerts(&self) -> impl Iterator<Item = &Arc<Alert>> {
         self.things.alerts.iter()
@@ -26,7 +26,7 @@ impl Look<'_> {
     /// Where an alert goes.
     #[must_use]
     pub fn ways(&self, alert: &Alert) -> Vec<(Arc<Route>, Labels)> {
-        self.things.routing.ways(&alert.labels)
+        self.things.plan.ways(&alert.labels)
     }
 
     /// What silences an alert: ids.
@@ -38,13 +38,13 @@ impl Look<'_> {
     /// What inhibits an alert: fingerprints.
     #[must_use]
     pub fn inhibiting(&self, alert: &Alert) -> Vec<u64> {
-        self.things.routing.inhibiting(alert, &self.things.alerts, self.now_ms)
+        self.sources.inhibiting(&alert.labels).into_iter().map(Labels::fingerprint).collect()
     }
 
     /// What mutes a route: names of times.
     #[must_use]
     pub fn muted(&self, route: &Route) -> Vec<String> {
-        self.things.routing.muted(route, self.now_ms)
+        self.things.plan.muted(route, self.now_ms)
     }
 
     /// Groups, in no order.

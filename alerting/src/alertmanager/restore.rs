@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Routing, things::Things};
+use super::{Plan, things::Things};
 use crate::{
     Labels,
     alerts::{Alert, Alerts},
@@ -32,12 +32,12 @@ pub struct Known {
 }
 
 /// Everything as it was.
-pub(super) fn things(routing: Arc<dyn Routing>, known: Known, now_ms: i64) -> Things {
+pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
     let Known { alerts: rows, notifications, silences, limits } = known;
     let mut alerts = Alerts::default();
     let mut by_fingerprint = HashMap::new();
     // Whoever reports alerts does so every minute or so; none is taken for ended before it had time for it.
-    let grace_ms = now_ms + routing.resolve_timeout_ms();
+    let grace_ms = now_ms + plan.resolve_timeout_ms();
     for row in rows {
         let Some(alert) = alert(row, grace_ms) else { continue };
         by_fingerprint.insert(alert.labels.fingerprint(), Arc::new(alert.clone()));
@@ -61,7 +61,7 @@ pub(super) fn things(routing: Arc<dyn Routing>, known: Known, now_ms: i64) -> Th
             }
         }
     }
-    let dispatcher = Dispatcher::new(routing.receivers(), told);
+    let dispatcher = Dispatcher::new(plan.receivers.clone(), told);
     let mut outbox = Outbox::default();
     for row in owed {
         if let Some(integration) = dispatcher.integrations(&row.key.receiver).get(row.key.integration) {
@@ -69,7 +69,7 @@ pub(super) fn things(routing: Arc<dyn Routing>, known: Known, now_ms: i64) -> Th
         }
     }
     let silences = Silences::new(limits, silences);
-    let mut things = Things { routing, alerts, dispatcher, silences, outbox, answers };
+    let mut things = Things { plan: Arc::new(plan), alerts, dispatcher, silences, outbox, answers };
     let known: Vec<Arc<Alert>> = things.alerts.iter().cloned().collect();
     // Also those that ended: somebody may know of them as firing.
     known.iter().for_each(|alert| things.take(alert, now_ms));

@@ -4,14 +4,14 @@
 //! everything but the disk.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
 };
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::{outbox::Rate, rows::AlertRow, silence::Limits};
+use crate::{Labels, dispatch::Integration, outbox::Rate, rows::AlertRow, silence::Limits};
 
 const SECOND: i64 = 1_000;
 
@@ -128,53 +128,22 @@ struct Ways {
     interval_ms: i64,
 }
 
-impl Routing for Ways {
-    fn ways(&self, labels: &Labels) -> Vec<(Arc<Route>, Labels)> {
-        let route = Route {
-            key: "{}".into(),
-            receiver: "team".into(),
-            group_wait_ms: self.wait_ms,
-            group_interval_ms: self.interval_ms,
-            repeat_interval_ms: 3_600 * SECOND,
-            labels: Labels::default(),
-            mute: Arc::new([]),
-            active: Arc::new([]),
-        };
-        vec![(Arc::new(route), [("alertname", labels.get("alertname"))].into_iter().collect())]
-    }
-
-    fn muted(&self, _: &Route, _: i64) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn inhibiting(&self, _: &Alert, _: &Alerts, _: i64) -> Vec<u64> {
-        Vec::new()
-    }
-
-    fn receivers(&self) -> BTreeMap<Arc<str>, Arc<[Integration]>> {
+impl Ways {
+    fn plan(&self) -> Plan {
+        let Self { sends_resolved, wait_ms, interval_ms } = *self;
+        let text = format!(
+            "route: {{receiver: team, group_by: [alertname], group_wait: {wait_ms}ms, group_interval: {interval_ms}ms, repeat_interval: 1h}}\n\
+             receivers: [{{name: team, fallback: boss}}, {{name: boss}}]"
+        );
         let rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
-        let integration = |destination: &str| Integration {
-            kind: "webhook",
-            destination: destination.into(),
-            sends_resolved: self.sends_resolved,
-            rate,
-        };
-        BTreeMap::from([
-            ("team".into(), Arc::from([integration("hook")])),
-            ("boss".into(), Arc::from([integration("boss")])),
-        ])
-    }
-
-    fn fallback(&self, receiver: &str) -> Option<Arc<str>> {
-        (receiver == "team").then(|| "boss".into())
-    }
-
-    fn resolve_timeout_ms(&self) -> i64 {
-        300 * SECOND
-    }
-
-    fn repeat_ms_max(&self) -> i64 {
-        3_600 * SECOND
+        let integration =
+            |destination: &str| Integration { kind: "webhook", destination: destination.into(), sends_resolved, rate };
+        let receivers = [("team", "hook"), ("boss", "boss")]
+            .map(|(name, destination)| (name.into(), Arc::from([integration(destination)])));
+        Plan {
+            config: Arc::new(crate::Config::parse(&text, std::path::Path::new(".")).unwrap()),
+            receivers: receivers.into_iter().collect(),
+        }
     }
 }
 
@@ -198,7 +167,7 @@ fn start(world: &Arc<World>, ways: Ways) -> Alertmanager {
         now_ms: Arc::new(move || clock.now()),
         random: Arc::new(move || u128::from(random.random.fetch_add(1, Ordering::Relaxed) + 1)),
     };
-    Alertmanager::open(Arc::new(ways), known, outside)
+    Alertmanager::open(ways.plan(), known, outside)
 }
 
 fn ways() -> Ways {

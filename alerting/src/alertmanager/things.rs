@@ -6,11 +6,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 
-use super::Routing;
+use super::Plan;
 use crate::{
-    Labels,
+    Labels, Route,
     alerts::{Alert, Alerts},
-    dispatch::{Dispatcher, Due, Hush, Integration, Kept, Quiet, Route},
+    dispatch::{Dispatcher, Due, Hush, Integration, Kept, Quiet},
+    inhibit::Sources,
     outbox::{Attempt, Key, Outbox, Owed, Rate},
     rows::{AlertRow, Event, NotificationRow, Rows, State},
     silence::Silences,
@@ -18,7 +19,7 @@ use crate::{
 
 /// Everything that changes.
 pub(super) struct Things {
-    pub routing: Arc<dyn Routing>,
+    pub plan: Arc<Plan>,
     pub alerts: Alerts,
     pub dispatcher: Dispatcher,
     pub silences: Silences,
@@ -27,25 +28,36 @@ pub(super) struct Things {
     pub answers: HashMap<Key, String>,
 }
 
-impl Hush for Things {
+/// What is quiet at a moment.
+pub(super) struct Now<'a> {
+    things: &'a Things,
+    sources: Sources<'a>,
+}
+
+impl Hush for Now<'_> {
     fn quiet(&self, alert: &Alert, route: &Route, now_ms: i64) -> Option<Quiet> {
-        let inhibiting = self.routing.inhibiting(alert, &self.alerts, now_ms);
+        let inhibiting = self.sources.inhibiting(&alert.labels);
         if !inhibiting.is_empty() {
-            return Some(Quiet::Inhibited(inhibiting));
+            return Some(Quiet::Inhibited(inhibiting.into_iter().map(Labels::fingerprint).collect()));
         }
-        let muted = self.routing.muted(route, now_ms);
+        let muted = self.things.plan.muted(route, now_ms);
         if !muted.is_empty() {
             return Some(Quiet::Muted(muted));
         }
-        let silencing = self.silences.silencing(&alert.labels, now_ms);
+        let silencing = self.things.silences.silencing(&alert.labels, now_ms);
         (!silencing.is_empty()).then_some(Quiet::Silenced(silencing))
     }
 }
 
 impl Things {
     pub fn take(&mut self, alert: &Arc<Alert>, now_ms: i64) {
-        let routing = Arc::clone(&self.routing);
-        self.dispatcher.take(alert, &|labels: &Labels| routing.ways(labels), now_ms);
+        let plan = Arc::clone(&self.plan);
+        self.dispatcher.take(alert, &|labels: &Labels| plan.ways(labels), now_ms);
+    }
+
+    /// What is quiet now.
+    pub fn quiet(&self, now_ms: i64) -> Now<'_> {
+        Now { things: self, sources: self.plan.sources(self.alerts.iter(), now_ms) }
     }
 
     /// What has to be written down before what is due may go on.
@@ -126,7 +138,7 @@ impl Things {
 
     /// What the fallback of a receiver is owed, if it has one.
     pub fn fallback(&self, owed: &Owed, id: u128, now_ms: i64) -> Vec<(Owed, Rate)> {
-        let Some(receiver) = self.routing.fallback(&owed.key.receiver) else { return Vec::new() };
+        let Some(receiver) = self.plan.fallback(&owed.key.receiver) else { return Vec::new() };
         let integrations = self.dispatcher.integrations(&receiver).iter().enumerate();
         let owed = |(nth, integration): (usize, &Integration)| {
             let key = Key { receiver: Arc::clone(&receiver), integration: nth, ..owed.key.clone() };

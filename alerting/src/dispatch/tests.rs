@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     alerts::{Alerts, Posted},
+    dedup::Reason,
     outbox::{Attempt, Outbox, Verdict},
 };
 
@@ -35,20 +36,23 @@ impl Hush for Ask<'_> {
     }
 }
 
+/// The one route, with its times in milliseconds.
+fn route(group_wait_ms: i64, group_interval_ms: i64, repeat_interval_ms: i64) -> Arc<Route> {
+    let config = crate::Config::parse(
+        &format!(
+            "route: {{receiver: team, group_wait: {group_wait_ms}ms, group_interval: {group_interval_ms}ms, \
+             repeat_interval: {repeat_interval_ms}ms}}\nreceivers: [{{name: team}}]"
+        ),
+        std::path::Path::new("."),
+    );
+    Arc::clone(config.unwrap().routes.iter().next().unwrap())
+}
+
 impl World {
     fn new(sends_resolved: bool) -> Self {
-        let route = Arc::new(Route {
-            key: "{}".into(),
-            receiver: "team".into(),
-            group_wait_ms: SECOND,
-            group_interval_ms: SECOND,
-            repeat_interval_ms: SECOND,
-            labels: Labels::default(),
-            mute: Arc::new([]),
-            active: Arc::new([]),
-        });
+        let route = route(SECOND, SECOND, SECOND);
         let integration = Integration { kind: "webhook", destination: "hook".into(), sends_resolved, rate: FREE };
-        let receivers = BTreeMap::from([(Arc::clone(&route.receiver), Arc::from([integration]))]);
+        let receivers = BTreeMap::from([(Arc::from("team"), Arc::from([integration]))]);
         Self {
             now_ms: 0,
             route,
@@ -65,8 +69,7 @@ impl World {
     }
 
     fn times(mut self, group_wait_ms: i64, group_interval_ms: i64, repeat_interval_ms: i64) -> Self {
-        self.route =
-            Arc::new(Route { group_wait_ms, group_interval_ms, repeat_interval_ms, ..Route::clone(&self.route) });
+        self.route = route(group_wait_ms, group_interval_ms, repeat_interval_ms);
         self
     }
 

@@ -47,7 +47,7 @@ fn every_alert_that_inhibits_is_named_once() {
     assert_eq!(rules[0].name(), "first");
     let active = ["s=1", "s=2", "s=3", "t=1"].map(labels);
     let target = labels("t=1");
-    let found: Vec<_> = Inhibit::inhibitors(&rules, &target, &active).collect();
-    assert_eq!(found, [&active[0], &active[1]]);
-    assert_eq!(Inhibit::inhibitors(&rules, &labels("t=2"), &active).count(), 0);
+    let sources = Sources::new(&rules, &active);
+    assert_eq!(sources.inhibiting(&target), [&active[0], &active[1]]);
+    assert!(sources.inhibiting(&labels("t=2")).is_empty());
 }

@@ -104,7 +104,7 @@ fn keys_are_those_of_alertmanager() {
         route.group_key(&labels("foo=1 bar=\"x\"")),
         r#"{}/{owner="team-A"}/{env=~"produ.*",job=~".*"}:{bar="\"x\"", foo="1"}"#
     );
-    let ids: BTreeSet<_> = tree.iter().map(Route::id).collect();
+    let ids: BTreeSet<_> = tree.iter().map(|route| route.id()).collect();
     assert_eq!(ids.len(), tree.iter().len());
     let role = tree.matching(&labels("owner=team-B group_by=role"))[1];
     assert_eq!(role.key(), r#"{}/{group_by="role",owner="team-B"}"#);
