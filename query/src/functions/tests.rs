@@ -172,5 +172,5 @@ async fn a_month_that_is_asked_for_is_a_stretch_of_time() {
     }
     let plan = "EXPLAIN SELECT BilledCost FROM costs WHERE date_trunc('month', ChargePeriodStart) = '2026-10-01'";
     let plan = ask(&bench, plan).await.join("\n");
-    assert!(!plan.contains("date_trunc(") && plan.contains("2026-11-01"), "{plan}");
+    assert!(!plan.contains("date_trunc(") && plan.contains("< 1793491200000000"), "{plan}");
 }
