@@ -7,6 +7,7 @@
 //! it needs none.
 //! Not here: rules for how the crates use their settings, and everything nobody would change, which is a `const` at its use.
 
+pub mod alerting;
 pub mod billing;
 mod memory;
 pub(crate) mod raw;
@@ -65,6 +66,8 @@ pub struct Config {
     pub remote_write: ingest::remote_write::Config,
     /// Bills: how they are loaded, and which are fetched.
     pub billing: billing::Billing,
+    /// Of rules and notifications.
+    pub alerting: alerting::Alerting,
     /// Of the engine.
     pub query: query::Config,
     /// Of the log.
@@ -162,7 +165,7 @@ impl Raw {
     fn validate(self, outside: &Outside<'_>) -> Result<Config, Refused> {
         let Self { data_dir, data, roots, s3, cache, .. } = self;
         let Self {
-            listen, tenant, memory, insecure, tls, auth, storage, remote_write, sql, promql, billing, log, ..
+            listen, tenant, memory, insecure, tls, auth, storage, remote_write, sql, promql, billing, alerting, log, ..
         } = self;
         let origin = outside.origin;
         let tables = tables::validate(data, roots.unwrap_or_default(), s3, cache, outside)?;
@@ -204,6 +207,7 @@ impl Raw {
                 ..required(origin, "sql", sql)?.validate(origin, budget, spill_dir)?
             },
             billing,
+            alerting: required(origin, "alerting", alerting)?.validate(origin)?,
             log: telemetry::Config { format: required(origin, "log.format", log.format)?, level: level.value },
             file: None,
             shown: Shown::default(),

@@ -1,5 +1,8 @@
-//! Joins alerting to the rest: what it writes down goes through storage, what it asks through the engine.
+//! Joins alerting to the rest: what it writes down goes through storage, what it asks through the engine, what it sends through HTTP and mail.
 //!
 //! Called by `app`, which runs it all. Not here: what a rule, a group or a notification is (`alerting`).
 
 pub mod record;
+pub mod rules;
+pub mod templates;
+pub mod world;

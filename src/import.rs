@@ -8,7 +8,7 @@
 pub mod billing;
 mod blocks;
 mod deliver;
-mod encode;
+pub(crate) mod encode;
 mod head;
 mod labels;
 mod progress;

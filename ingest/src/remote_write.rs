@@ -229,6 +229,20 @@ impl RemoteWrite {
         })))
     }
 
+    /// Takes a message of version 2.0 from inside this process, as if it had been sent. Returns when it is durable and visible.
+    ///
+    /// # Errors
+    /// As a sender would be told: `Invalid` if it is none, `Overloaded` or `Unavailable` if it cannot be written now.
+    pub async fn message(&self, message: &[u8]) -> Result<Report> {
+        let too_long = |error| Error::new(ErrorKind::Invalid, "a message cannot be compressed").caused_by(error);
+        let body = snap::raw::Encoder::new().compress_vec(message).map_err(too_long)?;
+        let kind = BodyKind { version: Version::V2, compression: compression::Compression::Snappy };
+        match self.0.write(kind, HttpRequest::new(Body::from(body))).await {
+            Ok(Outcome::Written(report)) => Ok(*report),
+            Ok(Outcome::Failed(failure)) | Err(failure) => Err(failure.into()),
+        }
+    }
+
     /// Serves `POST /api/v1/write`.
     pub fn router(&self) -> Router {
         Router::new().route("/api/v1/write", any(handle)).with_state(self.clone())

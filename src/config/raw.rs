@@ -43,6 +43,7 @@ pub struct Raw {
     pub sql: Option<Sql>,
     pub promql: Option<Promql>,
     pub billing: Option<Billing>,
+    pub alerting: Option<Alerting>,
     pub log: Option<Log>,
 }
 
@@ -169,6 +170,32 @@ pub struct Promql {
     pub samples_max: Option<Spanned<u64>>,
     pub points_max: Option<Spanned<u64>>,
     pub features: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerting {
+    pub config: Option<Spanned<PathBuf>>,
+    pub rules: Option<Vec<Spanned<String>>>,
+    pub evaluation_interval: Option<Spanned<Span>>,
+    pub query_offset: Option<Spanned<Span>>,
+    pub external_url: Option<Spanned<String>>,
+    pub external_labels: Option<BTreeMap<String, Spanned<String>>>,
+    pub allowed_networks: Option<Vec<Spanned<String>>>,
+}
+
+impl Alerting {
+    fn over(self, below: Self) -> Self {
+        Self {
+            config: self.config.or(below.config),
+            rules: self.rules.or(below.rules),
+            evaluation_interval: self.evaluation_interval.or(below.evaluation_interval),
+            query_offset: self.query_offset.or(below.query_offset),
+            external_url: self.external_url.or(below.external_url),
+            external_labels: self.external_labels.or(below.external_labels),
+            allowed_networks: self.allowed_networks.or(below.allowed_networks),
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -349,6 +376,7 @@ impl Raw {
                 features: top.features.or(below.features),
             }),
             billing: lay(self.billing, below.billing, Billing::over),
+            alerting: lay(self.alerting, below.alerting, Alerting::over),
             log: lay(log, below.log, |top, below| Log {
                 format: top.format.or(below.format),
                 level: top.level.or(below.level),

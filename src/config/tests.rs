@@ -87,6 +87,14 @@ const SETTINGS: [&str; 61] = [
     "tags",
     "accounts",
     "exports",
+    "alerting",
+    "config",
+    "rules",
+    "evaluation_interval",
+    "query_offset",
+    "external_url",
+    "external_labels",
+    "allowed_networks",
     "format",
     "level",
 ];
@@ -115,7 +123,7 @@ fn the_documented_file_names_every_setting() {
     }
     // An unknown key is answered with those that are known, so the list above cannot go stale unnoticed.
     let known = read("zzz: 1").unwrap_err();
-    let sections = ["s3", "cache", "tls", "auth", "storage", "remote_write", "sql", "promql", "billing", "log"];
+    let sections = ["s3", "cache", "tls", "auth", "storage", "remote_write", "sql", "promql", "billing", "alerting", "log"];
     let inner: String = sections.iter().map(|section| read(&format!("{section}: {{zzz: 1}}")).unwrap_err()).collect();
     let listed = |text: &str| text.matches("keys here are").count() + text.matches(", ").count();
     assert_eq!(listed(&known) + listed(&inner), SETTINGS.len(), "{known} {inner}");

@@ -22,48 +22,48 @@ const ABOUT_BYTES_MAX: usize = 16 << 10;
 
 /// A series to be sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Series<'a> {
+pub(crate) struct Series<'a> {
     /// Names and values, by name.
-    pub(super) labels: &'a [(&'a str, &'a str)],
+    pub(crate) labels: &'a [(&'a str, &'a str)],
     /// Samples in order of time.
-    pub(super) samples: &'a Samples,
+    pub(crate) samples: &'a Samples,
     /// Exemplars in order of time.
-    pub(super) exemplars: &'a [Exemplar],
+    pub(crate) exemplars: &'a [Exemplar],
     /// What is known of its metric.
-    pub(super) about: Option<&'a About>,
+    pub(crate) about: Option<&'a About>,
 }
 
 /// Something seen when a value was counted.
 #[derive(Clone, Debug)]
-pub(super) struct Exemplar {
-    pub(super) labels: Vec<(String, String)>,
-    pub(super) ts_ms: i64,
-    pub(super) value: f64,
+pub(crate) struct Exemplar {
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) ts_ms: i64,
+    pub(crate) value: f64,
 }
 
 /// What is known of a metric.
 #[derive(Clone, Debug, Default)]
-pub(super) struct About {
+pub(crate) struct About {
     /// Its type, as messages number it.
-    pub(super) kind: u32,
-    pub(super) help: String,
-    pub(super) unit: String,
+    pub(crate) kind: u32,
+    pub(crate) help: String,
+    pub(crate) unit: String,
 }
 
 /// How many of what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) samples: u64,
-    pub(super) histograms: u64,
-    pub(super) exemplars: u64,
+pub(crate) struct Counts {
+    pub(crate) samples: u64,
+    pub(crate) histograms: u64,
+    pub(crate) exemplars: u64,
 }
 
 impl Counts {
-    pub(super) fn total(self) -> u64 {
+    pub(crate) fn total(self) -> u64 {
         self.samples + self.histograms + self.exemplars
     }
 
-    pub(super) fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.samples += other.samples;
         self.histograms += other.histograms;
         self.exemplars += other.exemplars;
@@ -72,7 +72,7 @@ impl Counts {
 
 /// How much of a series is in requests already.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     floats: usize,
     histograms: usize,
     exemplars: usize,
@@ -80,36 +80,36 @@ pub(super) struct Sent {
 
 /// A request being made.
 #[derive(Debug, Default)]
-pub(super) struct Request {
+pub(crate) struct Request {
     symbols: HashMap<Box<str>, u32>,
     message: Vec<u8>,
     scratch: Vec<u8>,
     sample: Vec<u8>,
     /// Hashes of the series in it.
-    pub(super) series: Vec<u64>,
-    pub(super) counts: Counts,
+    pub(crate) series: Vec<u64>,
+    pub(crate) counts: Counts,
 }
 
 /// Which series it is.
-pub(super) fn identity(labels: &[(&str, &str)]) -> u64 {
+pub(crate) fn identity(labels: &[(&str, &str)]) -> u64 {
     let mut hasher = DefaultHasher::new();
     labels.hash(&mut hasher);
     hasher.finish()
 }
 
 impl Request {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.series.is_empty()
     }
 
     /// The message, and a new request in its place.
-    pub(super) fn take(&mut self) -> (Vec<u8>, Vec<u64>, Counts) {
+    pub(crate) fn take(&mut self) -> (Vec<u8>, Vec<u64>, Counts) {
         let done = mem::take(self);
         (done.message, done.series, done.counts)
     }
 
     /// Adds what there is room for. Says whether that was all.
-    pub(super) fn add(&mut self, series: &Series<'_>, sent: &mut Sent, bytes_max: usize) -> bool {
+    pub(crate) fn add(&mut self, series: &Series<'_>, sent: &mut Sent, bytes_max: usize) -> bool {
         let has_room = |request: &Self| {
             request.counts == Counts::default() || request.message.len() + request.scratch.len() < bytes_max
         };

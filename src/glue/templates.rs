@@ -1,0 +1,50 @@
+//! Templates of rules, as Prometheus renders them.
+
+use std::cell::RefCell;
+
+use alerting::{
+    Result,
+    query::{About, Ask, Expand, Value},
+    template::{Env, Flavour, RuleData, Sample, Set},
+};
+use chrono::DateTime;
+
+use super::world::is_value;
+
+/// Expands the templates of rules.
+pub struct Templates;
+
+/// Checks the syntax of a template.
+///
+/// # Errors
+/// What is wrong with it, in Go's words.
+pub fn check(text: &str) -> Result<()> {
+    Set::new(Flavour::Rule).parse("", text)
+}
+
+impl Expand for Templates {
+    fn expand(&self, template: &str, about: &About<'_>, ask: Ask<'_>) -> Result<String> {
+        if !template.contains("{{") {
+            return Ok(template.to_owned());
+        }
+        let ask = RefCell::new(ask);
+        let query = |text: &str| -> Result<Vec<Sample>> {
+            let found = ask.borrow_mut()(text)?;
+            Ok(found.samples.into_iter().map(|sample| Sample { labels: sample.labels, value: sample.value.number() }).collect())
+        };
+        let env = Env {
+            query: Some(&query),
+            ..Env::new(DateTime::from_timestamp_millis(about.at_ms).unwrap_or_default(), about.external_url)
+        };
+        let data = RuleData {
+            labels: about.labels.iter().filter(|(name, _)| !is_value(name)).collect(),
+            external_labels: about.external_labels.clone(),
+            external_url: about.external_url.to_owned(),
+            value: match about.value {
+                Value::Float(value) => alerting::template::Value::Float(*value),
+                Value::Histogram(histogram) => alerting::template::Value::text(format!("{histogram:?}")),
+            },
+        };
+        Set::new(Flavour::Rule).render_text(template, data.into(), &env)
+    }
+}

@@ -1,0 +1,292 @@
+//! What rules ask and write: the engine answers, remote write keeps.
+//!
+//! Called by the evaluator on a thread that may wait. Samples of a group gather until a query could read one of them, or the group is done,
+//! so that a group whose rules do not read one another is one record of the log.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use alerting::{
+    Error, ErrorKind, Labels, Result,
+    query::{Found, Query, Sample, Sink, Value},
+    rules::Sql,
+};
+use arrow::{
+    array::{Array, ArrayRef, AsArray, RecordBatch},
+    compute::cast,
+    datatypes::{DataType, Float64Type},
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use ingest::{
+    remote_write::RemoteWrite,
+    samples::{self, Count, ResetHint, Samples},
+};
+use query::{Engine, When};
+use tokio::runtime::Handle;
+
+use crate::import::encode::{Request, Sent, Series};
+
+/// Bytes of one message of samples that rules write.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Rows of an answer of SQL that become alerts: beyond that it is no list that anybody reads.
+const ROWS_MAX: usize = 100_000;
+
+/// The data of this program, as rules see it.
+pub struct World {
+    engine: Engine,
+    remote_write: RemoteWrite,
+    runtime: Handle,
+    /// Is it to be found out whether selectors have recent samples?
+    looks_for_data: bool,
+    /// Samples that are not written yet, and their time.
+    waiting: Vec<Sample>,
+    at_ms: i64,
+}
+
+impl World {
+    /// For one evaluation of a group; `looks_for_data` if one of its rules says what becomes of its alerts without data.
+    #[must_use]
+    pub fn new(engine: Engine, remote_write: RemoteWrite, runtime: Handle, looks_for_data: bool) -> Self {
+        Self { engine, remote_write, runtime, looks_for_data, waiting: Vec::new(), at_ms: 0 }
+    }
+
+    /// Writes what is not written yet.
+    ///
+    /// # Errors
+    /// Some were not written.
+    pub fn flush(&mut self) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let mut samples: Vec<(Vec<(&str, &str)>, Samples)> = waiting
+            .iter()
+            .map(|sample| (sample.labels.iter().collect(), one(&sample.value, self.at_ms)))
+            .collect();
+        samples.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut request = Request::default();
+        for (labels, samples) in &samples {
+            let series = Series { labels, samples, exemplars: &[], about: None };
+            let mut sent = Sent::default();
+            while !request.add(&series, &mut sent, MESSAGE_BYTES_MAX) {
+                self.send(&mut request)?;
+            }
+        }
+        if request.is_empty() { Ok(()) } else { self.send(&mut request) }
+    }
+
+    fn send(&self, request: &mut Request) -> Result<()> {
+        let (message, ..) = request.take();
+        let report = self.runtime.block_on(self.remote_write.message(&message)).map_err(|error| {
+            Error::new(ErrorKind::Unavailable, format!("what rules found cannot be written: {error}"))
+        })?;
+        match report.rejects.first() {
+            Some(reject) => Err(Error::invalid(format!("some of what rules found was refused: {reject}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Could a query read what is not written yet?
+    fn may_read(&self, query: &promql::Query) -> bool {
+        query.selectors().iter().any(|selector| {
+            self.waiting.iter().any(|sample| {
+                selector.matchers().iter().all(|matcher| matcher.matches(sample.labels.get(matcher.label())))
+            })
+        })
+    }
+}
+
+impl Query for World {
+    fn instant(&mut self, query: &promql::Query, at_ms: i64) -> Result<Found> {
+        if self.may_read(query) {
+            self.flush()?;
+        }
+        let when = When { anew: true, ..When::at(at_ms) };
+        let found = self.runtime.block_on(self.engine.promql(query, when)).map_err(failed)?;
+        let samples = match &found.result {
+            promql::Outcome::Scalar(value) => vec![Sample { labels: Labels::default(), value: Value::Float(*value) }],
+            promql::Outcome::Vector(columns) => {
+                let row = |row: usize| {
+                    let labels = columns.labels[row].texts(&found.symbols).collect();
+                    let (_, point) = columns.points(row).next()?;
+                    let value = match point {
+                        promql::Point::Float(value) => Value::Float(value),
+                        promql::Point::Histogram(histogram) => Value::Histogram(Arc::new(histogram.clone())),
+                    };
+                    Some(Sample { labels, value })
+                };
+                (0..columns.labels.len()).filter_map(row).collect()
+            }
+            _ => return Err(Error::invalid("a rule's expression gives a vector or a number, and this one does not")),
+        };
+        let fresh = if self.looks_for_data { self.fewest(query, at_ms)? } else { None };
+        Ok(Found { samples, warnings: found.warnings, fresh })
+    }
+
+    fn sql(&mut self, sql: &Sql, at_ms: i64) -> Result<Found> {
+        self.flush()?;
+        let answer = self.runtime.block_on(async {
+            let answer = self.engine.sql(&sql.text).await?;
+            answer.collect().await
+        });
+        let mut samples = Vec::new();
+        for rows in answer.map_err(failed)? {
+            samples.append(&mut of_rows(&rows, sql)?);
+            if samples.len() > ROWS_MAX {
+                return Err(Error::invalid(format!("a rule's answer has too many rows rows_max={ROWS_MAX}")));
+            }
+        }
+        let fresh = match (&sql.table, sql.max_age_ms) {
+            (Some(table), Some(max_age_ms)) => Some(self.recent(table, at_ms - max_age_ms)?),
+            _ => None,
+        };
+        Ok(Found { samples, warnings: Vec::new(), fresh })
+    }
+}
+
+impl Sink for World {
+    fn write(&mut self, samples: &[Sample], at_ms: i64) -> Result<()> {
+        if self.at_ms != at_ms {
+            self.flush()?;
+            self.at_ms = at_ms;
+        }
+        self.waiting.extend_from_slice(samples);
+        Ok(())
+    }
+}
+
+impl World {
+    /// How many series the selector has that has the fewest.
+    fn fewest(&self, query: &promql::Query, at_ms: i64) -> Result<Option<u64>> {
+        let mut fewest = None;
+        for selector in query.selectors() {
+            let matchers = selector.matchers().iter().map(|matcher| {
+                let (label, op, value) = matcher.as_written();
+                format!("{}{op}{}", promql::quoted(label), promql::quoted(value))
+            });
+            let matchers: Vec<String> = matchers.collect();
+            let count = self.engine.parse(&format!("count({{{}}})", matchers.join(","))).map_err(failed)?;
+            let found = self.runtime.block_on(self.engine.promql(&count, When::at(at_ms))).map_err(failed)?;
+            let count = match &found.result {
+                promql::Outcome::Vector(columns) if columns.labels.is_empty() => 0,
+                promql::Outcome::Vector(columns) => columns.floats(0).next().map_or(0, |(_, value)| count_of(value)),
+                _ => return Ok(None),
+            };
+            fewest = Some(fewest.map_or(count, |fewest: u64| fewest.min(count)));
+        }
+        Ok(fewest)
+    }
+
+    /// How many rows of a table are later than a time.
+    fn recent(&self, table: &str, since_ms: i64) -> Result<u64> {
+        let Some(dataset) = schemas::all().into_iter().find(|dataset| dataset.name == table) else {
+            return Err(Error::invalid(format!("`table` of a rule names a table: there is no {table:?}")));
+        };
+        let since_us = since_ms.saturating_mul(1000);
+        let sql =
+            format!("SELECT count(*) AS n FROM {table} WHERE {:?} >= to_timestamp_micros({since_us})", dataset.time);
+        let rows = self.runtime.block_on(async { self.engine.sql(&sql).await?.collect().await }).map_err(failed)?;
+        let count = rows.first().map(|rows| cast(rows.column(0), &DataType::UInt64)).transpose().map_err(unreadable)?;
+        Ok(count.map_or(0, |count| count.as_primitive::<arrow::datatypes::UInt64Type>().value(0)))
+    }
+}
+
+/// A count, which is a whole number.
+fn count_of(value: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it counts series")]
+    let count = value as u64;
+    count
+}
+
+fn failed(error: query::Error) -> Error {
+    let kind = match error.kind {
+        query::ErrorKind::Invalid | query::ErrorKind::Execution => ErrorKind::Invalid,
+        _ => ErrorKind::Unavailable,
+    };
+    Error::new(kind, error.to_string())
+}
+
+fn unreadable(error: arrow::error::ArrowError) -> Error {
+    Error::invalid(format!("a rule's answer cannot be read: {error}"))
+}
+
+/// Rows as samples: texts and booleans are labels, one number is the value; other columns are labels that begin with `__`, for templates.
+fn of_rows(rows: &RecordBatch, sql: &Sql) -> Result<Vec<Sample>> {
+    let schema = rows.schema();
+    let is_text = |data_type: &DataType| match data_type {
+        DataType::Dictionary(_, values) => values.is_string(),
+        other => other.is_string() || *other == DataType::Boolean,
+    };
+    let columns: Vec<(&str, &ArrayRef)> =
+        schema.fields().iter().map(|field| field.name().as_str()).zip(rows.columns()).collect();
+    let numbers = columns.iter().filter(|(_, column)| column.data_type().is_numeric());
+    let value = match sql.value.is_empty() {
+        true => numbers.last(),
+        false => columns.iter().find(|(name, _)| *name == sql.value),
+    };
+    let Some((value_name, value)) = value else {
+        return Err(Error::invalid(format!("a rule's answer has no number for its value value={:?}", sql.value)));
+    };
+    let values = cast(value, &DataType::Float64).map_err(unreadable)?;
+    let values = values.as_primitive::<Float64Type>();
+    let options = FormatOptions::default().with_null("");
+    let mut samples = vec![BTreeMap::<String, String>::new(); rows.num_rows()];
+    for (name, column) in &columns {
+        let is_label = match &sql.labels {
+            Some(labels) => labels.iter().any(|label| label == name),
+            None => name != value_name && is_text(column.data_type()),
+        };
+        let texts = ArrayFormatter::try_new(column.as_ref(), &options).map_err(unreadable)?;
+        for (row, labels) in samples.iter_mut().enumerate() {
+            let text = texts.value(row).to_string();
+            labels.insert(if is_label { (*name).to_owned() } else { format!("{VALUES}{name}") }, text);
+        }
+    }
+    let sample = |(row, labels): (usize, BTreeMap<String, String>)| {
+        let labels = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        values.is_valid(row).then(|| Sample { labels, value: Value::Float(values.value(row)) })
+    };
+    Ok(samples.into_iter().enumerate().filter_map(sample).collect())
+}
+
+/// Begins names of what templates find as `$values`, and alerts have not.
+pub const VALUES: &str = "__value_";
+
+/// A sample as remote write has it.
+fn one(value: &Value, ts_ms: i64) -> Samples {
+    let mut samples = Samples::default();
+    match value {
+        Value::Float(value) => {
+            samples.floats.push(samples::Sample { ts_ms, bits: value.to_bits(), start_ms: 0 });
+        }
+        Value::Histogram(histogram) => samples.histograms.push(wire(histogram, ts_ms)),
+    }
+    samples
+}
+
+fn wire(histogram: &promql::Histogram, ts_ms: i64) -> samples::Histogram {
+    let buckets = |buckets: &promql::Buckets| samples::Buckets {
+        spans: buckets.spans.iter().map(|span| (span.offset, span.length)).collect(),
+        deltas: Vec::new(),
+        counts: buckets.counts.to_vec(),
+    };
+    samples::Histogram {
+        ts_ms,
+        start_ms: 0,
+        count: Count::Float(histogram.count),
+        zero_count: Count::Float(histogram.zero_count),
+        sum_bits: histogram.sum.to_bits(),
+        schema: histogram.schema,
+        zero_threshold: histogram.zero_threshold,
+        reset_hint: match histogram.hint {
+            promql::ResetHint::Gauge => ResetHint::Gauge,
+            _ => ResetHint::Unknown,
+        },
+        positive: buckets(&histogram.positive),
+        negative: buckets(&histogram.negative),
+        custom_values: histogram.custom_values.to_vec(),
+    }
+}
+
+/// Is a name one of a value, and no label of an alert?
+#[must_use]
+pub fn is_value(name: &str) -> bool {
+    name.starts_with(VALUES)
+}
+
