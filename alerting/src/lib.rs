@@ -5,6 +5,8 @@
 
 mod error;
 mod labels;
+pub mod rules;
+mod yaml;
 
 pub use error::{Error, ErrorKind, Result};
 pub use labels::{ALERTNAME, Labels};
