@@ -3,6 +3,7 @@
 //! What the program asks and keeps, it asks and keeps through traits that `src/` implements: nothing here compiles DataFusion or `storage`,
 //! reads a clock or starts a task.
 
+pub mod alert;
 mod error;
 mod labels;
 pub mod rules;
