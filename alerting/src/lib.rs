@@ -5,8 +5,11 @@
 
 pub mod alert;
 mod error;
+pub mod group;
 mod labels;
+pub mod query;
 pub mod rules;
+pub mod testing;
 mod yaml;
 
 pub use error::{Error, ErrorKind, Result};
