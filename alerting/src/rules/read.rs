@@ -89,7 +89,11 @@ impl Reader<'_> {
                 node.word(&[("refuse", LimitMode::Refuse), ("prometheus", LimitMode::Prometheus)])
             })?,
             query_offset_ms: fields.take("query_offset").map(Node::duration_ms).transpose()?,
-            labels: fields.read("labels", labels)?,
+            labels: fields.read("labels", |node| {
+                let labels = labels(node)?;
+                self.check_templates(Some(node), &labels)?;
+                Ok(labels)
+            })?,
             rules: Vec::new(),
         })
     }
