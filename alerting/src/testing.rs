@@ -92,6 +92,8 @@ pub struct Report {
     pub file: PathBuf,
     /// Why it cannot be run: it or a file of rules cannot be read. Each as `file:line:column: reason`.
     pub errors: Vec<String>,
+    /// What is doubtful: a pattern of rule files that no file matches.
+    pub warnings: Vec<String>,
     /// Of each test that was run.
     pub tests: Vec<Tested>,
 }
@@ -132,7 +134,7 @@ pub fn run(path: &Path, options: &Options<'_>) -> Report {
             return report;
         }
     };
-    let groups = groups(path, &file, options, &mut report.errors);
+    let groups = groups(&file, options, &mut report);
     if !report.errors.is_empty() {
         return report;
     }
@@ -160,7 +162,8 @@ fn read_text(path: &Path) -> Result<String, String> {
 }
 
 /// The groups of all files of rules, in the order of evaluation.
-fn groups(path: &Path, file: &file::File, options: &Options<'_>, errors: &mut Vec<String>) -> Vec<Group> {
+fn groups(file: &file::File, options: &Options<'_>, report: &mut Report) -> Vec<Group> {
+    let Report { file: path, errors, warnings, .. } = report;
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut groups = Vec::new();
     for (pattern, (line, column)) in &file.rule_files {
@@ -173,7 +176,7 @@ fn groups(path: &Path, file: &file::File, options: &Options<'_>, errors: &mut Ve
             }
         };
         if paths.is_empty() {
-            errors.push(place(format!("no file matches `{pattern}`; patterns are relative to the file of tests")));
+            warnings.push(place(format!("no file matches `{pattern}`; patterns are relative to the file of tests")));
         }
         for rules in paths {
             let read_options =

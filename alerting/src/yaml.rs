@@ -50,6 +50,10 @@ pub(crate) fn read(text: &str) -> Result<Node> {
     let mut options = serde_saphyr::Options::default();
     // A label may be called `.nan`, and its text is what counts.
     options.non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
+    if let Some(budget) = &mut options.budget {
+        // Of the largest file that is read, 16 MiB, all can be short: `- a` is two words in four bytes.
+        (budget.max_nodes, budget.max_events) = (8 << 20, 16 << 20);
+    }
     let read: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|error| wrong(&error))?;
     Ok(node(text, read))
 }

@@ -125,3 +125,14 @@ fn rules_depend_on_earlier_ones_whose_series_they_select() {
     assert!(dependencies(&[("record: a", "x"), ("record: b", "{job=\"y\"}")]).indeterminate);
     assert!(dependencies(&[("record: a", "x"), ("record: b", "y")]).are_none());
 }
+
+#[test]
+fn a_file_of_many_rules_is_read() {
+    let rule = |at: usize| {
+        format!("  - record: r{at}\n    expr: sum(x{{n=\"{at}\"}})\n    labels: {{a: b, c: d, e: '{at}'}}\n")
+    };
+    let text = format!("groups:\n- name: g\n  rules:\n{}", (0..20_000).map(rule).collect::<String>());
+    let groups = read(&text).unwrap();
+    assert_eq!((groups[0].rules.len(), groups[0].rules[19_999].place), (20_000, (60_001, 5)));
+    assert!(wrong(&"#".repeat(FILE_BYTES_MAX + 1)).starts_with("rule file is too large; split it"));
+}
