@@ -53,6 +53,13 @@ impl Error {
         self
     }
 
+    /// The same error, its message after what it is about.
+    #[must_use]
+    pub fn within(mut self, about: impl fmt::Display) -> Self {
+        self.message = format!("{about}: {}", self.message);
+        self
+    }
+
     /// What happened, without the place.
     #[must_use]
     pub fn message(&self) -> &str {

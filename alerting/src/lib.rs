@@ -3,21 +3,28 @@
 //! What it asks, keeps and sends, it does so through traits that `src/` implements: nothing here compiles DataFusion or `storage`, reads a
 //! clock or opens a connection.
 
+pub mod alert;
 pub mod alertmanager;
 pub mod alerts;
 pub mod config;
 pub mod dedup;
 pub mod dispatch;
 mod error;
+pub mod glob;
+pub mod group;
 pub mod inhibit;
 mod interval;
 mod labels;
 pub mod matcher;
 pub mod notify;
 pub mod outbox;
+pub mod query;
 mod route;
 pub mod rows;
+pub mod rules;
 pub mod silence;
+pub mod testing;
+mod yaml;
 
 pub use config::Config;
 pub use error::{Error, ErrorKind, Result};

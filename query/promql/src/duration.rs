@@ -71,7 +71,8 @@ pub(super) fn seconds(milliseconds: i64) -> f64 {
 
 /// Writes milliseconds as a duration: `1h30m`. Years and weeks only if nothing is left, as 90 days are easier to read than 12
 /// weeks and 6 days.
-pub(crate) fn format(milliseconds: i64) -> String {
+#[must_use]
+pub fn format(milliseconds: i64) -> String {
     let mut out = String::from(if milliseconds < 0 { "-" } else { "" });
     let mut rest = milliseconds.unsigned_abs();
     if rest == 0 {

@@ -244,7 +244,7 @@ impl Histogram {
 
     /// Removes empty buckets, and merges and splits spans accordingly. Gaps of at most `empty_max` buckets are filled with empty
     /// ones, as a span costs as much as a bucket. Operators leave no empty buckets: they compact with 0.
-    pub(crate) fn compact(&mut self, empty_max: usize) {
+    pub fn compact(&mut self, empty_max: usize) {
         self.positive.compact(None, empty_max);
         self.negative.compact(None, empty_max);
     }

@@ -37,7 +37,7 @@ mod selectors;
 mod value;
 mod wrong;
 
-pub use duration::parse_duration;
+pub use duration::{format as format_duration, parse_duration};
 pub use error::{Error, ErrorKind, Result};
 pub use eval::{Answer, Columns, Control, Outcome, Point};
 pub use histogram::{Buckets, CUSTOM, Histogram, IntegerHistogram, Merged, Mismatch, ResetHint, Span as BucketSpan};

@@ -1,0 +1,138 @@
+use super::*;
+
+fn read(text: &str) -> Result<Vec<Group>, Vec<Error>> {
+    parse(text, &Options { ignores_unknown_fields: false, template: &|_| Ok(()) })
+}
+
+fn wrong(text: &str) -> String {
+    let errors = read(text).unwrap_err();
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+const ALL: &str = "groups:
+- name: g
+  interval: 90s
+  query_offset: 0s
+  limit: 3
+  limit_mode: prometheus
+  labels: {team: a}
+  rules:
+  - record: job:x:sum
+    expr: sum by (job) (x)
+  - alert: A
+    expr: |
+      job:x:sum > 1
+        and ALERTS{alertname=\"B\"}
+    for: 1h30m
+    keep_firing_for: 5m
+    no_data: keep
+    notify: once
+    labels: {severity: '{{ $value }}', n: '1.10', y: 'yes'}
+    annotations: {summary: \"a: b\\n'c'\\td\"}
+  - alert: Spend
+    sql: SELECT service, sum(cost) AS c FROM focus GROUP BY 1
+    value: c
+    labels: [service]
+    table: focus
+    max_age: 2d
+";
+
+#[test]
+fn a_group_is_printed_and_read_again() {
+    let groups = read(ALL).unwrap();
+    let yaml = groups[0].to_yaml().unwrap();
+    let list: String = yaml.lines().map(|line| format!("    {line}\n")).collect();
+    let again = read(&format!("groups:\n  -\n{list}")).unwrap_or_else(|errors| panic!("{errors:?}\n{yaml}"));
+    assert!(groups[0].means_the_same(&again[0]), "{yaml}\n{}", again[0].to_yaml().unwrap());
+    assert_eq!((again[0].query_offset_ms, again[0].limit), (Some(0), 3));
+    let Condition::Sql(sql) = &again[0].rules[2].condition else { panic!() };
+    assert_eq!((sql.labels.as_deref(), sql.max_age_ms), (Some(["service".to_owned()].as_slice()), Some(172_800_000)));
+    let Action::Alert(alert) = &again[0].rules[1].action else { panic!() };
+    assert_eq!(alert.annotations["summary"], "a: b\n'c'\td");
+    assert_eq!((alert.for_ms, alert.no_data, alert.notify), (5_400_000, NoData::Keep, Notify::Once));
+    assert_eq!(again[0].rules[1].labels["n"], "1.10");
+}
+
+#[test]
+fn what_is_wrong_has_its_place_and_all_of_it_is_told() {
+    let text = "groups:
+- name: g
+  rules:
+  - record: a
+    expr: rate(x)
+  - alert: B
+    expr: x
+    for: 1 hour
+  - expr: x
+  - alert: C
+    expr: x
+    labels: {__name__: y}
+- name: g
+- name: h
+  rules: [{record: r, expr: 1, for: 1m}]
+";
+    let expected = "5:11: group \"g\", rule 1, \"a\": could not parse expression: 1:6: parse error: expected type range vector in \
+         call to function \"rate\", got instant vector
+8:10: group \"g\", rule 2, \"B\": unknown unit \" hour\" in duration \"1 hour\"
+9:5: group \"g\", rule 3, \"\": one of `record` or `alert` must be set
+12:14: group \"g\", rule 4, \"C\": invalid label name \"__name__\"
+13:3: group \"g\": the name is used twice in this file
+15:37: group \"h\", rule 1, \"r\": `for` is for alerts, not for recording rules";
+    assert_eq!(wrong(text), expected);
+    assert_eq!(
+        wrong("groups:\n- name: g\n  intervall: 1m\n"),
+        "3:3: group \"g\": unknown field `intervall`; fields here are name, rules, limit, interval, limit_mode, query_offset, labels"
+    );
+    assert!(wrong("groups: 5").starts_with("1:9: expected a list"));
+}
+
+#[test]
+fn templates_are_checked_where_they_stand() {
+    let check =
+        |text: &str| if text.contains("{{ bad") { Err(Error::invalid("no such function: bad")) } else { Ok(()) };
+    let text = "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: 1\n    annotations:\n      a: fine\n      b: '{{ bad }}'\n";
+    let errors = parse(text, &Options { ignores_unknown_fields: false, template: &check }).unwrap_err();
+    assert_eq!(errors[0].to_string(), "8:10: group \"g\", rule 1, \"A\": template of \"b\": no such function: bad");
+    // Nobody expands those of recording rules.
+    let text = "groups:\n- name: g\n  rules:\n  - record: A\n    expr: 1\n    labels: {b: '{{ bad }}'}\n";
+    assert!(parse(text, &Options { ignores_unknown_fields: false, template: &check }).is_ok());
+}
+
+#[test]
+fn unknown_fields_are_passed_over_when_told() {
+    let text = "x: 1\ngroups:\n- name: g\n  owner: {a: b}\n  rules:\n  - record: A\n    expr: 1\n    by: me\n";
+    assert!(read(text).is_err());
+    assert!(parse(text, &Options { ignores_unknown_fields: true, template: &|_| Ok(()) }).is_ok());
+}
+
+#[test]
+fn rules_depend_on_earlier_ones_whose_series_they_select() {
+    let dependencies = |rules: &[(&str, &str)]| {
+        let rules: String = rules.iter().map(|(name, expr)| format!("  - {name}\n    expr: '{expr}'\n")).collect();
+        read(&format!("groups:\n- name: g\n  rules:\n{rules}")).unwrap()[0].dependencies()
+    };
+    let chain = dependencies(&[
+        ("record: a", "x"),
+        ("record: b", "a + c"),
+        ("record: c", "{__name__=~\"a|b\"}"),
+        ("alert: D", "b > ALERTS"),
+        ("alert: E", "ALERTS{alertname=\"D\"} or ALERTS_FOR_STATE{alertname!=\"D\"}"),
+        ("record: f", "ALERTS{alertstate=\"firing\"}"),
+        ("record: g", "1"),
+    ]);
+    assert_eq!(chain.on, [vec![], vec![0], vec![0, 1], vec![1], vec![3], vec![3, 4], vec![]]);
+    assert!(chain.is_alone(6) && !chain.is_alone(0) && !chain.are_none());
+    assert!(dependencies(&[("record: a", "x"), ("record: b", "{job=\"y\"}")]).indeterminate);
+    assert!(dependencies(&[("record: a", "x"), ("record: b", "y")]).are_none());
+}
+
+#[test]
+fn a_file_of_many_rules_is_read() {
+    let rule = |at: usize| {
+        format!("  - record: r{at}\n    expr: sum(x{{n=\"{at}\"}})\n    labels: {{a: b, c: d, e: '{at}'}}\n")
+    };
+    let text = format!("groups:\n- name: g\n  rules:\n{}", (0..20_000).map(rule).collect::<String>());
+    let groups = read(&text).unwrap();
+    assert_eq!((groups[0].rules.len(), groups[0].rules[19_999].place), (20_000, (60_001, 5)));
+    assert!(wrong(&"#".repeat(FILE_BYTES_MAX + 1)).starts_with("rule file is too large; split it"));
+}
