@@ -5,6 +5,7 @@
 
 mod error;
 mod labels;
+pub mod template;
 
 pub use error::{Error, ErrorKind, Result};
 pub use labels::{ALERTNAME, Labels};
