@@ -9,6 +9,10 @@ use crate::Error;
 pub(super) enum Wrong {
     /// It is not to be called like this.
     Use(String),
+    /// The argument of this place has to be of one type and is of another.
+    Argument(usize, &'static str, &'static str),
+    /// A value of this type has no such field.
+    Field(&'static str),
     /// It was called and failed.
     Call(Error),
 }
@@ -50,7 +54,8 @@ impl<'c> Args<'c> {
     pub(super) fn text(&self, nth: usize) -> Result<&'c Arc<str>, Wrong> {
         match self.value(nth) {
             Value::Text(text) | Value::Html(text) => Ok(text),
-            other => Err(wrong_type("string", other)),
+            Value::Nil => Err(Wrong::Argument(nth, "string", "interface {}")),
+            other => Err(Wrong::Argument(nth, "string", other.type_name())),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use super::{
     args::{Args, Called, Wrong, failed, wrong_type},
     escape, format, money,
-    value::{Value},
+    value::Value,
 };
 
 const MANY: usize = usize::MAX;
@@ -31,6 +31,7 @@ pub(super) fn call(name: &str, args: Args<'_>, bytes_max: usize) -> Option<Calle
     let values = args.0;
     let joined = || match values {
         [Value::Text(text) | Value::Html(text)] => Ok(text.to_string()),
+        [Value::Nil] => Ok("<no value>".to_owned()),
         _ => format::print(values, bytes_max),
     };
     Some(match name {
@@ -79,6 +80,7 @@ fn place(index: &Value, length: usize, past: bool) -> Result<usize, Wrong> {
     };
     match usize::try_from(at) {
         Ok(place) if place < length || (past && place == length) => Ok(place),
+        Ok(place) if place == length => failed("reflect: slice index out of range"),
         _ => failed(format!("index out of range: {at}")),
     }
 }
@@ -89,6 +91,9 @@ fn index(args: Args<'_>) -> Called {
         value = match (&value, index) {
             (Value::Nil, _) => return failed("index of untyped nil"),
             (Value::List(list), _) => list.items[place(index, list.items.len(), false)?].clone(),
+            (Value::Text(text) | Value::Html(text), Value::Int(at)) if usize::try_from(*at) == Ok(text.len()) => {
+                return failed("reflect: string index out of range");
+            }
             (Value::Text(text) | Value::Html(text), _) => {
                 Value::Int(i64::from(text.as_bytes()[place(index, text.len(), false)?]))
             }
@@ -152,44 +157,41 @@ fn equal_to_any(args: Args<'_>) -> Called {
 fn equal(one: &Value, other: &Value) -> Result<bool, Wrong> {
     use Value::{Bool, Duration, Float, Html, Int, Nil, Text, Time};
     Ok(match (one, other) {
-        (Nil, Nil) => true,
-        (Nil, other) | (other, Nil) => match other {
-            Value::List(_) | Value::Map(_) | Value::Labels(_) | Value::Kv(_) => {
-                return failed(format!("non-comparable type {}", other.type_name()));
-            }
-            _ => false,
-        },
+        (Nil, other) | (other, Nil) => matches!(other, Nil),
         (Bool(one), Bool(other)) => one == other,
         (Int(one) | Duration(one), Int(other) | Duration(other)) => one == other,
         #[expect(clippy::float_cmp, reason = "so does Go")]
         (Float(one), Float(other)) => one == other,
         (Text(one) | Html(one), Text(other) | Html(other)) => one == other,
         (Time(one), Time(other)) => one == other,
-        (Value::Record(one), Value::Record(_)) => {
-            return failed(format!("non-comparable type {}", one.type_name));
+        _ if one.type_name() == other.type_name() => {
+            let printed = format::printf("%s", std::slice::from_ref(one), PRINTED_BYTES_MAX)?;
+            return failed(format!("non-comparable type {printed}: {}", one.type_name()));
         }
-        (Value::List(_) | Value::Map(_) | Value::Labels(_) | Value::Kv(_), _) => {
-            return failed(format!("non-comparable type {}", one.type_name()));
-        }
-        (_, Value::List(_) | Value::Map(_) | Value::Labels(_) | Value::Kv(_)) => {
-            return failed(format!("non-comparable type {}", other.type_name()));
-        }
-        _ => return failed("incompatible types for comparison"),
+        _ => return failed(incompatible(one, other)),
     })
+}
+
+/// A value in an error is no longer.
+const PRINTED_BYTES_MAX: usize = 1000;
+
+fn incompatible(one: &Value, other: &Value) -> String {
+    format!("incompatible types for comparison: {} and {}", one.type_name(), other.type_name())
 }
 
 /// The order of two values of one basic type; NaN has none.
 fn compare(args: Args<'_>) -> Result<Option<Ordering>, Wrong> {
-    use Value::{Bool, Duration, Float, Html, Int, Text};
+    use Value::{Duration, Float, Html, Int, Text};
+    let is_basic = |value: &Value| {
+        matches!(value, Value::Bool(_) | Int(_) | Duration(_) | Float(_) | Text(_) | Html(_))
+    };
     match (args.value(0), args.value(1)) {
         (Int(one) | Duration(one), Int(other) | Duration(other)) => Ok(Some(one.cmp(other))),
         (Float(one), Float(other)) => Ok(one.partial_cmp(other)),
         (Text(one) | Html(one), Text(other) | Html(other)) => Ok(Some(one.cmp(other))),
-        (Bool(_), Bool(_)) => failed("invalid type for comparison"),
-        (
-            Int(_) | Duration(_) | Float(_) | Text(_) | Html(_) | Bool(_),
-            Int(_) | Duration(_) | Float(_) | Text(_) | Html(_) | Bool(_),
-        ) => failed("incompatible types for comparison"),
+        (one, other) if is_basic(one) && is_basic(other) && one.type_name() != other.type_name() => {
+            failed(incompatible(one, other))
+        }
         _ => failed("invalid type for comparison"),
     }
 }

@@ -26,6 +26,8 @@ const DEPTH_MAX: usize = 200;
 const WORK_FACTOR: usize = 16;
 /// Queries of one rendering. Rules in use ask one or two; each is as dear as the rule itself.
 const QUERIES_MAX: usize = 100;
+/// Characters of a template that an error repeats: what is seen at a glance.
+const WORDS_MAX: usize = 200;
 
 /// A rendering on its way.
 pub(super) struct Run<'a> {
@@ -55,8 +57,9 @@ struct Output {
 enum At<'a> {
     Nothing,
     Pipe(&'a Pipe),
+    Command(&'a Command),
     Operand(&'a Operand),
-    Template(&'a str),
+    Template(&'a str, Option<&'a Pipe>),
 }
 
 impl fmt::Display for At<'_> {
@@ -64,8 +67,10 @@ impl fmt::Display for At<'_> {
         match self {
             At::Nothing => Ok(()),
             At::Pipe(pipe) => write!(f, "{pipe}"),
+            At::Command(command) => write!(f, "{command}"),
             At::Operand(operand) => write!(f, "{operand}"),
-            At::Template(name) => write!(f, "{{{{template {name:?}}}}}"),
+            At::Template(name, None) => write!(f, "{{{{template {name:?}}}}}"),
+            At::Template(name, Some(data)) => write!(f, "{{{{template {name:?} {data}}}}}"),
         }
     }
 }
@@ -114,7 +119,7 @@ impl<'a> Run<'a> {
     fn error(&self, message: impl fmt::Display) -> Error {
         let (line, column) = self.tree.file.place(self.at.0);
         let mut words = self.at.1.to_string();
-        if let Some((end, _)) = words.char_indices().nth(20) {
+        if let Some((end, _)) = words.char_indices().nth(WORDS_MAX) {
             words.truncate(end);
             words.push_str("...");
         }
@@ -232,7 +237,7 @@ impl<'a> Run<'a> {
             Node::With(branch) => return self.branch(branch, dot, true),
             Node::Range(branch) => return self.range(branch, dot),
             Node::Template { at, name, data } => {
-                self.at = (*at, At::Template(name));
+                self.at = (*at, At::Template(name, data.as_ref()));
                 let Some(tree) = self.set.tree(name) else {
                     return Err(self.error(format!("template {name:?} not defined")));
                 };
@@ -268,6 +273,9 @@ impl<'a> Run<'a> {
         let value = self.pipe(&branch.pipe, dot)?;
         let items: Box<dyn Iterator<Item = (Value, Value)> + '_> = match &value {
             Value::Nil => Box::new(std::iter::empty()),
+            Value::Int(count) if branch.pipe.variables.len() > 1 => {
+                return Err(self.error(format!("can't use {count} to iterate over more than one variable")));
+            }
             Value::Int(count) => Box::new((0..*count).map(|nth| (Value::Int(nth), Value::Int(nth)))),
             Value::List(list) => Box::new((0..).map(Value::Int).zip(list.items.iter().cloned())),
             Value::Map(map) => Box::new(map.items.iter().map(|(name, item)| (Value::text(&**name), item.clone()))),
@@ -351,7 +359,7 @@ impl<'a> Run<'a> {
                 let receiver = self.variable(name);
                 self.fields(first, receiver, names, rest, dot, last)
             }
-            Term::Function(name) => self.function(first, name, rest, dot, last),
+            Term::Function(name) => self.function(first, At::Command(command), (name, rest), dot, last),
             _ => {
                 self.look(first);
                 if !rest.is_empty() || last.is_some() {
@@ -386,7 +394,7 @@ impl<'a> Run<'a> {
                 let receiver = self.variable(name);
                 return self.fields(operand, receiver, names, &[], dot, None);
             }
-            Term::Function(name) => return self.function(operand, name, &[], dot, None),
+            Term::Function(name) => return self.function(operand, At::Operand(operand), (name, &[]), dot, None),
             Term::Pipe(pipe) => return self.pipe(pipe, dot),
             Term::Chain(first, names) => {
                 let receiver = self.operand(first, dot)?;
@@ -406,33 +414,58 @@ impl<'a> Run<'a> {
         last: Option<Value>,
     ) -> Result<Value> {
         let mut arguments = Vec::new();
+        // After a parenthesis, Go's errors stay where it ended.
+        if !matches!(operand.term, Term::Chain(..)) {
+            self.look(operand);
+        }
+        let at = self.at;
         for argument in rest {
             arguments.push(self.operand(argument, dot)?);
         }
         arguments.extend(last);
-        self.look(operand);
-        let mut value = receiver;
+        self.at = at;
+        // Nothing has no fields, and whoever asks gets nothing.
+        if matches!(receiver, Value::Nil) {
+            return Ok(receiver);
+        }
+        let (mut value, mut of_map) = (receiver, false);
         for (nth, name) in names.iter().enumerate() {
             if matches!(value, Value::Nil) {
-                if nth > 0 {
-                    return Err(self.error(format!("nil pointer evaluating interface {{}}.{name}")));
-                }
-                continue;
+                return Err(self.error(format!("nil pointer evaluating interface {{}}.{name}")));
             }
             let is_last = nth + 1 == names.len();
             let arguments = if is_last { &*arguments } else { &[] };
-            value = match field::get(&value, name, Args(arguments)) {
+            let receiver = std::mem::take(&mut value);
+            value = match field::get(&receiver, name, Args(arguments)) {
                 Ok(value) => value,
-                Err(wrong) => return Err(self.wrong(name, wrong)),
+                // Go knows of an entry of such a map no more than this.
+                Err(Wrong::Field(_)) if of_map => return Err(self.wrong(name, Wrong::Field("interface {}"), rest)),
+                Err(wrong) => return Err(self.wrong(name, wrong, rest)),
             };
+            of_map = matches!(receiver, Value::Map(_));
         }
         self.worked(value.bytes())?;
         Ok(value)
     }
 
-    fn wrong(&self, name: &str, wrong: Wrong) -> Error {
+    /// The error of a call with these arguments.
+    fn wrong(&mut self, name: &str, wrong: Wrong, rest: &'a [Operand]) -> Error {
         match wrong {
             Wrong::Use(message) => self.error(message),
+            Wrong::Field(type_name) => self.error(format!("can't evaluate field {name} in type {type_name}")),
+            Wrong::Argument(nth, expected, got) => {
+                let Some(argument) = rest.get(nth) else {
+                    return self.error(format!("wrong type for value; expected {expected}; got {got}"));
+                };
+                self.look(argument);
+                self.error(match argument.term {
+                    Term::Nil => format!("cannot assign nil to {expected}"),
+                    Term::Number(_) | Term::Bool(_) | Term::Text { .. } => {
+                        format!("expected {expected}; found {argument}")
+                    }
+                    _ => format!("wrong type for value; expected {expected}; got {got}"),
+                })
+            }
             Wrong::Call(error) => self.error(format!("error calling {name}: {error}")),
         }
     }
@@ -440,8 +473,8 @@ impl<'a> Run<'a> {
     fn function(
         &mut self,
         operand: &'a Operand,
-        name: &'a str,
-        rest: &'a [Operand],
+        command: At<'a>,
+        (name, rest): (&'a str, &'a [Operand]),
         dot: &Value,
         last: Option<Value>,
     ) -> Result<Value> {
@@ -464,14 +497,19 @@ impl<'a> Run<'a> {
             values.push(self.operand(argument, dot)?);
         }
         values.extend(last);
-        self.look(operand);
         self.worked(values.iter().map(Value::bytes).sum())?;
         let called = match (builtin::call(name, Args(&values), self.bytes_max()), self.set.flavour()) {
             (Some(called), _) => called,
             (None, Flavour::Rule) => rule::call(self, name, Args(&values)),
             (None, Flavour::Notification) => notification::call(self, name, Args(&values)),
         };
-        let value = called.map_err(|wrong| self.wrong(name, wrong))?;
+        let value = match called {
+            Ok(value) => value,
+            Err(wrong) => {
+                self.at = (operand.at, command);
+                return Err(self.wrong(name, wrong, rest));
+            }
+        };
         self.worked(value.bytes())?;
         Ok(value)
     }

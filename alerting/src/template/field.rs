@@ -31,7 +31,7 @@ pub(super) fn get(value: &Value, name: &str, args: Args<'_>) -> Called {
     match entry {
         Some(_) if !args.0.is_empty() => Err(Wrong::Use(format!("{name} is not a method but has arguments"))),
         Some(value) => Ok(value),
-        None => Err(Wrong::Use(format!("can't evaluate field {name} in type {}", value.type_name()))),
+        None => Err(Wrong::Field(value.type_name())),
     }
 }
 

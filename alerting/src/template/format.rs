@@ -278,7 +278,7 @@ impl Printer {
         if verb == 'T' {
             return self.push(&verb::padded(value.type_name(), spec));
         }
-        if verb == 'p' {
+        if verb == 'p' && !matches!(value, Value::Nil) {
             return self.bad(value, verb, spec);
         }
         let is_named = matches!(verb, 'v' | 's' | 'x' | 'X' | 'q') && !spec.sharp_v;
@@ -294,12 +294,13 @@ impl Printer {
             }
             Value::Float(number) => self.scalar(verb::float(*number, verb, spec), value, verb, spec),
             Value::Text(text) | Value::Html(text) => self.scalar(verb::text(text, verb, spec), value, verb, spec),
+            Value::Time(time) if verb == 'v' => self.push(&time.to_string()),
             Value::Time(_) => self.bad(value, verb, spec),
             Value::List(list) => {
                 let kind = if spec.sharp_v { value.type_name() } else { "" };
                 let (open, separator, close) = if spec.sharp_v { ("{", ", ", "}") } else { ("[", " ", "]") };
                 self.push(kind)?;
-                self.all(open, separator, close, list.items.iter(), |printer, item| printer.value(item, verb, spec))
+                self.all(open, separator, close, list.items.iter(), |printer, item| printer.inner(item, verb, spec))
             }
             Value::Map(map) => self.map(value, verb, spec, map.items.iter().map(|(name, item)| (&**name, item))),
             Value::Labels(labels) | Value::Kv(labels) => {
@@ -315,9 +316,18 @@ impl Printer {
                         printer.push(name)?;
                         printer.push(":")?;
                     }
-                    printer.value(item, verb, spec)
+                    printer.inner(item, verb, spec)
                 })
             }
+        }
+    }
+
+    /// Prints a value inside of another.
+    fn inner(&mut self, value: &Value, verb: char, spec: Spec) -> Result<()> {
+        match value {
+            Value::Nil if spec.sharp_v => self.push("interface {}(nil)"),
+            Value::Nil => self.push("<nil>"),
+            _ => self.value(value, verb, spec),
         }
     }
 
@@ -333,7 +343,7 @@ impl Printer {
         self.all(open, separator, close, items, |printer, (name, item)| {
             printer.value(&Value::text(name), verb, spec)?;
             printer.push(":")?;
-            printer.value(item, verb, spec)
+            printer.inner(item, verb, spec)
         })
     }
 
@@ -365,7 +375,10 @@ impl Printer {
 
     fn bad(&mut self, value: &Value, verb: char, spec: Spec) -> Result<()> {
         self.push(&format!("%!{verb}({}=", value.type_name()))?;
-        self.value(value, 'v', spec)?;
+        match value {
+            Value::Duration(nanoseconds) => self.value(&Value::Int(*nanoseconds), 'v', spec)?,
+            _ => self.value(value, 'v', spec)?,
+        }
         self.push(")")
     }
 }

@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Declare,
     Assign,
     Comma,
+    /// Any other sign of ASCII.
+    Sign,
     Open,
     Close,
     Error,
@@ -172,6 +174,7 @@ impl<'t> Lexer<'t> {
             }
             ',' => self.token(Kind::Comma, 1),
             _ if is_word(first) => self.name(),
+            '!'..='~' => self.token(Kind::Sign, 1),
             _ => self.error(self.at, format!("unrecognized character in action: {}", described(first))),
         }
     }
@@ -226,21 +229,24 @@ impl<'t> Lexer<'t> {
 
     fn number(&mut self) -> Token {
         let rest = self.rest();
-        let unsigned = rest.trim_start_matches(['+', '-']);
-        let sign = (rest.len() - unsigned.len()).min(1);
-        let body = &rest[sign..];
-        let is_hex = body.starts_with("0x") || body.starts_with("0X");
-        let mut before = ' ';
-        let number = |c: char| {
-            let exponent = if is_hex { matches!(before, 'p' | 'P') } else { matches!(before, 'e' | 'E') };
-            before = c;
-            c.is_alphanumeric() || matches!(c, '_' | '.') || (exponent && matches!(c, '+' | '-'))
+        let unsigned = rest.strip_prefix(['+', '-']).unwrap_or(rest);
+        let (prefix, digits, exponent): (_, fn(char) -> bool, _) = match unsigned.get(..2) {
+            Some("0x" | "0X") => (2, |c| c.is_ascii_hexdigit() || c == '_', ['p', 'P']),
+            Some("0o" | "0O") => (2, |c| matches!(c, '0'..='7' | '_'), ['\0', '\0']),
+            Some("0b" | "0B") => (2, |c| matches!(c, '0' | '1' | '_'), ['\0', '\0']),
+            _ => (0, |c| c.is_ascii_digit() || c == '_', ['e', 'E']),
         };
-        let mut number = number;
-        let length = sign + body.find(|c| !number(c)).unwrap_or(body.len());
-        if length == sign || !is_end(&rest[length..]) {
-            let upto = length + rest[length..].chars().next().map_or(0, char::len_utf8);
-            let wrong = &rest[..upto];
+        let mut after = unsigned[prefix..].trim_start_matches(digits);
+        if let Some(fraction) = after.strip_prefix('.') {
+            after = fraction.trim_start_matches(digits);
+        }
+        if let Some(power) = after.strip_prefix(exponent) {
+            after = power.strip_prefix(['+', '-']).unwrap_or(power).trim_start_matches(|c: char| c.is_ascii_digit());
+        }
+        after = after.strip_prefix('i').unwrap_or(after);
+        let length = rest.len() - after.len();
+        if let Some(wrong) = after.chars().next().filter(|c| is_word(*c)) {
+            let wrong = &rest[..length + wrong.len_utf8()];
             return self.error(self.at, format!("bad number syntax: {wrong:?}"));
         }
         self.token(Kind::Number, length)

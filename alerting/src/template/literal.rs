@@ -70,7 +70,7 @@ fn escape(rest: &mut &str, quote: char) -> Option<Escaped> {
 
 /// A number or a character.
 pub(super) fn number(written: &str) -> Result<Number, String> {
-    let bad = || format!("bad number syntax: {written:?}");
+    let bad = || format!("illegal number syntax: {written:?}");
     if let Some(inside) = written.strip_prefix('\'') {
         let c = character(inside).ok_or_else(|| format!("malformed character constant: {written}"))?;
         return Ok(Number {

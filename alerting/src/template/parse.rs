@@ -236,13 +236,14 @@ impl Parser<'_> {
             "range" => Ok(Node::Range(self.branch("range")?)),
             "template" => {
                 let name = self.template_name("template clause")?;
+                let at = self.at;
                 let data = if self.peek_word() == Kind::Right {
                     self.next_word();
                     None
                 } else {
                     Some(self.pipeline("template clause", Kind::Right)?)
                 };
-                Ok(Node::Template { at: word.at, name, data })
+                Ok(Node::Template { at, name, data })
             }
             "block" => {
                 let name = self.template_name("block clause")?;
@@ -289,7 +290,7 @@ impl Parser<'_> {
                 (nodes, Ended::End) => Ok(nodes),
                 (_, Ended::Else) => Err(self.error("expected end; found {{else}}")),
             },
-            _ => Err(self.unexpected(&word, "else")),
+            _ => Err(self.unexpected(&word, "input")),
         }
     }
 

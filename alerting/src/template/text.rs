@@ -82,7 +82,7 @@ pub(super) fn title_words(text: &str) -> String {
         out.push(c);
         // A sign between two letters does not end a word.
         let between = matches!(c, '\'' | '.' | ':' | '’' | '·') && chars.peek().is_some_and(|next| next.is_alphabetic());
-        in_word = in_word && (between || c == '_') || c.is_numeric() || c == '_';
+        in_word &= between || c == '_' || c.is_numeric();
     }
     out
 }

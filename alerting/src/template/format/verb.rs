@@ -195,10 +195,12 @@ fn with_point(body: &str, format: char, precision: Option<usize>) -> String {
     if !mantissa.contains('.') {
         mantissa.push('.');
     }
-    if matches!(format, 'g' | 'G') {
+    if matches!(format, 'g' | 'G' | 'x' | 'X') {
         let wanted = precision.unwrap_or(6);
-        let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-        let significant = if digits.bytes().all(|b| b == b'0') { digits.len() } else { digits.trim_start_matches('0').len() };
+        let digits: String = mantissa.chars().filter(char::is_ascii_hexdigit).collect();
+        // Of a hexadecimal float the zero of its `0x` counts.
+        let all = digits.bytes().all(|b| b == b'0') || matches!(format, 'x' | 'X');
+        let significant = if all { digits.len() } else { digits.trim_start_matches('0').len() };
         mantissa.push_str(&"0".repeat(wanted.saturating_sub(significant)));
     }
     mantissa + tail
