@@ -25,9 +25,9 @@ mod money;
 mod notification;
 mod parse;
 mod rule;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 mod time;
 mod value;
 

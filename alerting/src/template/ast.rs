@@ -83,7 +83,10 @@ pub(super) enum Term {
     Nil,
     Bool(bool),
     Number(Number),
-    Text { written: Box<str>, text: Arc<str> },
+    Text {
+        written: Box<str>,
+        text: Arc<str>,
+    },
     /// `.A.B`.
     Field(Vec<Box<str>>),
     /// `$x.A.B`.
@@ -134,9 +137,8 @@ impl fmt::Display for Command {
 
 impl fmt::Display for Operand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fields = |f: &mut fmt::Formatter<'_>, names: &[Box<str>]| {
-            names.iter().try_for_each(|name| write!(f, ".{name}"))
-        };
+        let fields =
+            |f: &mut fmt::Formatter<'_>, names: &[Box<str>]| names.iter().try_for_each(|name| write!(f, ".{name}"));
         match &self.term {
             Term::Dot => f.write_str("."),
             Term::Nil => f.write_str("nil"),

@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 
 use super::{
-    args::{Args, Called, Wrong, failed, wrong_type},
+    args::{Args, Called, Wrong, failed},
     escape, format, money,
     value::Value,
 };
@@ -52,8 +52,9 @@ pub(super) fn call(name: &str, args: Args<'_>, bytes_max: usize) -> Option<Calle
         "ne" => equal(args.value(0), args.value(1)).map(|equal| Value::Bool(!equal)),
         "lt" => compare(args).map(|order| Value::Bool(order == Some(Ordering::Less))),
         "le" => compare(args).map(|order| Value::Bool(matches!(order, Some(Ordering::Less | Ordering::Equal)))),
-        "gt" => compare(args).map(|order| Value::Bool(order == Some(Ordering::Greater))),
-        "ge" => compare(args).map(|order| Value::Bool(matches!(order, Some(Ordering::Greater | Ordering::Equal)))),
+        // Not `le` and not `lt`, so NaN is greater than all: as in Go.
+        "gt" => compare(args).map(|order| Value::Bool(!matches!(order, Some(Ordering::Less | Ordering::Equal)))),
+        "ge" => compare(args).map(|order| Value::Bool(order != Some(Ordering::Less))),
         "money" => money::call(args),
         _ => return None,
     })
@@ -182,9 +183,8 @@ fn incompatible(one: &Value, other: &Value) -> String {
 /// The order of two values of one basic type; NaN has none.
 fn compare(args: Args<'_>) -> Result<Option<Ordering>, Wrong> {
     use Value::{Duration, Float, Html, Int, Text};
-    let is_basic = |value: &Value| {
-        matches!(value, Value::Bool(_) | Int(_) | Duration(_) | Float(_) | Text(_) | Html(_))
-    };
+    let is_basic =
+        |value: &Value| matches!(value, Value::Bool(_) | Int(_) | Duration(_) | Float(_) | Text(_) | Html(_));
     match (args.value(0), args.value(1)) {
         (Int(one) | Duration(one), Int(other) | Duration(other)) => Ok(Some(one.cmp(other))),
         (Float(one), Float(other)) => Ok(one.partial_cmp(other)),
@@ -196,17 +196,18 @@ fn compare(args: Args<'_>) -> Result<Option<Ordering>, Wrong> {
     }
 }
 
-/// A number of any type, or a text that has one.
+/// A number of any type, or a text that has one; of a duration, its seconds.
 pub(super) fn number(value: &Value) -> Result<f64, Wrong> {
     match value {
         Value::Float(number) => Ok(*number),
         #[expect(clippy::cast_precision_loss, reason = "so does Go")]
-        Value::Int(number) | Value::Duration(number) => Ok(*number as f64),
+        Value::Int(number) => Ok(*number as f64),
+        #[expect(clippy::cast_precision_loss, reason = "so does Go")]
+        Value::Duration(nanoseconds) => Ok(*nanoseconds as f64 / 1e9),
         Value::Text(text) => match text.parse() {
             Ok(number) => Ok(number),
             Err(_) => failed(format!("strconv.ParseFloat: parsing {text:?}: invalid syntax")),
         },
-        Value::Nil => failed("can't convert <nil> to float"),
-        _ => Err(wrong_type("float64", value)),
+        _ => failed(format!("can't convert {} to float", value.type_name())),
     }
 }

@@ -5,13 +5,16 @@
 
 use std::fmt;
 
+use hashbrown::HashMap;
+use regex::Regex;
+
 use super::{
     Env, Flavour, Set,
     args::{Args, Wrong},
     ast::{Branch, Command, Node, Operand, Pipe, Term, Tree},
     builtin, field, format,
     html::Html,
-    notification, rule,
+    notification, rule, text,
     value::{Sample, Value},
 };
 use crate::{Error, Result};
@@ -24,6 +27,8 @@ const DEPTH_MAX: usize = 200;
 /// Bytes that functions read and make, as a multiple of the bytes that may be printed: a template may build its output in parts and look
 /// at it several times, and not fill the memory.
 const WORK_FACTOR: usize = 16;
+/// What compiling a pattern counts as: the least memory it may take, so that some 250 different ones can be in a template.
+const PATTERN_WORK: usize = 64 << 10;
 /// Queries of one rendering. Rules in use ask one or two; each is as dear as the rule itself.
 const QUERIES_MAX: usize = 100;
 /// Characters of a template that an error repeats: what is seen at a glance.
@@ -43,7 +48,7 @@ pub(super) struct Run<'a> {
     steps: usize,
     work: usize,
     queries: usize,
-    patterns: usize,
+    patterns: HashMap<Box<str>, Regex>,
 }
 
 struct Output {
@@ -104,7 +109,7 @@ impl<'a> Run<'a> {
             steps: 0,
             work: 0,
             queries: 0,
-            patterns: 0,
+            patterns: HashMap::new(),
         };
         run.variables.extend(variables);
         run.nodes(&tree.body, &data)?;
@@ -158,10 +163,16 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The number of the pattern about to be compiled: each may take less memory than the one before.
-    pub(super) fn pattern(&mut self) -> usize {
-        self.patterns += 1;
-        self.patterns
+    /// The regular expression of a pattern, compiled once.
+    pub(super) fn pattern(&mut self, written: &str) -> Result<Regex, Wrong> {
+        if let Some(known) = self.patterns.get(written) {
+            return Ok(known.clone());
+        }
+        self.worked(PATTERN_WORK)?;
+        // Each may take less memory than the one before.
+        let regex = text::compile(written, self.patterns.len() + 1)?;
+        self.patterns.insert(written.into(), regex.clone());
+        Ok(regex)
     }
 
     /// Asks for samples.
@@ -374,7 +385,12 @@ impl<'a> Run<'a> {
     }
 
     fn variable(&self, name: &str) -> Value {
-        self.variables.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.clone()).unwrap_or_default()
+        self.variables
+            .iter()
+            .rev()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value.clone())
+            .unwrap_or_default()
     }
 
     /// The value of one operand.

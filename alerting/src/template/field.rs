@@ -88,9 +88,7 @@ fn in_list(list: &List, name: &str) -> Result<Option<Value>, Wrong> {
         (ListKind::Alerts, "Resolved") => with_status("resolved")?,
         (ListKind::Pairs, "Names") => texts("Name")?,
         (ListKind::Pairs, "Values") => texts("Value")?,
-        (ListKind::Pairs, "String") => {
-            Value::text(super::format::print(&[Value::List(list.clone())], usize::MAX)?)
-        }
+        (ListKind::Pairs, "String") => Value::text(super::format::print(&[Value::List(list.clone())], usize::MAX)?),
         _ => return Ok(None),
     }))
 }
@@ -114,7 +112,9 @@ fn of_time(time: &Time, name: &str, args: Args<'_>) -> Result<Option<Value>, Wro
         _ => 0,
     };
     let value = match name {
-        "Format" => args.count(name, want).and_then(|()| args.text(0)).map(|layout| Value::text(time.format(layout)))?,
+        "Format" => {
+            args.count(name, want).and_then(|()| args.text(0)).map(|layout| Value::text(time.format(layout)))?
+        }
         "Before" => Value::Bool(time.instant < other()?.instant),
         "After" => Value::Bool(time.instant > other()?.instant),
         "Equal" => Value::Bool(time.instant == other()?.instant),

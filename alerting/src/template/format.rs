@@ -180,9 +180,7 @@ impl Run<'_> {
         let value = self.values.get(self.next);
         self.next += usize::from(value.is_some());
         match value {
-            Some(Value::Int(number)) if number.unsigned_abs() > WIDTH_MAX as u64 => {
-                Err(too_wide(&number.to_string()))
-            }
+            Some(Value::Int(number)) if number.unsigned_abs() > WIDTH_MAX as u64 => Err(too_wide(&number.to_string())),
             Some(Value::Int(number)) => Ok(Some(*number)),
             _ => Ok(None),
         }
@@ -388,9 +386,7 @@ fn named(value: &Value) -> Option<String> {
     match value {
         Value::Time(time) => Some(time.to_string()),
         Value::Duration(nanoseconds) => Some(super::time::duration(*nanoseconds)),
-        Value::Kv(labels) => {
-            Some(joined(super::field::alert_name_first(labels)))
-        }
+        Value::Kv(labels) => Some(joined(super::field::alert_name_first(labels))),
         Value::List(list) if list.kind == ListKind::Pairs => {
             let text = |value: Option<&Value>| match value {
                 Some(Value::Text(text)) => text.to_string(),

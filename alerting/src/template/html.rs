@@ -8,7 +8,17 @@ use super::escape;
 
 /// Attributes whose value is a URL.
 const URLS: [&str; 11] = [
-    "href", "src", "action", "formaction", "cite", "background", "poster", "data", "longdesc", "manifest", "xlink:href",
+    "href",
+    "src",
+    "action",
+    "formaction",
+    "cite",
+    "background",
+    "poster",
+    "data",
+    "longdesc",
+    "manifest",
+    "xlink:href",
 ];
 /// Attributes that hold code, or lists that would need a parser of their own.
 const CODE: [&str; 3] = ["style", "srcset", "srcdoc"];

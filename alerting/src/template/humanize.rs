@@ -41,8 +41,7 @@ pub(super) fn decimal(number: f64) -> String {
     if number == 0.0 || !number.is_finite() {
         return four_digits(number);
     }
-    let (number, prefix) =
-        if number.abs() >= 1.0 { scaled_down(number, 1000.0, &LARGE) } else { scaled_up(number) };
+    let (number, prefix) = if number.abs() >= 1.0 { scaled_down(number, 1000.0, &LARGE) } else { scaled_up(number) };
     format!("{}{prefix}", four_digits(number))
 }
 
@@ -69,8 +68,9 @@ pub(super) fn duration(seconds: f64) -> String {
     }
     let sign = if seconds < 0.0 { "-" } else { "" };
     let seconds = seconds.abs();
-    #[expect(clippy::cast_possible_truncation, reason = "what does not fit is as much as fits")]
-    let whole = seconds as i64;
+    // What does not fit is what Prometheus has then: the least number there is.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the range is asked for")]
+    let whole = if seconds < i64::MAX as f64 { seconds as i64 } else { i64::MIN };
     let (days, hours, minutes, rest) = (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60, whole % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{sign}{}s", four_digits(seconds)),

@@ -6,13 +6,54 @@ use super::time::Time;
 
 /// The parts of a layout, a longer one before its beginning.
 const PARTS: [&str; 34] = [
-    "January", "Jan", "Monday", "Mon", "MST", "2006", "Z070000", "Z07:00:00", "Z0700", "Z07:00", "Z07", "-070000",
-    "-07:00:00", "-0700", "-07:00", "-07", "002", "01", "02", "03", "04", "05", "06", "__2", "_2006", "_2", "15", "PM",
-    "pm", "1", "2", "3", "4", "5",
+    "January",
+    "Jan",
+    "Monday",
+    "Mon",
+    "MST",
+    "2006",
+    "Z070000",
+    "Z07:00:00",
+    "Z0700",
+    "Z07:00",
+    "Z07",
+    "-070000",
+    "-07:00:00",
+    "-0700",
+    "-07:00",
+    "-07",
+    "002",
+    "01",
+    "02",
+    "03",
+    "04",
+    "05",
+    "06",
+    "__2",
+    "_2006",
+    "_2",
+    "15",
+    "PM",
+    "pm",
+    "1",
+    "2",
+    "3",
+    "4",
+    "5",
 ];
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
@@ -207,7 +248,13 @@ impl Read {
             "05" => (&mut self.second, number(2, 2)?),
             "2006" | "06" => {
                 let (year, rest) = if part == "06" { number(2, 2)? } else { number(4, 4)? };
-                let century = if part == "2006" { 0 } else if year >= 69 { 1900 } else { 2000 };
+                let century = if part == "2006" {
+                    0
+                } else if year >= 69 {
+                    1900
+                } else {
+                    2000
+                };
                 self.year = i32::try_from(year + century).ok();
                 return Some(rest);
             }
@@ -238,7 +285,9 @@ impl Read {
     }
 
     fn zone<'t>(&mut self, part: &str, text: &'t str) -> Option<&'t str> {
-        if part.starts_with('Z') && let Some(rest) = text.strip_prefix('Z') {
+        if part.starts_with('Z')
+            && let Some(rest) = text.strip_prefix('Z')
+        {
             return Some(rest);
         }
         let sign = match text.chars().next()? {

@@ -42,8 +42,7 @@ pub(super) struct Token {
     pub(super) at: usize,
 }
 
-const KEYWORDS: [&str; 10] =
-    ["block", "break", "continue", "define", "else", "end", "if", "range", "template", "with"];
+const KEYWORDS: [&str; 10] = ["block", "break", "continue", "define", "else", "end", "if", "range", "template", "with"];
 const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// Reads tokens off a text.

@@ -447,9 +447,7 @@ impl Parser<'_> {
             }
             Kind::Field => Term::Field(vec![text[1..].into()]),
             Kind::Bool => Term::Bool(text == "true"),
-            Kind::Char | Kind::Number => {
-                Term::Number(literal::number(text).map_err(|message| self.error(message))?)
-            }
+            Kind::Char | Kind::Number => Term::Number(literal::number(text).map_err(|message| self.error(message))?),
             Kind::Open => Term::Pipe(self.pipeline("parenthesized pipeline", Kind::Close)?),
             Kind::Quoted | Kind::Raw => match literal::text(text) {
                 Some(value) => Term::Text { written: text.into(), text: value.into() },

@@ -26,8 +26,9 @@ pub(super) fn arity(name: &str) -> Option<(usize, usize)> {
         "now" | "pathPrefix" | "externalURL" => (0, 0),
         "query" | "first" | "value" | "strvalue" | "safeHtml" | "title" | "toUpper" | "toLower" | "graphLink"
         | "tableLink" | "stripPort" | "stripDomain" | "humanize" | "humanize1024" | "humanizeDuration"
-        | "humanizePercentage" | "humanizeTimestamp" | "toTime" | "toDuration" | "parseDuration"
-        | "urlQueryEscape" => (1, 1),
+        | "humanizePercentage" | "humanizeTimestamp" | "toTime" | "toDuration" | "parseDuration" | "urlQueryEscape" => {
+            (1, 1)
+        }
         "label" | "match" | "sortByLabel" | "tmpl" => (2, 2),
         "reReplaceAll" => (3, 3),
         "args" => (0, MANY),

@@ -8,9 +8,8 @@ use super::{
     exec::Run,
 };
 
-/// A pattern that may match anywhere, which `promql` compiles to match the whole.
-fn compiled(run: &mut Run<'_>, written: &str) -> Result<Regex, Wrong> {
-    let nth = run.pattern();
+/// The nth pattern of a rendering. It may match anywhere, where `promql` compiles it to match the whole.
+pub(super) fn compile(written: &str, nth: usize) -> Result<Regex, Wrong> {
     let whole = match pattern::compile(written, nth) {
         Ok(whole) => whole,
         Err(message) => return failed(format!("error parsing regexp: {message}: `{written}`")),
@@ -24,12 +23,12 @@ fn compiled(run: &mut Run<'_>, written: &str) -> Result<Regex, Wrong> {
 }
 
 pub(super) fn matches(run: &mut Run<'_>, written: &str, text: &str) -> Result<bool, Wrong> {
-    Ok(compiled(run, written)?.is_match(text))
+    Ok(run.pattern(written)?.is_match(text))
 }
 
 /// `text` with all that matches replaced, `$1` and `${name}` being what a group holds.
 pub(super) fn replace(run: &mut Run<'_>, written: &str, with: &str, text: &str) -> Result<String, Wrong> {
-    let regex = compiled(run, written)?;
+    let regex = run.pattern(written)?;
     let template = Template::new(with, &regex);
     let (mut out, mut end) = (String::new(), 0);
     for groups in regex.captures_iter(text) {
@@ -50,12 +49,13 @@ pub(super) fn title(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut before = ' ';
     for c in text.chars() {
-        let separates = if before.is_ascii() {
-            !(before.is_ascii_alphanumeric() || before == '_')
+        let separates =
+            if before.is_ascii() { !(before.is_ascii_alphanumeric() || before == '_') } else { before.is_whitespace() };
+        if separates {
+            out.extend(title_case(c))
         } else {
-            before.is_whitespace()
-        };
-        if separates { out.extend(title_case(c)) } else { out.push(c) }
+            out.push(c)
+        }
         before = c;
     }
     out
@@ -75,13 +75,18 @@ pub(super) fn title_words(text: &str) -> String {
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         if c.is_alphabetic() {
-            if in_word { out.extend(c.to_lowercase()) } else { out.extend(title_case(c)) }
+            if in_word {
+                out.extend(c.to_lowercase())
+            } else {
+                out.extend(title_case(c))
+            }
             in_word = true;
             continue;
         }
         out.push(c);
         // A sign between two letters does not end a word.
-        let between = matches!(c, '\'' | '.' | ':' | '’' | '·') && chars.peek().is_some_and(|next| next.is_alphabetic());
+        let between =
+            matches!(c, '\'' | '.' | ':' | '’' | '·') && chars.peek().is_some_and(|next| next.is_alphabetic());
         in_word &= between || c == '_' || c.is_numeric();
     }
     out

@@ -30,7 +30,8 @@ pub(super) fn text(text: &str, verb: char, spec: Spec) -> Option<String> {
         'v' | 's' => Some(padded(&cut(text), spec)),
         'q' => {
             let text = cut(text);
-            let raw = spec.sharp && !text.contains(['`', '\u{feff}', '\u{7f}'])
+            let raw = spec.sharp
+                && !text.contains(['`', '\u{feff}', '\u{7f}'])
                 && text.chars().all(|c| c == '\t' || !c.is_control());
             Some(padded(&if raw { format!("`{text}`") } else { quote(&text, spec.plus) }, spec))
         }
@@ -148,7 +149,9 @@ fn character(number: i64) -> char {
 fn unicode(number: i64, spec: Spec) -> String {
     let least = spec.precision.unwrap_or(4).max(4);
     let mut out = format!("U+{number:0least$X}");
-    if spec.sharp && let Some(c) = u32::try_from(number).ok().and_then(char::from_u32).filter(|c| is_printable(*c)) {
+    if spec.sharp
+        && let Some(c) = u32::try_from(number).ok().and_then(char::from_u32).filter(|c| is_printable(*c))
+    {
         out.push_str(&format!(" '{c}'"));
     }
     padded(&out, Spec { zero: false, ..spec })
