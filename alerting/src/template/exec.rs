@@ -3,18 +3,20 @@
 //! Called by `Set`. Everything a hostile template could ask for is bounded: steps, levels, bytes printed and bytes made on the way, calls of
 //! `query`. What fails names the file, the line, the column and the words, as Go does.
 
+mod evaluate;
+
 use std::fmt;
 
 use hashbrown::HashMap;
 use regex::Regex;
 
 use super::{
-    Env, Flavour, Set,
-    args::{Args, Wrong},
-    ast::{Branch, Command, Node, Operand, Pipe, Term, Tree},
-    builtin, field, format,
+    Env, Set,
+    args::Wrong,
+    ast::{Branch, Command, Node, Operand, Pipe, Tree},
+    format,
     html::Html,
-    notification, rule, text,
+    text,
     value::{Sample, Value},
 };
 use crate::{Error, Result};
@@ -330,215 +332,5 @@ impl<'a> Run<'a> {
                 variable.1 = value;
             }
         }
-    }
-
-    fn assign(&mut self, name: &str, value: Value) {
-        if let Some(variable) = self.variables.iter_mut().rev().find(|(known, _)| *known == name) {
-            variable.1 = value;
-        }
-    }
-
-    fn pipe(&mut self, pipe: &'a Pipe, dot: &Value) -> Result<Value> {
-        self.deeper(|run| {
-            run.at = (pipe.at, At::Pipe(pipe));
-            let mut value = None;
-            for command in &pipe.commands {
-                value = Some(run.command(command, dot, value)?);
-            }
-            let value = value.unwrap_or_default();
-            for name in &pipe.variables {
-                if pipe.assigns {
-                    run.assign(name, value.clone());
-                } else {
-                    run.variables.push((name, value.clone()));
-                }
-            }
-            Ok(value)
-        })
-    }
-
-    /// Evaluates a command; `last` is what the command before it gave.
-    fn command(&mut self, command: &'a Command, dot: &Value, last: Option<Value>) -> Result<Value> {
-        let Some((first, rest)) = command.operands.split_first() else { return Ok(Value::Nil) };
-        match &first.term {
-            Term::Field(names) => self.fields(first, dot.clone(), names, rest, dot, last),
-            Term::Chain(operand, names) => {
-                let receiver = self.operand(operand, dot)?;
-                self.fields(first, receiver, names, rest, dot, last)
-            }
-            Term::Variable(name, names) if !names.is_empty() => {
-                let receiver = self.variable(name);
-                self.fields(first, receiver, names, rest, dot, last)
-            }
-            Term::Function(name) => self.function(first, At::Command(command), (name, rest), dot, last),
-            _ => {
-                self.look(first);
-                if !rest.is_empty() || last.is_some() {
-                    return Err(self.error(format!("can't give argument to non-function {first}")));
-                }
-                if matches!(first.term, Term::Nil) {
-                    return Err(self.error("nil is not a command"));
-                }
-                self.operand(first, dot)
-            }
-        }
-    }
-
-    fn variable(&self, name: &str) -> Value {
-        self.variables
-            .iter()
-            .rev()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| value.clone())
-            .unwrap_or_default()
-    }
-
-    /// The value of one operand.
-    fn operand(&mut self, operand: &'a Operand, dot: &Value) -> Result<Value> {
-        self.look(operand);
-        Ok(match &operand.term {
-            Term::Dot => dot.clone(),
-            Term::Nil => Value::Nil,
-            Term::Bool(truth) => Value::Bool(*truth),
-            Term::Number(number) => match (number.is_float, number.int, number.float) {
-                (false, Some(int), _) => Value::Int(int),
-                (_, _, float) => Value::Float(float.unwrap_or(f64::NAN)),
-            },
-            Term::Text { text, .. } => Value::Text(text.clone()),
-            Term::Field(names) => return self.fields(operand, dot.clone(), names, &[], dot, None),
-            Term::Variable(name, names) => {
-                let receiver = self.variable(name);
-                return self.fields(operand, receiver, names, &[], dot, None);
-            }
-            Term::Function(name) => return self.function(operand, At::Operand(operand), (name, &[]), dot, None),
-            Term::Pipe(pipe) => return self.pipe(pipe, dot),
-            Term::Chain(first, names) => {
-                let receiver = self.operand(first, dot)?;
-                return self.fields(operand, receiver, names, &[], dot, None);
-            }
-        })
-    }
-
-    /// Follows names from a value; the last one may be a method that takes arguments.
-    fn fields(
-        &mut self,
-        operand: &'a Operand,
-        receiver: Value,
-        names: &'a [Box<str>],
-        rest: &'a [Operand],
-        dot: &Value,
-        last: Option<Value>,
-    ) -> Result<Value> {
-        let mut arguments = Vec::new();
-        // After a parenthesis, Go's errors stay where it ended.
-        if !matches!(operand.term, Term::Chain(..)) {
-            self.look(operand);
-        }
-        let at = self.at;
-        for argument in rest {
-            arguments.push(self.operand(argument, dot)?);
-        }
-        arguments.extend(last);
-        self.at = at;
-        // Nothing has no fields, and whoever asks gets nothing.
-        if matches!(receiver, Value::Nil) {
-            return Ok(receiver);
-        }
-        let (mut value, mut of_map) = (receiver, false);
-        for (nth, name) in names.iter().enumerate() {
-            if matches!(value, Value::Nil) {
-                return Err(self.error(format!("nil pointer evaluating interface {{}}.{name}")));
-            }
-            let is_last = nth + 1 == names.len();
-            let arguments = if is_last { &*arguments } else { &[] };
-            let receiver = std::mem::take(&mut value);
-            value = match field::get(&receiver, name, Args(arguments)) {
-                Ok(value) => value,
-                // Go knows of an entry of such a map no more than this.
-                Err(Wrong::Field(_)) if of_map => return Err(self.wrong(name, Wrong::Field("interface {}"), rest)),
-                Err(wrong) => return Err(self.wrong(name, wrong, rest)),
-            };
-            of_map = matches!(receiver, Value::Map(_));
-        }
-        self.worked(value.bytes())?;
-        Ok(value)
-    }
-
-    /// The error of a call with these arguments.
-    fn wrong(&mut self, name: &str, wrong: Wrong, rest: &'a [Operand]) -> Error {
-        match wrong {
-            Wrong::Use(message) => self.error(message),
-            Wrong::Field(type_name) => self.error(format!("can't evaluate field {name} in type {type_name}")),
-            Wrong::Argument(nth, expected, got) => {
-                let Some(argument) = rest.get(nth) else {
-                    return self.error(format!("wrong type for value; expected {expected}; got {got}"));
-                };
-                self.look(argument);
-                self.error(match argument.term {
-                    Term::Nil => format!("cannot assign nil to {expected}"),
-                    Term::Number(_) | Term::Bool(_) | Term::Text { .. } => {
-                        format!("expected {expected}; found {argument}")
-                    }
-                    _ => format!("wrong type for value; expected {expected}; got {got}"),
-                })
-            }
-            Wrong::Call(error) => self.error(format!("error calling {name}: {error}")),
-        }
-    }
-
-    fn function(
-        &mut self,
-        operand: &'a Operand,
-        command: At<'a>,
-        (name, rest): (&'a str, &'a [Operand]),
-        dot: &Value,
-        last: Option<Value>,
-    ) -> Result<Value> {
-        self.look(operand);
-        let Some((least, most)) = self.set.flavour().arity(name) else {
-            return Err(self.error(format!("{name:?} is not a defined function")));
-        };
-        let count = rest.len() + usize::from(last.is_some());
-        if count < least || count > most {
-            let at_least = if most == usize::MAX { "at least " } else { "" };
-            let want = if count < least { least } else { most };
-            let message = format!("wrong number of args for {name}: want {at_least}{want} got {count}");
-            return Err(self.error(message));
-        }
-        if matches!(name, "and" | "or") {
-            return self.short(name == "and", rest, dot, last);
-        }
-        let mut values = Vec::with_capacity(count);
-        for argument in rest {
-            values.push(self.operand(argument, dot)?);
-        }
-        values.extend(last);
-        self.worked(values.iter().map(Value::bytes).sum())?;
-        let called = match (builtin::call(name, Args(&values), self.bytes_max()), self.set.flavour()) {
-            (Some(called), _) => called,
-            (None, Flavour::Rule) => rule::call(self, name, Args(&values)),
-            (None, Flavour::Notification) => notification::call(self, name, Args(&values)),
-        };
-        let value = match called {
-            Ok(value) => value,
-            Err(wrong) => {
-                self.at = (operand.at, command);
-                return Err(self.wrong(name, wrong, rest));
-            }
-        };
-        self.worked(value.bytes())?;
-        Ok(value)
-    }
-
-    /// `and` and `or`: the first value that decides; what comes after it is not evaluated.
-    fn short(&mut self, and: bool, rest: &'a [Operand], dot: &Value, last: Option<Value>) -> Result<Value> {
-        let mut value = Value::Nil;
-        for argument in rest {
-            value = self.operand(argument, dot)?;
-            if value.is_true() != and {
-                return Ok(value);
-            }
-        }
-        Ok(last.unwrap_or(value))
     }
 }

@@ -296,9 +296,9 @@ impl Printer {
             Value::Time(_) => self.bad(value, verb, spec),
             Value::List(list) => {
                 let kind = if spec.sharp_v { value.type_name() } else { "" };
-                let (open, separator, close) = if spec.sharp_v { ("{", ", ", "}") } else { ("[", " ", "]") };
+                let around = if spec.sharp_v { ["{", ", ", "}"] } else { ["[", " ", "]"] };
                 self.push(kind)?;
-                self.all(open, separator, close, list.items.iter(), |printer, item| printer.inner(item, verb, spec))
+                self.all(around, list.items.iter(), |printer, item| printer.inner(item, verb, spec))
             }
             Value::Map(map) => self.map(value, verb, spec, map.items.iter().map(|(name, item)| (&**name, item))),
             Value::Labels(labels) | Value::Kv(labels) => {
@@ -309,7 +309,7 @@ impl Printer {
                 let named = spec.plus_v || spec.sharp_v;
                 self.push(if spec.sharp_v { record.type_name } else { "" })?;
                 let separator = if spec.sharp_v { ", " } else { " " };
-                self.all("{", separator, "}", record.fields.iter(), |printer, (name, _, item)| {
+                self.all(["{", separator, "}"], record.fields.iter(), |printer, (name, _, item)| {
                     if named {
                         printer.push(name)?;
                         printer.push(":")?;
@@ -337,8 +337,8 @@ impl Printer {
         items: impl Iterator<Item = (&'v str, &'v Value)>,
     ) -> Result<()> {
         self.push(if spec.sharp_v { value.type_name() } else { "map" })?;
-        let (open, separator, close) = if spec.sharp_v { ("{", ", ", "}") } else { ("[", " ", "]") };
-        self.all(open, separator, close, items, |printer, (name, item)| {
+        let around = if spec.sharp_v { ["{", ", ", "}"] } else { ["[", " ", "]"] };
+        self.all(around, items, |printer, (name, item)| {
             printer.value(&Value::text(name), verb, spec)?;
             printer.push(":")?;
             printer.inner(item, verb, spec)
@@ -347,9 +347,7 @@ impl Printer {
 
     fn all<T>(
         &mut self,
-        open: &str,
-        separator: &str,
-        close: &str,
+        [open, separator, close]: [&str; 3],
         items: impl Iterator<Item = T>,
         mut print: impl FnMut(&mut Self, T) -> Result<()>,
     ) -> Result<()> {

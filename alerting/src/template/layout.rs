@@ -110,7 +110,7 @@ pub(super) fn format(time: &Time, layout: &str) -> String {
 
 fn formatted(time: &Time, part: &str) -> String {
     let local = time.local();
-    let hour = if local.hour() % 12 == 0 { 12 } else { local.hour() % 12 };
+    let hour = if local.hour().is_multiple_of(12) { 12 } else { local.hour() % 12 };
     match part {
         "" => String::new(),
         "January" => month(time).into(),

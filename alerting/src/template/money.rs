@@ -75,7 +75,7 @@ fn add_one(digits: &mut Vec<u8>) {
 fn separated(whole: &str) -> String {
     let mut out = String::new();
     for (nth, digit) in whole.chars().enumerate() {
-        if nth > 0 && (whole.len() - nth) % 3 == 0 {
+        if nth > 0 && (whole.len() - nth).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
