@@ -23,6 +23,7 @@ mod route;
 pub mod rows;
 pub mod rules;
 pub mod silence;
+pub mod template;
 pub mod testing;
 mod yaml;
 
