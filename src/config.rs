@@ -165,7 +165,20 @@ impl Raw {
     fn validate(self, outside: &Outside<'_>) -> Result<Config, Refused> {
         let Self { data_dir, data, roots, s3, cache, .. } = self;
         let Self {
-            listen, tenant, memory, insecure, tls, auth, storage, remote_write, sql, promql, billing, alerting, log, ..
+            listen,
+            tenant,
+            memory,
+            insecure,
+            tls,
+            auth,
+            storage,
+            remote_write,
+            sql,
+            promql,
+            billing,
+            alerting,
+            log,
+            ..
         } = self;
         let origin = outside.origin;
         let tables = tables::validate(data, roots.unwrap_or_default(), s3, cache, outside)?;

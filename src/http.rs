@@ -14,6 +14,7 @@ mod compress;
 pub mod listen;
 pub mod metrics;
 pub mod process;
+pub mod rules;
 pub mod status;
 pub mod tsdb;
 

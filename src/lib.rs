@@ -15,6 +15,7 @@ pub mod client;
 pub mod config;
 pub mod focus;
 pub mod folder;
+pub mod glue;
 pub mod http;
 pub mod import;
 pub mod promql;

@@ -44,6 +44,7 @@ use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use promql::write;
+pub use rules::{RulesAsked, no_such_group};
 
 use crate::{
     Answer, Engine, Error, ErrorKind, Position, Result,
@@ -71,7 +72,6 @@ pub fn router(engine: Engine) -> Router {
         .merge(exemplars::router())
         .merge(federate::router())
         .merge(metadata::router())
-        .merge(rules::router())
         .merge(targets::router())
         .merge(queries::router())
         .merge(tsdb::router())

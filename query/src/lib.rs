@@ -39,7 +39,7 @@ pub use billing::{TagRules, Tags};
 pub use engine::{Answer, Catalog, Config, Engine};
 pub use error::{Error, ErrorKind, Position, Result};
 pub use evaluate::{Found, PromqlConfig, When};
-pub use http::{Asked, check_range, duration_ms, failure, json, router};
+pub use http::{Asked, RulesAsked, check_range, duration_ms, failure, json, no_such_group, router};
 pub use promql::{Features, Query, Selector, Syntax, quoted};
 pub use running::Asking;
 pub use series::{Series, Wanted};

@@ -86,9 +86,14 @@ fn of_alerts(rows: &[AlertRow]) -> Built<RecordBatch> {
 
 fn of_notifications(rows: &[NotificationRow]) -> Built<RecordBatch> {
     let lists = |of: &dyn Fn(&NotificationRow) -> Vec<String>| list(rows.iter().map(of));
-    let alerts = |of: &dyn Fn(&NotificationRow) -> &[u64]| list(rows.iter().map(|row| of(row).iter().copied().map(hex).collect()));
-    let numbers = |of: &dyn Fn(&NotificationRow) -> i64| Arc::new(rows.iter().map(of).collect::<Int64Array>()) as ArrayRef;
-    let plain = |of: &dyn Fn(&NotificationRow) -> &str| Arc::new(StringArray::from_iter_values(rows.iter().map(of))) as ArrayRef;
+    let alerts = |of: &dyn Fn(&NotificationRow) -> &[u64]| {
+        list(rows.iter().map(|row| of(row).iter().copied().map(hex).collect()))
+    };
+    let numbers =
+        |of: &dyn Fn(&NotificationRow) -> i64| Arc::new(rows.iter().map(of).collect::<Int64Array>()) as ArrayRef;
+    let plain = |of: &dyn Fn(&NotificationRow) -> &str| {
+        Arc::new(StringArray::from_iter_values(rows.iter().map(of))) as ArrayRef
+    };
     batch(
         schemas::notifications(),
         vec![

@@ -8,7 +8,7 @@ mod files;
 mod status;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -25,7 +25,7 @@ use alerting::{
     rows::{self, AlertRow, Record, Rows},
     rules::{Action, Condition, Group, NoData, Notify, Rule},
 };
-use hashbrown::HashMap;
+
 use ingest::remote_write::RemoteWrite;
 use parking_lot::Mutex;
 use query::Engine;
@@ -34,8 +34,8 @@ use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
 use tracing::{info, warn};
 
 pub use self::files::{Loaded, load};
-pub use self::status::{GroupStatus, RuleStatus};
 use self::status::Meter;
+pub use self::status::{GroupStatus, RuleStatus};
 use super::world::World;
 use crate::config;
 
@@ -304,7 +304,9 @@ impl Rules {
                     .and_then(|done| done.as_ref().ok())
                     .map(|done| done.transitions.iter().map(|change| &change.labels).collect())
                     .unwrap_or_default();
-                for (labels, instance) in instances.iter().filter(|(labels, of)| of.is_active() && !changed.contains(*labels)) {
+                for (labels, instance) in
+                    instances.iter().filter(|(labels, of)| of.is_active() && !changed.contains(*labels))
+                {
                     let (from, to) = (Some(instance.phase), Some(instance.phase));
                     let change = Transition { labels: (*labels).clone(), from, to, at_ms: slot_ms };
                     let row = self.row(rule, &source, &change, Some(instance));
@@ -380,6 +382,47 @@ impl Rules {
         };
         let query: String = percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).collect();
         format!("{}/graph?g0.expr={query}&g0.tab=1", self.0.parts.external_url)
+    }
+}
+
+/// A group as it is shown.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The file it is in.
+    pub file: String,
+    /// What it says.
+    pub group: Group,
+    /// Between its evaluations, milliseconds.
+    pub interval_ms: i64,
+    /// How the last one went.
+    pub status: GroupStatus,
+    /// Alerts of each rule: labels with how they are.
+    pub alerts: Vec<Vec<(Labels, Instance)>>,
+}
+
+impl Rules {
+    /// All groups by file and name; their alerts, if they are wanted.
+    #[must_use]
+    pub fn shown(&self, with_alerts: bool) -> Vec<Shown> {
+        let groups: Vec<Arc<Running>> = self.0.groups.lock().values().cloned().collect();
+        let shown = |running: Arc<Running>| {
+            let alerts = |of_rule: &alerting::group::RuleState| {
+                let active = of_rule.alerts.instances().filter(|(_, instance)| instance.is_active());
+                let shown = active.map(|(labels, instance)| {
+                    let shown = if with_alerts { labels.clone() } else { Labels::default() };
+                    (shown, instance.clone())
+                });
+                shown.collect()
+            };
+            Shown {
+                file: running.id.0.clone(),
+                group: running.group.clone(),
+                interval_ms: running.interval_ms,
+                status: running.status.lock().clone(),
+                alerts: running.state.lock().rules.iter().map(alerts).collect(),
+            }
+        };
+        groups.into_iter().map(shown).collect()
     }
 }
 

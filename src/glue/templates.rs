@@ -30,7 +30,11 @@ impl Expand for Templates {
         let ask = RefCell::new(ask);
         let query = |text: &str| -> Result<Vec<Sample>> {
             let found = ask.borrow_mut()(text)?;
-            Ok(found.samples.into_iter().map(|sample| Sample { labels: sample.labels, value: sample.value.number() }).collect())
+            Ok(found
+                .samples
+                .into_iter()
+                .map(|sample| Sample { labels: sample.labels, value: sample.value.number() })
+                .collect())
         };
         let env = Env {
             query: Some(&query),

@@ -55,10 +55,8 @@ impl World {
     /// Some were not written.
     pub fn flush(&mut self) -> Result<()> {
         let waiting = std::mem::take(&mut self.waiting);
-        let mut samples: Vec<(Vec<(&str, &str)>, Samples)> = waiting
-            .iter()
-            .map(|sample| (sample.labels.iter().collect(), one(&sample.value, self.at_ms)))
-            .collect();
+        let mut samples: Vec<(Vec<(&str, &str)>, Samples)> =
+            waiting.iter().map(|sample| (sample.labels.iter().collect(), one(&sample.value, self.at_ms))).collect();
         samples.sort_by(|(one, _), (other, _)| one.cmp(other));
         let mut request = Request::default();
         for (labels, samples) in &samples {
@@ -215,9 +213,9 @@ fn of_rows(rows: &RecordBatch, sql: &Sql) -> Result<Vec<Sample>> {
     };
     let columns: Vec<(&str, &ArrayRef)> =
         schema.fields().iter().map(|field| field.name().as_str()).zip(rows.columns()).collect();
-    let numbers = columns.iter().filter(|(_, column)| column.data_type().is_numeric());
+    let mut numbers = columns.iter().filter(|(_, column)| column.data_type().is_numeric());
     let value = match sql.value.is_empty() {
-        true => numbers.last(),
+        true => numbers.next_back(),
         false => columns.iter().find(|(name, _)| *name == sql.value),
     };
     let Some((value_name, value)) = value else {
@@ -289,4 +287,3 @@ fn wire(histogram: &promql::Histogram, ts_ms: i64) -> samples::Histogram {
 pub fn is_value(name: &str) -> bool {
     name.starts_with(VALUES)
 }
-

@@ -43,7 +43,8 @@ pub fn load(folder: &Path, patterns: &[String]) -> Result<Vec<Loaded>> {
             }
             match std::fs::read_to_string(&path) {
                 Err(error) => wrong.push(format!("{file}: {error}")),
-                Ok(text) => match parse(&text, &Options { ignores_unknown_fields: false, template: &templates::check }) {
+                Ok(text) => match parse(&text, &Options { ignores_unknown_fields: false, template: &templates::check })
+                {
                     Ok(groups) => loaded.push(Loaded { file, groups }),
                     Err(errors) => wrong.extend(errors.iter().map(|error| format!("{file}:{error}"))),
                 },

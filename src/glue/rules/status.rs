@@ -35,13 +35,7 @@ impl GroupStatus {
     }
 
     /// Notes an evaluation; gives how many slots were missed before it.
-    pub(super) fn ended(
-        &mut self,
-        done: &[alerting::Result<Done>],
-        slot_ms: i64,
-        took_ms: i64,
-        slots: Slots,
-    ) -> i64 {
+    pub(super) fn ended(&mut self, done: &[alerting::Result<Done>], slot_ms: i64, took_ms: i64, slots: Slots) -> i64 {
         let missed = self.at_ms.map_or(0, |last_ms| slots.missed(last_ms, slot_ms));
         (self.at_ms, self.took_ms) = (Some(slot_ms), took_ms);
         let of_rule = |done: &alerting::Result<Done>| match done {
@@ -86,7 +80,13 @@ impl Meter {
         })
     }
 
-    pub(super) fn evaluated(&self, (file, group): &(String, String), done: &[alerting::Result<Done>], took_ms: i64, missed: i64) {
+    pub(super) fn evaluated(
+        &self,
+        (file, group): &(String, String),
+        done: &[alerting::Result<Done>],
+        took_ms: i64,
+        missed: i64,
+    ) {
         let name = format!("{file};{group}");
         let labels = [name.as_str()];
         let failed = done.iter().filter(|done| done.as_ref().map_or(true, |done| done.write_error.is_some())).count();
