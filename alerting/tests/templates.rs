@@ -338,6 +338,37 @@ fn templates_of_notifications_render_as_amtool_does() {
     }
 }
 
+/// Debian's copy of the templates that Alertmanager has without being configured.
+const OF_ALERTMANAGER: &str = "/usr/share/prometheus/alertmanager/default.tmpl";
+
+#[test]
+fn default_templates_of_alertmanager_render_as_amtool_does() {
+    if !program("amtool", "prometheus-alertmanager") || !Path::new(OF_ALERTMANAGER).exists() {
+        println!("SKIPPED: {OF_ALERTMANAGER} is not there, run: apt-get install prometheus-alertmanager");
+        return;
+    }
+    let defaults = std::fs::read_to_string(OF_ALERTMANAGER).unwrap();
+    let mut set = Set::new(Flavour::Notification);
+    set.parse("default.tmpl", &defaults).unwrap();
+    let env = Env::new(now(), "http://am");
+    let folder = tempfile::tempdir().unwrap();
+    let json = set.render_text("{{ toJson . }}", notification().try_into().unwrap(), &env).unwrap();
+    std::fs::write(folder.path().join("data.json"), json).unwrap();
+    let names = defaults.split("{{ define \"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    for name in names {
+        let of_alerts = name.starts_with("__text_alert_list") || name == "pagerduty.default.instances";
+        let text = format!("{{{{ template \"{name}\" {} }}}}", if of_alerts { ".Alerts" } else { "." });
+        let run = Command::new("amtool")
+            .args(["template", "render", "--template.data=data.json"])
+            .args([format!("--template.glob={OF_ALERTMANAGER}"), format!("--template.text={text}")])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        let ours = set.render_text(&text, notification().try_into().unwrap(), &env).unwrap();
+        assert_eq!(ours, String::from_utf8_lossy(&run.stdout), "{name}");
+    }
+}
+
 #[test]
 fn default_templates_have_the_shape_that_users_know() {
     let mut set = Set::new(Flavour::Notification);
