@@ -291,6 +291,22 @@ const OF_NOTIFICATIONS: [&str; 40] = [
     "{{ .Status | }}",
 ];
 
+const OF_MAILS: [&str; 13] = [
+    "<p>{{ \"<i>+&\\\"'\" }}</p>",
+    "<a href=\"{{ \"http://h/a b?x=1&y='2'\" }}\">",
+    "<title>{{ \"<i>+\" }}</title>",
+    "<a href=\"{{ \"javascript:1\" }}\">",
+    "<a href=\"mailto:{{ \"a@b c\" }}\">",
+    "{{ .CommonLabels.none }}{{ .CommonLabels.job }}.",
+    "<br/>{{ 1.5 }}<hr>{{ \"é☺\" }}",
+    "<a href=\"{{ \"\" }}x\">",
+    "<a href=\"{{ \"/p/\" }}{{ \"a:b?c\" }}#{{ \"d e\" }}\">",
+    "{{ safeHtml \"<b>\" }}{{ (index .Alerts 0).Labels.z }}",
+    "<p title='{{ \"it's\" }}' class=\"{{ \"a b\" }}\">",
+    "{{ range .Alerts }}<a href=\"{{ .GeneratorURL }}\">{{ .Annotations.summary }}</a>{{ end }}",
+    "{{ define \"a\" }}<b>{{ . }}</b>{{ end }}{{ template \"a\" \"<\" }}",
+];
+
 #[test]
 fn templates_of_notifications_render_as_amtool_does() {
     if !program("amtool", "prometheus-alertmanager") {
@@ -303,9 +319,12 @@ fn templates_of_notifications_render_as_amtool_does() {
     let json = set.render_text("{{ toJson . }}", notification().try_into().unwrap(), &env).unwrap();
     std::fs::write(folder.path().join("data.json"), json).unwrap();
     set.parse("empty.tmpl", "{{ define \"x\" }}X{{ end }}").unwrap();
-    for text in OF_NOTIFICATIONS {
+    let mails = OF_MAILS.iter().map(|text| (*text, Env { html: true, ..env }));
+    let texts = OF_NOTIFICATIONS.iter().map(|text| (*text, env)).chain(mails);
+    for (text, env) in texts {
         let run = Command::new("amtool")
             .args(["template", "render", "--template.glob=empty.tmpl", "--template.data=data.json"])
+            .arg(format!("--template.type={}", if env.html { "html" } else { "text" }))
             .arg(format!("--template.text={text}"))
             .current_dir(&folder)
             .output()
@@ -316,6 +335,37 @@ fn templates_of_notifications_render_as_amtool_does() {
         let ours = ours.unwrap_or_else(|error| error.to_string());
         // What errors call the data differs: there it is no pointer.
         assert_eq!(ours.replace("*template.Data", "template.Data").trim_end(), said, "{text}");
+    }
+}
+
+/// Debian's copy of the templates that Alertmanager has without being configured.
+const OF_ALERTMANAGER: &str = "/usr/share/prometheus/alertmanager/default.tmpl";
+
+#[test]
+fn default_templates_of_alertmanager_render_as_amtool_does() {
+    if !program("amtool", "prometheus-alertmanager") || !Path::new(OF_ALERTMANAGER).exists() {
+        println!("SKIPPED: {OF_ALERTMANAGER} is not there, run: apt-get install prometheus-alertmanager");
+        return;
+    }
+    let defaults = std::fs::read_to_string(OF_ALERTMANAGER).unwrap();
+    let mut set = Set::new(Flavour::Notification);
+    set.parse("default.tmpl", &defaults).unwrap();
+    let env = Env::new(now(), "http://am");
+    let folder = tempfile::tempdir().unwrap();
+    let json = set.render_text("{{ toJson . }}", notification().try_into().unwrap(), &env).unwrap();
+    std::fs::write(folder.path().join("data.json"), json).unwrap();
+    let names = defaults.split("{{ define \"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    for name in names {
+        let of_alerts = name.starts_with("__text_alert_list") || name == "pagerduty.default.instances";
+        let text = format!("{{{{ template \"{name}\" {} }}}}", if of_alerts { ".Alerts" } else { "." });
+        let run = Command::new("amtool")
+            .args(["template", "render", "--template.data=data.json"])
+            .args([format!("--template.glob={OF_ALERTMANAGER}"), format!("--template.text={text}")])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        let ours = set.render_text(&text, notification().try_into().unwrap(), &env).unwrap();
+        assert_eq!(ours, String::from_utf8_lossy(&run.stdout), "{name}");
     }
 }
 

@@ -27,9 +27,9 @@ const STEPS_MAX: usize = 1_000_000;
 /// Levels of blocks, parentheses and templates within each other, each some 2 KiB of stack.
 const DEPTH_MAX: usize = 200;
 /// Bytes that functions read and make, as a multiple of the bytes that may be printed: a template may build its output in parts and look
-/// at it several times, and not fill the memory.
-const WORK_FACTOR: usize = 16;
-/// What compiling a pattern counts as: the least memory it may take, so that some 250 different ones can be in a template.
+/// at it many times, and not fill the memory. 64 MiB of text take less than a second.
+const WORK_FACTOR: usize = 64;
+/// What compiling a pattern counts as: the least memory it may take, so that some 1,000 different ones can be in a template.
 const PATTERN_WORK: usize = 64 << 10;
 /// Queries of one rendering. Rules in use ask one or two; each is as dear as the rule itself.
 const QUERIES_MAX: usize = 100;

@@ -14,6 +14,8 @@ use crate::{Error, Result};
 
 /// The widest field and the highest precision. Go stops at a million; the widest in use are two digits, and a format may ask for many.
 const WIDTH_MAX: usize = 1000;
+/// The longest `[n]`: as many digits as a number has.
+const INDEX_BYTES_MAX: usize = 20;
 
 /// Flags, width and precision of a verb.
 #[derive(Debug, Clone, Copy, Default)]
@@ -146,7 +148,9 @@ impl Run<'_> {
     fn index(&mut self) -> bool {
         let Some(inside) = self.rest.strip_prefix('[') else { return false };
         self.reordered = true;
-        let Some((number, rest)) = inside.split_once(']') else {
+        // No index is longer, and a format may be full of brackets that are not closed.
+        let end = inside.bytes().take(INDEX_BYTES_MAX).position(|byte| byte == b']');
+        let Some((number, rest)) = end.map(|end| (&inside[..end], &inside[end + 1..])) else {
             self.good_index = false;
             self.rest = inside;
             return false;

@@ -82,20 +82,15 @@ impl Html {
         if let State::Equals(raw, name) = &self.state {
             self.state = State::Value { raw: *raw, kind: kind(name), quote: None, seen: Seen::Nothing };
         }
-        match &mut self.state {
+        match &self.state {
             State::Text if is_html => {
                 self.pass(value);
                 Ok(value.to_owned())
             }
             State::Text | State::Raw("textarea" | "title", _) => Ok(text(value)),
             State::Value { kind: Kind::Plain, quote, .. } => Ok(attribute(value, *quote)),
-            State::Value { kind: Kind::Url, quote, seen, .. } => {
-                let url = url(value, *seen);
-                if *seen == Seen::Nothing && !value.is_empty() {
-                    *seen = Seen::Begin;
-                }
-                Ok(attribute(&url, *quote))
-            }
+            // Values leave the place in a URL where it is: a scheme may come in parts.
+            State::Value { kind: Kind::Url, quote, seen, .. } => Ok(attribute(&url(value, *seen), *quote)),
             State::Value { kind: Kind::Code, .. } => Err("no value may stand in an attribute that is code".into()),
             State::Raw(element, _) => Err(format!("no value may stand in <{element}>")),
             State::Comment(_) => Ok(String::new()),
@@ -134,7 +129,8 @@ fn url(value: &str, seen: Seen) -> String {
         && !scheme.contains(['/', '?', '#'])
         && !["http", "https", "mailto"].iter().any(|safe| scheme.eq_ignore_ascii_case(safe))
     {
-        return "#unsafe-url".into();
+        // Go's word, which is what people search for.
+        return "#ZgotmplZ".into();
     }
     let kept = |byte: u8| b"!#$&*+,/:;=?@[]%".contains(&byte).then(|| char::from(byte));
     escape::percent(value, kept)

@@ -15,6 +15,8 @@ use crate::{Error, Result};
 /// How deep actions and parentheses may nest. The deepest of some thousand templates in use nests five; the walk of a tree takes about 2 KiB
 /// of stack for each level.
 const DEPTH_MAX: usize = 64;
+/// Variables in sight of each other, and templates of one text: they are found by looking at all. The most in use are some dozens.
+const NAMES_MAX: usize = 1000;
 
 /// Reads a text. `knows` says which functions there are.
 pub(super) fn parse(name: &str, text: &str, variables: &[&str], knows: &dyn Fn(&str) -> bool) -> Result<Vec<Tree>> {
@@ -131,7 +133,11 @@ impl Parser<'_> {
 
     /// Puts a tree where it belongs: of two in one text, one has to be empty.
     fn add(&mut self, tree: Tree) -> Result<()> {
+        let count = self.trees.len();
         match self.trees.iter_mut().find(|known| known.name == tree.name) {
+            None if count >= NAMES_MAX => {
+                return Err(self.error(format!("too many templates in one text, templates_max={NAMES_MAX}")));
+            }
             None => self.trees.push(tree),
             Some(known) if known.is_empty() => *known = tree,
             Some(_) if tree.is_empty() => {}
@@ -347,6 +353,9 @@ impl Parser<'_> {
                         names.iter().try_for_each(|name| self.known(name))?;
                     } else {
                         self.variables.extend(names.iter().cloned());
+                        if self.variables.len() > NAMES_MAX {
+                            return Err(self.error(format!("too many variables, variables_max={NAMES_MAX}")));
+                        }
                     }
                     return Ok((names, assigns));
                 }

@@ -223,6 +223,9 @@ fn what_is_too_much_is_an_error_and_no_hang() {
         (deep("{{ if true }}", "{{ end }}", 10_000), "nest too deep"),
         (format!("{{{{ {} }}}}", deep("(", ")", 10_000)), "nest too deep"),
         (format!("{{{{ {} }}}}", deep("(print ", ")", 10_000)), "nest too deep"),
+        ("{{ $x := 1 }}".repeat(2_000), "too many variables"),
+        ((0..2_000).map(|nth| format!("{{{{ define \"{nth}\" }}}}x{{{{ end }}}}")).collect(), "too many templates"),
+        ("{{ printf `".to_owned() + &"%[".repeat(200_000) + "` 1 }}", ""),
         (format!("{{{{ if 0 }}}}{}{{{{ end }}}}", "{{ else if 0 }}".repeat(10_000)), "nest too deep"),
     ] {
         match notified(&text) {
@@ -263,15 +266,20 @@ fn html_is_escaped_for_where_it_stands() {
         ("js", Value::text("javascript:alert(1)")),
         ("url", Value::text("http://h/a b?x=1&y=\"2\"")),
         ("nil", Value::Nil),
+        ("java", Value::text("java")),
+        ("script", Value::text("script:alert(1)")),
     ]);
     let render = |text: &str| Set::new(Flavour::Notification).render_text(text, data.clone(), &env);
     for (text, expected) in [
         ("<p>{{ .x }}</p>", "<p>&lt;i&gt;&#34;it&#39;s&#34; &amp; a&#43;b</p>"),
         ("<p title=\"{{ .x }}\">", "<p title=\"&lt;i&gt;&#34;it&#39;s&#34; &amp; a&#43;b\">"),
         ("<a href=\"{{ .url }}\">", "<a href=\"http://h/a%20b?x=1&amp;y=%222%22\">"),
-        ("<a href='{{ .js }}'>", "<a href='#unsafe-url'>"),
-        ("<a HREF = \"{{ .js }}\">", "<a HREF = \"#unsafe-url\">"),
-        ("<a href={{ .js }}>", "<a href=&#35;unsafe-url>"),
+        ("<a href='{{ .java }}{{ .script }}'>", "<a href='java#ZgotmplZ'>"),
+        ("<a href='/x?{{ .java }}&y={{ .script }}'>", "<a href='/x?java&y=script%3Aalert%281%29'>"),
+        ("<!-- {{ .x }} -->{{ .java }}", "<!--  -->java"),
+        ("<a href='{{ .js }}'>", "<a href='#ZgotmplZ'>"),
+        ("<a HREF = \"{{ .js }}\">", "<a HREF = \"#ZgotmplZ\">"),
+        ("<a href={{ .js }}>", "<a href=&#35;ZgotmplZ>"),
         ("<a href=\"/x?q={{ .x }}\">", "<a href=\"/x?q=%3Ci%3E%22it%27s%22%20%26%20a%2Bb\">"),
         ("<p title={{ .x }}>", "<p title=&#60;i&#62;&#34;it&#39;s&#34;&#32;&#38;&#32;a&#43;b>"),
         ("{{ safeHtml \"<b>\" }}{{ .nil }}{{ .none }}", "<b>"),

@@ -148,8 +148,11 @@ impl<'a> Run<'a> {
                 Err(wrong) => return Err(self.wrong(name, wrong, call.arguments)),
             };
             of_map = matches!(receiver, Value::Map(_));
+            // What was there is shared; methods make anew.
+            if matches!(receiver, Value::Kv(_) | Value::List(_) | Value::Time(_)) {
+                self.worked(value.bytes())?;
+            }
         }
-        self.worked(value.bytes())?;
         Ok(value)
     }
 
@@ -195,7 +198,8 @@ impl<'a> Run<'a> {
             values.push(self.operand(argument, call.dot)?);
         }
         values.extend(call.last);
-        self.worked(values.iter().map(Value::bytes).sum())?;
+        let texts = values.iter().filter(|value| matches!(value, Value::Text(_) | Value::Html(_)));
+        self.worked(texts.map(Value::bytes).sum())?;
         let called = match (builtin::call(name, Args(&values), self.bytes_max()), self.set.flavour()) {
             (Some(called), _) => called,
             (None, Flavour::Rule) => rule::call(self, name, Args(&values)),
