@@ -36,6 +36,7 @@ use tracing::{info, warn};
 use crate::{
     auth::{self, Auth, Token},
     config::{self, Config},
+    glue::service::{Server, Service},
     http::{self, Shared, about::About, listen, metrics::Metrics},
     reload::Watched,
     retention, tls,
@@ -76,15 +77,16 @@ pub async fn serve(config: Config) -> Result<()> {
     let watches = [tokens, certificates].into_iter().flatten().map(tokio::spawn).collect();
     let _watches = Watches(watches);
 
-    let (storage, pull) = tokio::select! {
-        opened = open(&config, &shared, env, &registry) => opened?,
+    let own_url = format!("{scheme}://{address}");
+    let (storage, pull, service) = tokio::select! {
+        opened = open(&config, &shared, (env, own_url), &registry) => opened?,
         name = signals.next() => {
             info!(signal = name, "stopping before the log was read: nothing is lost");
             return Ok(());
         }
         ended = server.ended() => return Err(ended),
     };
-    let _pull = Watches(vec![tokio::spawn(pull.run())]);
+    let _beside = Watches(vec![tokio::spawn(pull.run()), tokio::spawn(service.run())]);
     let url = format!("{scheme}://{address}/api/v1/write");
     info!(url, "ready; to send metrics, give Prometheus `remote_write: [{{url: \"{url}\"}}]`");
 
@@ -99,7 +101,12 @@ pub async fn serve(config: Config) -> Result<()> {
 }
 
 /// Opens storage and what works on it, and lets requests in.
-async fn open(config: &Config, shared: &Shared, env: Env, registry: &Registry) -> Result<(Storage, Pull)> {
+async fn open(
+    config: &Config,
+    shared: &Shared,
+    (env, url): (Env, String),
+    registry: &Registry,
+) -> Result<(Storage, Pull, Service)> {
     let clock = env.clock.clone();
     let storage = Storage::open(config.storage.clone(), schemas::all(), env, registry)
         .await
@@ -113,12 +120,19 @@ async fn open(config: &Config, shared: &Shared, env: Env, registry: &Registry) -
     let engine = engine(config.query.clone(), &storage, clock.clone(), registry)?;
     retention::apply(&config.retention_rules, &engine, &storage);
     let config::billing::Billing { loads, accounts, exports, look_every_us } = config.billing.clone();
-    let loads = Loads::open(loads, storage.clone(), clock).await?;
+    let loads = Loads::open(loads, storage.clone(), clock.clone()).await?;
     loads.settle(&accounts).await?;
     let tsdb = http::tsdb::router(engine.clone(), remote_write.clone(), storage.clone());
-    let router = remote_write.router().merge(query::router(engine)).merge(tsdb);
-    shared.open(storage.clone(), router.merge(http::billing::router(loads.clone())));
-    Ok((storage, Pull::new(loads, exports, look_every_us, Meter::register(registry)?)))
+    let server = Server { engine: engine.clone(), remote_write: remote_write.clone(), storage: storage.clone(), clock, url };
+    let service = Service::open(config.alerting.clone(), server, registry).await?;
+    let router = remote_write
+        .router()
+        .merge(query::router(engine))
+        .merge(tsdb)
+        .merge(http::billing::router(loads.clone()))
+        .merge(http::alerting::router(service.clone()));
+    shared.open(storage.clone(), router);
+    Ok((storage, Pull::new(loads, exports, look_every_us, Meter::register(registry)?), service))
 }
 
 /// Storage for a command that works on a data folder without a server, and the clock.

@@ -73,8 +73,12 @@ impl Scope {
     pub fn of(method: &Method, path: &str) -> Option<Self> {
         match path {
             "/-/healthy" | "/-/ready" => None,
+            "/-/reload" => Some(Self::Admin),
             path if path.starts_with("/api/v1/admin") || method == Method::DELETE => Some(Self::Admin),
             "/api/v1/write" => Some(Self::Write),
+            // Whoever sends alerts must not silence those of others.
+            "/api/v2/alerts" if method == Method::POST => Some(Self::Write),
+            "/api/v2/silences" if method == Method::POST => Some(Self::Admin),
             path if path.starts_with("/api/v1/billing/") && method == Method::POST => Some(Self::Write),
             path if path.starts_with("/api/v1/reference/") && method == Method::PUT => Some(Self::Write),
             _ => Some(Self::Read),

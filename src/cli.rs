@@ -17,7 +17,7 @@ use crate::{
     auth::{self, Scope},
     billing,
     config::{self, Config, Overrides},
-    focus, import, promql, sql, telemetry, upkeep,
+    focus, import, promql, rules, sql, telemetry, upkeep,
 };
 
 /// Metrics, costs and audit events in Delta Lake tables, asked with PromQL and SQL.
@@ -121,6 +121,12 @@ enum Command {
     Import(import::Import),
     /// Keep the books of bills that are loaded.
     Billing(billing::Billing),
+    /// Run the unit tests of rules.
+    #[command(subcommand)]
+    Test(Tests),
+    /// Ask about files in Alertmanager's grammar.
+    #[command(subcommand)]
+    Alertmanager(OfAlertmanager),
     /// Merge and clean up the tables now.
     #[command(after_help = UPKEEP_EXAMPLES)]
     Upkeep(upkeep::Upkeep),
@@ -168,6 +174,27 @@ enum Checked {
     /// Say whether delivered bills follow FOCUS 1.0 to 1.4, and where they do not.
     #[command(after_help = focus::EXAMPLES)]
     Focus(focus::Focus),
+    /// Say whether files with rules are right.
+    #[command(after_help = rules::CHECK_EXAMPLES)]
+    Rules(rules::CheckRules),
+    /// Say whether files with routes and receivers are right.
+    Alertmanager(rules::CheckAlertmanager),
+}
+
+/// What can be tested.
+#[derive(Debug, Subcommand)]
+enum Tests {
+    /// Run files in the format of `promtool test rules`.
+    #[command(after_help = rules::TEST_EXAMPLES)]
+    Rules(rules::TestRules),
+}
+
+/// What can be asked about routes and receivers.
+#[derive(Debug, Subcommand)]
+enum OfAlertmanager {
+    /// Say which receivers an alert gets to.
+    #[command(after_help = rules::ROUTES_EXAMPLES)]
+    Routes(rules::Routes),
 }
 
 #[derive(Debug, Args)]
@@ -196,6 +223,8 @@ impl Cli {
             Command::Promql(promql) => promql.run(),
             Command::Import(import) => import.run(),
             Command::Billing(billing) => billing.run(),
+            Command::Test(Tests::Rules(rules)) => rules.run(),
+            Command::Alertmanager(OfAlertmanager::Routes(routes)) => routes.run(),
             Command::Upkeep(upkeep) => upkeep.run(),
             Command::Token(token) => token.run(),
         }
@@ -222,8 +251,11 @@ impl Serve {
 
 impl Check {
     fn run(self) -> Result<()> {
-        if let Some(Checked::Focus(focus)) = &self.what {
-            return focus.run();
+        match self.what {
+            Some(Checked::Focus(focus)) => return focus.run(),
+            Some(Checked::Rules(rules)) => return rules.run(),
+            Some(Checked::Alertmanager(files)) => return files.run(),
+            None => {}
         }
         let config = Config::load(self.config.as_deref(), Overrides::default())?;
         let tokens = app::check(&config)?;
@@ -234,6 +266,8 @@ impl Check {
         }
         writeln!(out, "{config}")?;
         let now_us = app::env().clock.now_us();
+        let rules = crate::glue::service::check(&config.alerting)?;
+        writeln!(out, "rules          {rules}")?;
         for token in tokens {
             let scopes: Vec<_> = token.scopes.iter().map(|scope| scope.name()).collect();
             let expired = token.expires_us.is_some_and(|at| at <= now_us);

@@ -142,10 +142,10 @@ impl Access {
     }
 
     fn trusted(&self) -> Result<Vec<Certificate<'static>>> {
-        let system = || TRUSTED.iter().map(PathBuf::from).find(|file| file.exists());
-        let file = self.ca.clone().or_else(system);
-        let file = file.context("this system has no list of trusted certificates: name one with --ca")?;
-        certificates(&file)
+        match &self.ca {
+            Some(file) => certificates(file),
+            None => trusted().context("name one with --ca"),
+        }
     }
 
     /// The token, if there is one.
@@ -165,6 +165,15 @@ impl Access {
         ensure!(good, "the token must be one word of printable characters");
         Ok(Some(token.to_owned()))
     }
+}
+
+/// The certificates that this system trusts.
+///
+/// # Errors
+/// If there is no list of them, or it cannot be read.
+pub(crate) fn trusted() -> Result<Vec<Certificate<'static>>> {
+    let file = TRUSTED.iter().map(PathBuf::from).find(|file| file.exists());
+    certificates(&file.context("this system has no list of trusted certificates")?)
 }
 
 /// What a server said instead of an answer.

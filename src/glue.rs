@@ -2,7 +2,11 @@
 //!
 //! Called by `app`, which runs it all. Not here: what a rule, a group or a notification is (`alerting`).
 
+pub mod carrier;
+pub mod mailer;
 pub mod record;
 pub mod rules;
+pub mod service;
+pub mod telling;
 pub mod templates;
 pub mod world;

@@ -9,6 +9,7 @@
 
 pub mod about;
 mod admin;
+pub mod alerting;
 pub mod billing;
 mod compress;
 pub mod listen;

@@ -21,6 +21,7 @@ pub mod import;
 pub mod promql;
 pub mod reload;
 pub mod retention;
+pub mod rules;
 pub mod sql;
 pub mod telemetry;
 mod times;

@@ -5,6 +5,7 @@ pub mod openapi;
 pub mod process;
 pub mod proxy;
 pub mod random;
+pub mod receiver;
 pub mod rows;
 pub mod seaweed;
 pub mod server;

@@ -74,6 +74,15 @@ fn every_path_needs_a_scope_but_the_probes() {
         assert_eq!(Scope::of(&Method::POST, path), scope, "{path}");
     }
     assert_eq!(Scope::of(&Method::DELETE, "/api/v1/status/queries/7"), Some(Scope::Admin));
+    assert_eq!(Scope::of(&Method::DELETE, "/api/v2/silence/7"), Some(Scope::Admin));
+    for (path, get, post) in [
+        ("/api/v2/alerts", Scope::Read, Scope::Write),
+        ("/api/v2/silences", Scope::Read, Scope::Admin),
+        ("/-/reload", Scope::Admin, Scope::Admin),
+    ] {
+        assert_eq!(Scope::of(&Method::GET, path), Some(get), "{path}");
+        assert_eq!(Scope::of(&Method::POST, path), Some(post), "{path}");
+    }
 }
 
 #[test]

@@ -54,6 +54,8 @@ const ENDPOINTS: [(&str, &str, &str); 29] = [
     ("POST", "/api/v1/read", "Prometheus remote read, samples and streamed chunks (scope read)"),
     ("GET", "/federate", "newest samples as text, for a scrape: match[]= (scope read)"),
     ("GET", "/api/v1/rules", "rules; alerts has what fires (scope read)"),
+    ("GET", "/api/v2/alerts", "alerts and who is told, as Alertmanager; also alerts/groups, receivers, silences (scope read)"),
+    ("POST", "/api/v2/alerts", "alerts of a Prometheus; silences takes silences (scopes write, admin)"),
     ("GET", "/api/v1/targets", "nothing, as we do not scrape; also scrape_pools, alertmanagers (scope read)"),
     ("GET", "/api/v1/features", "what is switched on (scope read)"),
     ("GET", "/metrics", "metrics of this server (scope read)"),
@@ -69,6 +71,7 @@ const ENDPOINTS: [(&str, &str, &str); 29] = [
         "delete series, as Prometheus: ?match[]=&amp;start=&amp;end= (scope admin)",
     ),
     ("POST", "/api/v1/admin/tsdb/clean_tombstones", "the same as compact, and waits for it (scope admin)"),
+    ("POST", "/-/reload", "read the files of rules and notifications anew (scope admin)"),
     ("GET", "/-/healthy", "is the process alive?"),
     ("GET", "/-/ready", "does it take reads and writes?"),
 ];

@@ -1,3 +1,5 @@
+//! What becomes of alerts, step by step and against a model.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -38,6 +38,7 @@ const RESERVED: [&str; 15] = [
 
 section! {
     /// `http_config`.
+    #[derive(PartialEq)]
     pub struct HttpConfig {
         basic_auth: Option<BasicAuth> = None,
         authorization: Option<Authorization> = None,
@@ -57,6 +58,7 @@ section! {
 
 section! {
     /// `basic_auth`.
+    #[derive(PartialEq)]
     pub struct BasicAuth {
         username: String = String::new(),
         username_file: Option<PathBuf> = None,
@@ -67,6 +69,7 @@ section! {
 
 section! {
     /// `authorization`.
+    #[derive(PartialEq)]
     pub struct Authorization {
         kind("type"): String = "Bearer".to_owned(),
         credentials: Option<Secret> = None,
@@ -76,6 +79,7 @@ section! {
 
 section! {
     /// `oauth2`.
+    #[derive(PartialEq)]
     pub struct OAuth2 {
         client_id: String = String::new(),
         client_secret: Option<Secret> = None,
@@ -101,6 +105,7 @@ section! {
 
 section! {
     /// `tls_config`.
+    #[derive(PartialEq)]
     pub struct TlsConfig {
         ca: String = String::new(),
         ca_file: Option<PathBuf> = None,
@@ -117,6 +122,7 @@ section! {
 
 section! {
     /// An entry of `http_headers`.
+    #[derive(PartialEq)]
     pub struct Header {
         values: Vec<String> = Vec::new(),
         secrets: Vec<Secret> = Vec::new(),

@@ -1,3 +1,5 @@
+//! Files of upstream and of ours: what is accepted, what is refused and why, and what never shows.
+
 use std::fs;
 
 use super::{receiver::Integration, values::*, *};

@@ -1,3 +1,5 @@
+//! When groups are evaluated, and what they leave behind.
+
 use super::*;
 #[test]
 fn slots_are_an_interval_apart_and_depend_on_names_alone() {

@@ -1,3 +1,5 @@
+//! What inhibits what.
+
 use std::path::Path;
 
 use super::*;

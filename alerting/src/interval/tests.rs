@@ -1,3 +1,5 @@
+//! Times in which something is muted, through months, weeks and changes of the clock.
+
 use super::*;
 
 fn read(text: &str) -> Result<Interval, String> {

@@ -1,3 +1,5 @@
+//! Matchers in all grammars, as text and back.
+
 use super::*;
 
 fn read(text: &str, mode: Mode) -> Option<String> {

@@ -1,3 +1,5 @@
+//! Which routes alerts take, as amtool says too.
+
 use std::{io::Write as _, path::Path, process::Command};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Rule files: what they may have, and where errors are.
+
 use super::*;
 
 fn read(text: &str) -> Result<Vec<Group>, Vec<Error>> {

@@ -1,3 +1,5 @@
+//! Templates beside Go's own, promtool and amtool.
+
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use chrono::{DateTime, Utc};

@@ -1,3 +1,5 @@
+//! Users' tests of rules: what passes, what fails, and what is said.
+
 use std::fs;
 
 use super::*;

@@ -1,0 +1,252 @@
+//! Carries requests of notifiers to where they go.
+//!
+//! Called on threads that may wait. Invariants: a name becomes addresses once, each is looked at, and the connection goes to one that was
+//! ([`Allowed`]); redirects are not followed, since they could lead anywhere; an answer is read up to a bound; an error says what failed and
+//! never the address, which may have a secret in it.
+
+use std::{fmt, io::Read as _, time::Duration};
+
+use alerting::{
+    config::http::{HttpConfig, TlsConfig},
+    notify::{ANSWER_BYTES_MAX, Answer, Request, guard::Allowed},
+};
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use ureq::{
+    config::Config,
+    http::Uri,
+    tls::{Certificate, ClientCert, PemItem, RootCerts, parse_pem},
+    unversioned::{
+        resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver},
+        transport::{DefaultConnector, NextTimeout},
+    },
+};
+
+use crate::{client, tls};
+
+/// Longest time to wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Kept ways to reach receivers; a configuration has a few.
+const AGENTS_MAX: usize = 64;
+/// What is said of an address that may not be reached.
+const FORBIDDEN: &str = "its address is not public; name its network in `alerting.allowed_networks` if it may be told";
+
+/// Carries requests. Connections are kept between them.
+pub struct Carrier {
+    allowed: Allowed,
+    /// By what they are configured with.
+    agents: Mutex<Vec<(HttpConfig, ureq::Agent)>>,
+}
+
+impl Carrier {
+    /// Reaches public addresses, and those that are allowed.
+    #[must_use]
+    pub fn new(allowed: Allowed) -> Self {
+        Self { allowed, agents: Mutex::default() }
+    }
+
+    /// Sends a request and reads the answer. Blocks.
+    ///
+    /// # Errors
+    /// Why there is no answer, without the address.
+    pub fn send(&self, request: &Request, http: &HttpConfig, now: DateTime<Utc>) -> Result<Answer, String> {
+        let agent = self.agent(http)?;
+        let mut builder = ureq::http::Request::builder().method(request.method).uri(&request.url);
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
+        }
+        let sent = builder.body(request.body.as_slice()).map_err(|_| "its address or a header is none".to_owned())?;
+        let configured = agent.configure_request(sent).timeout_global(Some(request.timeout)).build();
+        let mut response = agent.run(configured).map_err(|error| why(&error))?;
+        let retry_after_ms = response
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| retry_after_ms(value, now));
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        let most = u64::try_from(ANSWER_BYTES_MAX).unwrap_or(u64::MAX);
+        // The status is what counts; a body that breaks off says less.
+        let _ = response.body_mut().as_reader().take(most).read_to_end(&mut body);
+        Ok(Answer { status, retry_after_ms, body })
+    }
+
+    fn agent(&self, http: &HttpConfig) -> Result<ureq::Agent, String> {
+        let mut agents = self.agents.lock();
+        if let Some((_, agent)) = agents.iter().find(|(known, _)| known == http) {
+            return Ok(agent.clone());
+        }
+        let config = Config::builder()
+            .tls_config(tls_config(&http.tls_config)?)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(proxy(http)?)
+            .user_agent(concat!("streamgauge/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let guard = Guard { allowed: self.allowed.clone(), resolver: DefaultResolver::default() };
+        let agent = ureq::Agent::with_parts(config, DefaultConnector::new(), guard);
+        if agents.len() == AGENTS_MAX {
+            agents.clear();
+        }
+        agents.push((http.clone(), agent.clone()));
+        Ok(agent)
+    }
+}
+
+fn proxy(http: &HttpConfig) -> Result<Option<ureq::Proxy>, String> {
+    match &http.proxy_url {
+        Some(url) => ureq::Proxy::new(&url.0).map(Some).map_err(|_| "its proxy's address is none".to_owned()),
+        None if http.proxy_from_environment => Ok(ureq::Proxy::try_from_env()),
+        None => Ok(None),
+    }
+}
+
+fn tls_config(written: &TlsConfig) -> Result<ureq::tls::TlsConfig, String> {
+    let mut config = ureq::tls::TlsConfig::builder().unversioned_rustls_crypto_provider(tls::provider());
+    let read = |path: &std::path::Path, what: &str| {
+        std::fs::read_to_string(path).map_err(|error| format!("its {what} cannot be read: {error}"))
+    };
+    let ca = match &written.ca_file {
+        Some(path) => read(path, "ca_file")?,
+        None => written.ca.clone(),
+    };
+    let roots = if ca.is_empty() { client::trusted().map_err(|error| error.to_string())? } else { chain(&ca)? };
+    config = config.root_certs(RootCerts::new_with_certs(&roots)).disable_verification(written.insecure_skip_verify);
+    let cert = match &written.cert_file {
+        Some(path) => read(path, "cert_file")?,
+        None => written.cert.clone(),
+    };
+    if let (false, Some(key)) = (cert.is_empty(), &written.key) {
+        let key = key.read().map_err(|error| error.to_string())?;
+        let key = ureq::tls::PrivateKey::from_pem(key.as_bytes()).map_err(|_| "its key is no PEM".to_owned())?;
+        config = config.client_cert(Some(ClientCert::new_with_certs(&chain(&cert)?, key)));
+    }
+    Ok(config.build())
+}
+
+fn chain(pem: &str) -> Result<Vec<Certificate<'static>>, String> {
+    let items = parse_pem(pem.as_bytes()).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    let chain: Vec<_> = items.collect();
+    if chain.is_empty() { Err("its certificates are no PEM".to_owned()) } else { Ok(chain) }
+}
+
+/// After what time to ask again: seconds, or a date.
+fn retry_after_ms(text: &str, now: DateTime<Utc>) -> Option<i64> {
+    if let Ok(seconds) = text.trim().parse::<f64>() {
+        #[expect(clippy::cast_possible_truncation, reason = "of a bounded number")]
+        return Some((seconds.clamp(0.0, 1e9) * 1000.0).ceil() as i64);
+    }
+    let at = DateTime::parse_from_rfc2822(text.trim()).ok()?;
+    Some((at.with_timezone(&Utc) - now).num_milliseconds().max(0))
+}
+
+/// Why there is no answer, without the address.
+fn why(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        ureq::Error::HostNotFound => "its name has no address".to_owned(),
+        ureq::Error::ConnectionFailed => "no connection".to_owned(),
+        ureq::Error::Io(error) => format!("no connection: {error}"),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => "its address is none".to_owned(),
+        ureq::Error::Tls(why) => format!("no connection: {why}"),
+        ureq::Error::Rustls(error) => format!("no connection: {error}"),
+        _ => "no answer".to_owned(),
+    }
+}
+
+/// Finds addresses, and keeps those that may be reached.
+struct Guard {
+    allowed: Allowed,
+    resolver: DefaultResolver,
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").finish_non_exhaustive()
+    }
+}
+
+impl Resolver for Guard {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.resolver.resolve(uri, config, timeout)?;
+        let mut kept = self.empty();
+        for address in found.iter().filter(|address| self.allowed.allows(address.ip())) {
+            kept.push(*address);
+        }
+        if kept.is_empty() {
+            return Err(ureq::Error::Io(std::io::Error::new(std::io::ErrorKind::PermissionDenied, FORBIDDEN)));
+        }
+        Ok(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+        thread,
+    };
+
+    use super::*;
+
+    fn request(url: String) -> Request {
+        Request {
+            method: "POST",
+            url,
+            headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
+            body: b"{}".to_vec(),
+            timeout: Duration::from_secs(5),
+        }
+    }
+
+    #[test]
+    fn an_answer_is_read_and_a_pause_that_is_asked_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).unwrap();
+            let answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nslow";
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8_lossy(&head[..read]).into_owned()
+        });
+        let carrier = Carrier::new(Allowed::parse(["127.0.0.0/8"]).unwrap());
+        let url = format!("http://127.0.0.1:{port}/services/secret");
+        let answer = carrier.send(&request(url), &HttpConfig::default(), DateTime::UNIX_EPOCH).unwrap();
+        assert_eq!((answer.status, answer.retry_after_ms, answer.text().as_str()), (429, Some(7_000), "slow"));
+        let head = server.join().unwrap();
+        assert!(head.starts_with("POST /services/secret HTTP/1.1") && head.ends_with("{}"), "{head}");
+    }
+
+    #[test]
+    fn addresses_that_are_not_public_are_not_reached_and_no_secret_is_told() {
+        let carrier = Carrier::new(Allowed::default());
+        for host in ["127.0.0.1:1", "localhost:1", "[::1]:1", "169.254.169.254", "2130706433:1", "0x7f.1:1"] {
+            let error = carrier
+                .send(&request(format!("http://{host}/secret")), &HttpConfig::default(), DateTime::UNIX_EPOCH)
+                .unwrap_err();
+            assert!(!error.contains("secret") && !error.contains("127"), "{error}");
+            assert!(error.contains("allowed_networks") || error.contains("no address"), "{host}: {error}");
+        }
+        let carrier = Carrier::new(Allowed::parse(["127.0.0.0/8"]).unwrap());
+        let refused =
+            carrier.send(&request("http://127.0.0.1:1/secret".into()), &HttpConfig::default(), DateTime::UNIX_EPOCH);
+        assert!(refused.unwrap_err().contains("no connection"));
+    }
+
+    #[test]
+    fn a_pause_is_seconds_or_a_date() {
+        let now = DateTime::from_timestamp(1_000_000_000, 0).unwrap();
+        assert_eq!(retry_after_ms(" 2 ", now), Some(2_000));
+        assert_eq!(retry_after_ms("0.25", now), Some(250));
+        assert_eq!(retry_after_ms("Sun, 09 Sep 2001 01:46:50 GMT", now), Some(10_000));
+        assert_eq!(retry_after_ms("Sun, 09 Sep 2001 01:46:30 GMT", now), Some(0));
+        assert_eq!(retry_after_ms("soon", now), None);
+    }
+}

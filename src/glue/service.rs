@@ -1,0 +1,226 @@
+//! Rules and notifications of a server: opened with it, run beside it, and read anew when their files change.
+//!
+//! Called by `app`. Files are looked at every few seconds, at SIGHUP and at `POST /-/reload`. Invariant: files that are refused change nothing,
+//! and are told once.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use alerting::{
+    Config,
+    alertmanager::{Alertmanager, Known, Outside},
+    silence::Limits,
+};
+use anyhow::{Context, Result};
+use ingest::remote_write::RemoteWrite;
+use parking_lot::Mutex;
+use query::Engine;
+use sha2::{Digest, Sha256};
+use storage::{Clock, Storage};
+use tokio::{signal::unix::{SignalKind, signal}, sync::Notify};
+use tracing::{info, warn};
+
+use super::{
+    record::{self, Recorder},
+    rules::{self, Parts, READ_BACK_MS, Rules},
+    telling::{Ready, Teller, ready},
+};
+use crate::config::{self, alerting::Alerting};
+
+/// How often files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Who is told if nobody is configured: nobody.
+const NOBODY: &str = "route: {receiver: nobody, group_by: [alertname]}\nreceivers: [{name: nobody}]\n";
+
+/// Rules and notifications. Cheap to clone.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    settings: Alerting,
+    manager: Alertmanager,
+    rules: Rules,
+    teller: Arc<Teller>,
+    /// Is told to look at the files now.
+    look: Notify,
+    seen: Mutex<[u8; 32]>,
+}
+
+/// What is in the files.
+struct Contents {
+    ready: Ready,
+    rules: Vec<rules::Loaded>,
+    digest: [u8; 32],
+}
+
+/// Parts of the server that rules and notifications work with.
+pub struct Server {
+    /// Answers queries.
+    pub engine: Engine,
+    /// Keeps samples of rules.
+    pub remote_write: RemoteWrite,
+    /// Keeps everything else.
+    pub storage: Storage,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where it listens, as a URL.
+    pub url: String,
+}
+
+impl Service {
+    /// Goes on where it was left.
+    ///
+    /// # Errors
+    /// If a file is wrong, or what was written down before cannot be read.
+    pub async fn open(settings: Alerting, server: Server, registry: &prometheus::Registry) -> Result<Self> {
+        let Server { engine, remote_write, storage, clock, url } = server;
+        let external_url = settings.external_url.clone().unwrap_or(url);
+        let contents = {
+            let settings = settings.clone();
+            tokio::task::spawn_blocking(move || contents(&settings)).await??
+        };
+        let since_us = (clock.now_ms() - READ_BACK_MS).saturating_mul(1000);
+        let known = record::known(&engine, since_us, since_us).await.context("what was written down about alerts")?;
+        let teller = Arc::new(Teller::new(
+            &contents.ready,
+            settings.allowed.clone(),
+            external_url.as_str().into(),
+            clock.clone(),
+        ));
+        let record: Arc<Recorder> = Arc::new(Recorder(storage));
+        let (now, random) = (clock.clone(), crate::app::env().random);
+        let outside = Outside {
+            record: Arc::<Recorder>::clone(&record),
+            deliver: Arc::new(Arc::clone(&teller)),
+            now_ms: Arc::new(move || now.now_ms()),
+            random: Arc::new(move || random.bits()),
+        };
+        let of_rules = known.alerts.clone();
+        let known = Known {
+            alerts: known.alerts,
+            notifications: known.notifications,
+            silences: known.silences,
+            limits: Limits::default(),
+        };
+        let manager = Alertmanager::open(contents.ready.plan, known, outside);
+        let parts = Parts {
+            engine,
+            remote_write,
+            record,
+            manager: manager.clone(),
+            clock,
+            settings: settings.clone(),
+            external_url,
+        };
+        let rules = Rules::new(parts, of_rules, registry)?;
+        rules.apply(contents.rules);
+        let seen = Mutex::new(contents.digest);
+        Ok(Self(Arc::new(Inner { settings, manager, rules, teller, look: Notify::new(), seen })))
+    }
+
+    /// Alerts, silences and notifications.
+    #[must_use]
+    pub fn manager(&self) -> &Alertmanager {
+        &self.0.manager
+    }
+
+    /// Rules.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.0.rules
+    }
+
+    /// Tells whoever is to be told, and looks at the files, until it is dropped.
+    pub async fn run(self) {
+        let hangup = signal(SignalKind::hangup());
+        let looking = async {
+            let Ok(mut hangup) = hangup else { return };
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                    () = self.0.look.notified() => {}
+                    _ = hangup.recv() => info!("SIGHUP: looking at the files of rules and notifications"),
+                }
+                if let Err(error) = self.reload().await {
+                    warn!("files of rules or notifications are refused, and what was in force stays: {error:#}");
+                }
+            }
+        };
+        tokio::join!(self.0.manager.run(), looking);
+    }
+
+    /// Puts the files into force if they have changed.
+    ///
+    /// # Errors
+    /// What is wrong with them, once; nothing changes then.
+    pub async fn reload(&self) -> Result<()> {
+        let settings = self.0.settings.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let digest = digest(&settings)?;
+            Ok::<_, anyhow::Error>((digest, settings))
+        });
+        let (digest, settings) = read.await??;
+        if std::mem::replace(&mut *self.0.seen.lock(), digest) == digest {
+            return Ok(());
+        }
+        let contents = tokio::task::spawn_blocking(move || contents(&settings)).await??;
+        self.0.teller.reload(&contents.ready);
+        self.0.manager.reload(contents.ready.plan);
+        self.0.rules.apply(contents.rules);
+        info!("files of rules and notifications changed and are in force");
+        Ok(())
+    }
+}
+
+/// Reads and checks the files that settings name. Blocks.
+fn contents(settings: &Alerting) -> Result<Contents> {
+    let digest = digest(settings)?;
+    let config = config_of(settings)?;
+    Ok(Contents { ready: ready(config)?, rules: rules::load(Path::new("."), &settings.rules)?, digest })
+}
+
+/// The configuration that settings name. Blocks.
+///
+/// # Errors
+/// What is wrong with it: file, line and column.
+pub fn config_of(settings: &Alerting) -> Result<Config> {
+    let Some(file) = &settings.config else { return Ok(Config::parse(NOBODY, Path::new("."))?) };
+    let text = config::read(file)?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    Config::parse(&text, folder).map_err(|error| anyhow::anyhow!("{}:{error}", file.display()))
+}
+
+/// Checks the files that settings name; gives how many rules there are. Blocks.
+///
+/// # Errors
+/// All that is wrong with them.
+pub fn check(settings: &Alerting) -> Result<usize> {
+    let contents = contents(settings)?;
+    Ok(contents.rules.iter().flat_map(|loaded| &loaded.groups).map(|group| group.rules.len()).sum())
+}
+
+/// Of the contents of all files.
+fn digest(settings: &Alerting) -> Result<[u8; 32]> {
+    let mut files: Vec<PathBuf> = settings.config.iter().cloned().collect();
+    for pattern in &settings.rules {
+        files.extend(alerting::glob::files(Path::new("."), pattern)?);
+    }
+    let mut hash = Sha256::new();
+    for file in files {
+        let text = std::fs::read(&file).unwrap_or_default();
+        hash.update(file.as_os_str().as_encoded_bytes());
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    }
+    if let Ok(config) = config_of(settings) {
+        for pattern in config.templates() {
+            for file in alerting::glob::files(Path::new("/"), &pattern.to_string_lossy())? {
+                hash.update(std::fs::read(&file).unwrap_or_default());
+            }
+        }
+    }
+    Ok(hash.finalize().into())
+}

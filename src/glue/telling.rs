@@ -1,0 +1,216 @@
+//! Tells receivers: makes a message of what is owed, sends it, and says what became of it.
+//!
+//! Called by the service for each attempt, on a thread that may wait. What a message is, `alerting::notify` knows; how it travels, `carrier`
+//! and `mailer`.
+
+use std::sync::Arc;
+
+use alerting::{
+    Config, Result,
+    alertmanager::{Deliver, Delivered, Plan},
+    dispatch,
+    notify::{
+        Answer, Extra, Notification, Outgoing, Render, delivered, destination, guard::Allowed, http_config, message,
+        not_sent, rate, wants_new_message,
+    },
+    config::receiver::Integration,
+    outbox::{Attempt, Verdict},
+    rows::Promise,
+    template::{AlertData, DEFAULT, Env, Flavour, NotificationData, Set},
+};
+use anyhow::Context as _;
+use chrono::DateTime;
+use parking_lot::RwLock;
+use storage::Clock;
+
+use super::{carrier::Carrier, mailer};
+
+/// A configuration in force, with its templates.
+#[derive(Clone)]
+struct Live {
+    config: Arc<Config>,
+    templates: Set,
+}
+
+/// Tells receivers.
+pub struct Teller {
+    live: RwLock<Live>,
+    carrier: Carrier,
+    allowed: Allowed,
+    external_url: Arc<str>,
+    clock: Clock,
+    hostname: String,
+}
+
+/// A configuration made ready: its plan, and its templates.
+pub struct Ready {
+    /// How alerts are routed.
+    pub plan: Plan,
+    templates: Set,
+}
+
+/// Makes a configuration ready. Blocks.
+///
+/// # Errors
+/// If a template cannot be read, or a route leads to a kind of receiver that we cannot tell.
+pub fn ready(config: Config) -> anyhow::Result<Ready> {
+    if let Some((receiver, kind)) = config.unbuilt_reachable().first() {
+        anyhow::bail!(
+            "receiver `{receiver}` has {}_configs, which cannot be told yet: use a webhook, or route nothing to it",
+            kind.name()
+        );
+    }
+    let mut templates = Set::new(Flavour::Notification);
+    templates.parse("default.tmpl", DEFAULT)?;
+    for pattern in config.templates() {
+        let folder = if pattern.is_absolute() { "/" } else { "." };
+        for path in alerting::glob::files(folder.as_ref(), &pattern.to_string_lossy())? {
+            let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            templates.parse(&path.file_name().unwrap_or_default().to_string_lossy(), &text)?;
+        }
+    }
+    let receivers = config.receivers().map(|receiver| {
+        let integrations = receiver.integrations().map(|(_, integration)| dispatch::Integration {
+            kind: integration.kind().name(),
+            destination: destination(integration).into(),
+            sends_resolved: integration.send_resolved(),
+            rate: rate(integration, receiver.rate.as_ref()),
+        });
+        (receiver.name.as_str().into(), integrations.collect())
+    });
+    let receivers = receivers.collect();
+    Ok(Ready { plan: Plan { config: Arc::new(config), receivers }, templates })
+}
+
+impl Teller {
+    /// By a configuration.
+    #[must_use]
+    pub fn new(ready: &Ready, allowed: Allowed, external_url: Arc<str>, clock: Clock) -> Self {
+        let live = Live { config: Arc::clone(&ready.plan.config), templates: ready.templates.clone() };
+        let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+        let carrier = Carrier::new(allowed.clone());
+        Self { live: RwLock::new(live), carrier, allowed, external_url, clock, hostname }
+    }
+
+    /// By another configuration from now on.
+    pub fn reload(&self, ready: &Ready) {
+        *self.live.write() = Live { config: Arc::clone(&ready.plan.config), templates: ready.templates.clone() };
+    }
+
+    /// Tells one attempt. Blocks.
+    fn tell(&self, attempt: &Attempt, answers: &[Option<String>]) -> Delivered {
+        let gone = |why: &str| Delivered { verdict: Verdict::Refused(why.to_owned()), answer: String::new() };
+        let live = self.live.read().clone();
+        let now_ms = self.clock.now_ms();
+        let first = match attempt {
+            Attempt::One(owed) => Some(owed),
+            Attempt::Summary(all) => all.first(),
+        };
+        let (Some(first), Some(notification)) =
+            (first, Notification::of(attempt, answers, &self.external_url, now_ms))
+        else {
+            return gone("there is nothing to tell");
+        };
+        let receiver = live.config.receiver(&first.key.receiver);
+        let integration =
+            receiver.and_then(|receiver| receiver.integrations().nth(first.key.integration)).map(|(_, of)| of);
+        let Some(integration) = integration else { return gone("the receiver is not configured any more") };
+        let extra = Extra { id: first.id, hostname: self.hostname.clone(), aws: None };
+        match self.send(integration, &notification, &live.templates, &extra) {
+            Ok(None) => Delivered { verdict: Verdict::Sent, answer: String::new() },
+            Ok(Some(answer)) if notification.answer.is_some() && wants_new_message(integration, &answer) => {
+                let anew = Notification { answer: None, ..notification };
+                match self.send(integration, &anew, &live.templates, &extra) {
+                    Ok(Some(answer)) => delivered(integration, &answer),
+                    Ok(None) => Delivered { verdict: Verdict::Sent, answer: String::new() },
+                    Err(failed) => failed,
+                }
+            }
+            Ok(Some(answer)) => delivered(integration, &answer),
+            Err(failed) => failed,
+        }
+    }
+
+    /// Sends a message; none if there is nothing to say.
+    fn send(
+        &self,
+        integration: Integration<'_>,
+        notification: &Notification,
+        templates: &Set,
+        extra: &Extra,
+    ) -> std::result::Result<Option<Answer>, Delivered> {
+        let render = Renderer { templates };
+        let outgoing = message(integration, notification, &render, extra).map_err(|error| not_sent(&error))?;
+        let sent = match outgoing {
+            None => return Ok(None),
+            Some(Outgoing::Http(request)) => {
+                let now = DateTime::from_timestamp_millis(notification.now_ms).unwrap_or_default();
+                let default = Default::default();
+                self.carrier.send(&request, http_config(integration).unwrap_or(&default), now)
+            }
+            Some(Outgoing::Mail(mail)) => {
+                let tls = match integration {
+                    Integration::Email(config) => config.tls_config.as_ref(),
+                    _ => None,
+                };
+                mailer::send(&mail, tls, &self.allowed)
+            }
+        };
+        sent.map(Some).map_err(|why| Delivered { verdict: Verdict::Failed(why), answer: String::new() })
+    }
+}
+
+impl Deliver for Arc<Teller> {
+    fn deliver<'a>(&'a self, attempt: &'a Attempt, answers: Vec<Option<String>>) -> Promise<'a, Delivered> {
+        let (teller, attempt) = (Arc::clone(self), attempt.clone());
+        Box::pin(async move {
+            let told = tokio::task::spawn_blocking(move || teller.tell(&attempt, &answers)).await;
+            told.unwrap_or_else(|_| {
+                let why = "a message broke off; this is a defect of ours".to_owned();
+                Delivered { verdict: Verdict::Failed(why), answer: String::new() }
+            })
+        })
+    }
+}
+
+/// Renders the templates of a configuration.
+struct Renderer<'a> {
+    templates: &'a Set,
+}
+
+impl Renderer<'_> {
+    fn render(&self, template: &str, told: &Notification, html: bool) -> Result<String> {
+        let time = |ms: i64| DateTime::from_timestamp_millis(ms).unwrap_or_default();
+        let alert = |alert: &Arc<alerting::alerts::Alert>| {
+            let is_firing = !alert.is_resolved(told.now_ms);
+            AlertData {
+                is_firing,
+                labels: alert.labels.clone(),
+                annotations: alert.annotations.clone(),
+                starts_at: time(alert.starts_ms),
+                ends_at: (!is_firing).then(|| time(alert.ends_ms)),
+                generator_url: alert.generator_url.clone(),
+            }
+        };
+        let data = NotificationData {
+            receiver: told.receiver_pattern(),
+            alerts: told.alerts.iter().map(alert).collect(),
+            group_labels: told.group_labels.clone(),
+            route_labels: told.route_labels.clone(),
+            external_url: told.external_url.to_string(),
+            reason: told.reason.text().to_owned(),
+        };
+        let env = Env { html, ..Env::new(time(told.now_ms), &told.external_url) };
+        self.templates.render_text(template, data.try_into()?, &env)
+    }
+}
+
+impl Render for Renderer<'_> {
+    fn text(&self, template: &str, data: &Notification) -> Result<String> {
+        self.render(template, data, false)
+    }
+
+    fn html(&self, template: &str, data: &Notification) -> Result<String> {
+        self.render(template, data, true)
+    }
+}

@@ -1,0 +1,35 @@
+//! What is asked about rules, alerts and notifications: Prometheus' endpoints, Alertmanager's, and `POST /-/reload`.
+//!
+//! Merged by `app` with the crates' routers.
+
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+
+use super::{refusal, rules};
+use crate::glue::service::Service;
+
+/// Routes of rules, alerts and notifications.
+pub fn router(service: Service) -> Router {
+    let about = alerting::http::About { version: super::status::VERSION.into(), revision: super::status::REVISION.into() };
+    Router::new()
+        .route("/-/reload", post(reload).put(reload))
+        .merge(rules::router(service.rules().clone()))
+        .merge(alerting::http::router(service.manager().clone(), about))
+        .with_state(service)
+}
+
+async fn reload(State(service): State<Service>) -> Response {
+    match service.reload().await {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(error) => refusal(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "bad_data",
+            format!("files are refused, and what was in force stays: {error:#}"),
+        ),
+    }
+}

@@ -1,0 +1,265 @@
+//! `check rules`, `check alertmanager`, `test rules` and `alertmanager routes`: what promtool and amtool do with files, over the same code that
+//! the server runs.
+//!
+//! Called by the command line. Exit codes are those of promtool: 0 all is right, 1 something is not.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use alerting::{
+    Config, Labels,
+    rules::{Action, Group, Options, parse},
+    testing,
+};
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::{
+    focus::Violated,
+    glue::{telling, templates},
+};
+
+pub(crate) const CHECK_EXAMPLES: &str = "\
+Examples:
+  streamgauge check rules rules/*.yaml                  errors come as file:line:column: group, rule: reason
+  streamgauge check rules --ignore-unknown-fields a.yml
+
+Reads files in Prometheus' grammar: groups, expressions, durations, templates. Exit codes: 0 all are right; 1 one is not.";
+
+pub(crate) const TEST_EXAMPLES: &str = "\
+Examples:
+  streamgauge test rules rules/tests/*.yaml             the files that promtool runs
+  streamgauge test rules --run 'disk' --diff disk_test.yaml
+  streamgauge test rules --junit report.xml *_test.yaml
+
+Exit codes: 0 all tests pass; 1 one fails, or a file cannot be read.";
+
+pub(crate) const ROUTES_EXAMPLES: &str = "\
+Examples:
+  streamgauge alertmanager routes alertmanager.yml severity=critical team=payments
+
+Prints the receivers that an alert with these labels gets to, as `amtool config routes test` does.";
+
+/// Options of `streamgauge check rules`.
+#[derive(Debug, Args)]
+pub struct CheckRules {
+    /// Files with rules.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Pass over fields that are not known.
+    #[arg(long)]
+    ignore_unknown_fields: bool,
+}
+
+/// Options of `streamgauge check alertmanager`.
+#[derive(Debug, Args)]
+pub struct CheckAlertmanager {
+    /// Files in Alertmanager's grammar.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// Options of `streamgauge test rules`.
+#[derive(Debug, Args)]
+pub struct TestRules {
+    /// Files with tests.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Only tests whose name matches this regular expression.
+    #[arg(long, value_name = "REGEX")]
+    run: Option<String>,
+    /// Show what differs as lines with - and +.
+    #[arg(long)]
+    diff: bool,
+    /// Write a report for build servers.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Show all samples of each test.
+    #[arg(long)]
+    debug: bool,
+    /// Pass over fields that are not known.
+    #[arg(long)]
+    ignore_unknown_fields: bool,
+}
+
+/// Options of `streamgauge alertmanager routes`.
+#[derive(Debug, Args)]
+pub struct Routes {
+    /// File in Alertmanager's grammar.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Labels of an alert, each NAME=VALUE.
+    #[arg(value_name = "LABEL")]
+    labels: Vec<String>,
+}
+
+impl CheckRules {
+    /// Checks all files, whatever the others are.
+    ///
+    /// # Errors
+    /// If one is wrong; why is told already.
+    pub fn run(self) -> Result<()> {
+        let mut out = io::stdout().lock();
+        let mut is_right = true;
+        for file in &self.files {
+            writeln!(out, "Checking {}", file.display())?;
+            let options = Options { ignores_unknown_fields: self.ignore_unknown_fields, template: &templates::check };
+            let text = fs::read_to_string(file).with_context(|| file.display().to_string());
+            match text.map(|text| parse(&text, &options)) {
+                Ok(Ok(groups)) => {
+                    let rules: usize = groups.iter().map(|group| group.rules.len()).sum();
+                    writeln!(out, "  SUCCESS: {rules} rules found\n")?;
+                    for note in groups.iter().flat_map(twice) {
+                        writeln!(out, "  NOTE: {note}\n")?;
+                    }
+                }
+                Ok(Err(errors)) => {
+                    is_right = false;
+                    writeln!(out, "  FAILED:")?;
+                    errors.iter().try_for_each(|error| writeln!(out, "{}:{error}", file.display()))?;
+                    writeln!(out)?;
+                }
+                Err(error) => {
+                    is_right = false;
+                    writeln!(out, "  FAILED: {error:#}\n")?;
+                }
+            }
+        }
+        if is_right { Ok(()) } else { Err(Violated.into()) }
+    }
+}
+
+/// Rules of a group with the same name and labels: legal, and mostly a mistake.
+fn twice(group: &Group) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (nth, rule) in group.rules.iter().enumerate() {
+        let is_same = |other: &&alerting::rules::Rule| {
+            let both_alert = matches!((&rule.action, &other.action), (Action::Alert(_), Action::Alert(_)));
+            let both_record = matches!((&rule.action, &other.action), (Action::Record(_), Action::Record(_)));
+            rule.name() == other.name() && rule.labels == other.labels && (both_alert || both_record)
+        };
+        if group.rules[..nth].iter().any(|other| is_same(&other)) {
+            let (line, column) = rule.place;
+            notes.push(format!("{line}:{column}: group {:?} has another rule {:?} with the same labels", group.name, rule.name()));
+        }
+    }
+    notes
+}
+
+impl CheckAlertmanager {
+    /// Checks all files, whatever the others are.
+    ///
+    /// # Errors
+    /// If one is wrong; why is told already.
+    pub fn run(self) -> Result<()> {
+        let mut out = io::stdout().lock();
+        let mut is_right = true;
+        for file in &self.files {
+            write!(out, "Checking '{}'  ", file.display())?;
+            match parsed(file) {
+                Ok(config) => {
+                    writeln!(out, "SUCCESS\nFound:")?;
+                    writeln!(out, " - {} routes", config.routes.iter().len())?;
+                    writeln!(out, " - {} inhibit rules", config.inhibit_rules.len())?;
+                    writeln!(out, " - {} receivers", config.receivers().len())?;
+                    writeln!(out, " - {} templates", config.templates().len())?;
+                    for (receiver, kind) in config.unbuilt_reachable() {
+                        writeln!(out, " ! receiver {receiver:?} has {}, which cannot be told yet", kind.name())?;
+                    }
+                    if config.unbuilt_reachable().is_empty()
+                        && let Err(error) = telling::ready(config)
+                    {
+                        is_right = false;
+                        writeln!(out, " FAILED: {error:#}")?;
+                    }
+                }
+                Err(error) => {
+                    is_right = false;
+                    writeln!(out, "FAILED: {error:#}")?;
+                }
+            }
+            writeln!(out)?;
+        }
+        if is_right { Ok(()) } else { Err(Violated.into()) }
+    }
+}
+
+fn parsed(file: &Path) -> Result<Config> {
+    let text = crate::config::read(file)?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    Config::parse(&text, folder).map_err(|error| anyhow::anyhow!("{}:{error}", file.display()))
+}
+
+impl TestRules {
+    /// Runs the tests of all files.
+    ///
+    /// # Errors
+    /// If one fails; why is told already.
+    pub fn run(self) -> Result<()> {
+        let run = self.run.as_deref().map(|text| promql::pattern::compile(&format!(".*(?:{text}).*"), 1)).transpose();
+        let run = run.map_err(|reason| anyhow::anyhow!("--run: {reason}"))?;
+        let options = testing::Options {
+            run,
+            diff: self.diff,
+            ignores_unknown_fields: self.ignore_unknown_fields,
+            debug: self.debug,
+            lookback_ms: 300_000,
+            features: promql::Features::default(),
+            template: &templates::check,
+            expand: &templates::Templates,
+            rows: None,
+        };
+        let mut out = io::stdout().lock();
+        let mut reports = Vec::new();
+        for file in &self.files {
+            writeln!(out, "Unit Testing:  {}", file.display())?;
+            let report = testing::run(file, &options);
+            report.warnings.iter().try_for_each(|warning| writeln!(out, "  WARNING: {warning}"))?;
+            for test in &report.tests {
+                if !test.debug.is_empty() {
+                    writeln!(out, "{}", test.debug)?;
+                }
+            }
+            if report.is_ok() {
+                writeln!(out, "  SUCCESS\n")?;
+            } else {
+                writeln!(out, "  FAILED:")?;
+                report.errors.iter().try_for_each(|error| writeln!(out, "    {error}"))?;
+                for test in report.tests.iter().filter(|test| !test.failures.is_empty()) {
+                    writeln!(out, "    {} ({}:{})", test.name, file.display(), test.line)?;
+                    for failure in &test.failures {
+                        writeln!(out, "      {}", failure.replace('\n', "\n      "))?;
+                    }
+                }
+                writeln!(out)?;
+            }
+            reports.push(report);
+        }
+        if let Some(path) = &self.junit {
+            fs::write(path, testing::junit(&reports)).with_context(|| path.display().to_string())?;
+        }
+        if reports.iter().all(testing::Report::is_ok) { Ok(()) } else { Err(Violated.into()) }
+    }
+}
+
+impl Routes {
+    /// Prints the receivers of an alert.
+    ///
+    /// # Errors
+    /// If the file is wrong, or a label is none.
+    pub fn run(self) -> Result<()> {
+        let config = parsed(&self.file)?;
+        let mut labels = Vec::new();
+        for label in &self.labels {
+            let (name, value) = label.split_once('=').unwrap_or((label, ""));
+            ensure!(!name.is_empty(), "a label is NAME=VALUE: {label:?}");
+            labels.push((name, value));
+        }
+        let labels: Labels = labels.into_iter().collect();
+        writeln!(io::stdout(), "{}", config.routes.receivers(&labels).join(","))?;
+        Ok(())
+    }
+}

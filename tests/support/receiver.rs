@@ -1,0 +1,137 @@
+//! Somebody who is told: an HTTP server that keeps what it gets and answers as a script says.
+
+use std::{
+    collections::VecDeque,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use serde_json::Value;
+
+/// What is answered instead of `200 ok`.
+#[derive(Debug, Clone)]
+pub enum Script {
+    /// A status with headers and a body.
+    Answer(u16, &'static str, &'static str),
+    /// Nothing: the connection is closed once the body is read.
+    Reset,
+}
+
+/// A message that came.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub path: String,
+    pub body: Value,
+    /// Was it answered with success?
+    pub is_taken: bool,
+}
+
+/// A receiver.
+pub struct Receiver {
+    pub port: u16,
+    told: Arc<Mutex<Vec<Told>>>,
+    scripts: Arc<Mutex<VecDeque<Script>>>,
+    ends: Arc<AtomicBool>,
+}
+
+impl Receiver {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (told, scripts, ends): (Arc<Mutex<Vec<Told>>>, Arc<Mutex<VecDeque<Script>>>, Arc<AtomicBool>) = Default::default();
+        let (keeps, reads, stops) = (Arc::clone(&told), Arc::clone(&scripts), Arc::clone(&ends));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if stops.load(Ordering::Relaxed) {
+                    break;
+                }
+                let (keeps, reads) = (Arc::clone(&keeps), Arc::clone(&reads));
+                thread::spawn(move || serve(stream, &keeps, &reads));
+            }
+        });
+        Self { port, told, scripts, ends }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Answers the next messages so.
+    pub fn script(&self, scripts: impl IntoIterator<Item = Script>) {
+        self.scripts.lock().unwrap().extend(scripts);
+    }
+
+    /// Everything that came.
+    pub fn told(&self) -> Vec<Told> {
+        self.told.lock().unwrap().clone()
+    }
+
+    /// Messages that were taken, as `status name…`.
+    pub fn taken(&self) -> Vec<String> {
+        let taken = self.told().into_iter().filter(|told| told.is_taken);
+        let text = |told: Told| {
+            let alerts = told.body["alerts"].as_array().cloned().unwrap_or_default();
+            let names: Vec<String> = alerts
+                .iter()
+                .map(|alert| format!("{}:{}", alert["status"].as_str().unwrap(), alert["labels"]["instance"].as_str().unwrap_or("-")))
+                .collect();
+            format!("{} {}", told.body["status"].as_str().unwrap_or("-"), names.join(" "))
+        };
+        taken.map(text).collect()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+fn serve(stream: TcpStream, told: &Mutex<Vec<Told>>, scripts: &Mutex<VecDeque<Script>>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+        let mut length = 0;
+        loop {
+            let mut header = String::new();
+            if reader.read_line(&mut header).unwrap_or(0) == 0 {
+                return;
+            }
+            if header.trim().is_empty() {
+                break;
+            }
+            if let Some((name, value)) = header.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        let script = scripts.lock().unwrap().pop_front().unwrap_or(Script::Answer(200, "", "ok"));
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let is_taken = matches!(script, Script::Answer(200..=299, ..));
+        told.lock().unwrap().push(Told { path, body, is_taken });
+        match script {
+            Script::Reset => return,
+            Script::Answer(status, headers, text) => {
+                let answer = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\n\r\n{text}", text.len());
+                if reader.get_mut().write_all(answer.as_bytes()).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
