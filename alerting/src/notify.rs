@@ -23,10 +23,15 @@ pub mod webhook;
 
 use std::time::Duration;
 
-use crate::{Error, ErrorKind, Result, alertmanager::Delivered, config::receiver::Integration, outbox::Verdict};
+use crate::{
+    Error, ErrorKind, Result,
+    alertmanager::Delivered,
+    config::{receiver::Integration, values::Secret},
+    outbox::Verdict,
+};
 
 pub use email::Mail;
-pub use notification::{Named, Notification};
+pub use notification::{Named, Notification, Shown};
 pub use place::{destination, http_config, rate};
 pub use sigv4::Credentials;
 
@@ -85,6 +90,9 @@ pub struct Extra {
     pub aws: Option<Credentials>,
 }
 
+/// What is kept of an answer when a group has ended: what it had said before is nothing to go on with.
+const FORGOTTEN: &str = "{}";
+
 /// What is sent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outgoing {
@@ -94,7 +102,8 @@ pub enum Outgoing {
     Mail(Box<Mail>),
 }
 
-/// What tells a notification; none if there is nothing to tell, because nothing fires and the integration is not told of ends.
+/// What tells a notification; none if there is nothing to tell, because nothing fires and the integration is not told of ends: it is
+/// [`delivered_nothing`] then.
 ///
 /// # Errors
 /// `Invalid` if it will never work (a template, an address), `Unavailable` if it may (a secret that cannot be read). [`not_sent`] says
@@ -129,9 +138,13 @@ pub fn message(
     Ok(Some(Outgoing::Http(request)))
 }
 
-/// What an answer means, and what the next message needs of it. Of mail the code of the server stands where a status would.
+/// What an answer to a notification means, and what the next message needs of it. Of mail the code of the server stands where a status
+/// would.
 #[must_use]
-pub fn delivered(integration: Integration<'_>, answer: &Answer) -> Delivered {
+pub fn delivered(integration: Integration<'_>, notification: &Notification, answer: &Answer) -> Delivered {
+    // Servers like to quote what they were asked. Secrets go before anything is cut, or half of one would stay.
+    let body = place::without_secrets(integration, &String::from_utf8_lossy(&answer.body));
+    let answer = &Answer { body: body.into_bytes(), ..answer.clone() };
     let Delivered { verdict, answer } = match integration {
         Integration::Slack(_) => slack::delivered(answer),
         Integration::PagerDuty(config) => pagerduty::delivered(config, answer),
@@ -142,15 +155,26 @@ pub fn delivered(integration: Integration<'_>, answer: &Answer) -> Delivered {
         Integration::Email(_) => email::delivered(answer),
         other => not_sent(&Error::invalid(format!("`{}` is not built", other.kind()))),
     };
-    // Servers like to quote what they were asked.
-    let clean = |why: String| place::without_secrets(integration, &text::one_line(&why));
     let verdict = match verdict {
         Verdict::Sent => Verdict::Sent,
-        Verdict::Failed(why) => Verdict::Failed(clean(why)),
-        Verdict::Limited(after_ms, why) => Verdict::Limited(after_ms, clean(why)),
-        Verdict::Refused(why) => Verdict::Refused(clean(why)),
+        Verdict::Failed(why) => Verdict::Failed(text::one_line(&why)),
+        Verdict::Limited(after_ms, why) => Verdict::Limited(after_ms, text::one_line(&why)),
+        Verdict::Refused(why) => Verdict::Refused(text::one_line(&why)),
+    };
+    let answer = match verdict {
+        // A summary is the message of none of its groups.
+        _ if !notification.summary.is_empty() => String::new(),
+        Verdict::Sent if !notification.is_firing() => FORGOTTEN.to_owned(),
+        _ => answer,
     };
     Delivered { verdict, answer }
+}
+
+/// What it means that there was nothing to tell.
+#[must_use]
+pub fn delivered_nothing(notification: &Notification) -> Delivered {
+    let answer = if notification.is_firing() { "" } else { FORGOTTEN };
+    Delivered { verdict: Verdict::Sent, answer: answer.to_owned() }
 }
 
 /// Has this message to be made once more without the answer before? What that answer named is not there any more.
@@ -175,6 +199,13 @@ fn expand<'a>(render: &'a dyn Render, data: &'a Notification) -> impl Fn(&str) -
 /// The same for HTML.
 fn expand_html<'a>(render: &'a dyn Render, data: &'a Notification) -> impl Fn(&str) -> Result<String> + 'a {
     move |template| if template.contains("{{") { render.html(template, data) } else { Ok(template.to_owned()) }
+}
+
+/// A secret with templates in it. Whoever cannot expand it may quote it, so that nothing is said of why.
+fn expand_secret(text: &dyn Fn(&str) -> Result<String>, secret: &Secret, what: &str) -> Result<String> {
+    let expanded = text(&secret.read()?);
+    let expanded = expanded.map_err(|error| Error::new(error.kind, format!("the template of the {what} is wrong")))?;
+    Ok(expanded.trim().to_owned())
 }
 
 impl Answer {

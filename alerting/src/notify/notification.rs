@@ -3,7 +3,7 @@
 //! Made of an attempt of the outbox by whoever sends, and given to notifiers and to templates. Invariants: alerts are in the order of
 //! Alertmanager; the status is firing as long as anything fires, told or not. Not here: what templates call these things.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, ops::Deref, sync::Arc};
 
 use crate::{
     ALERTNAME, Labels,
@@ -31,7 +31,7 @@ pub struct Notification {
     /// Why it is told now.
     pub reason: Reason,
     /// The alerts, of which those fire that have not ended at [`now_ms`](Self::now_ms).
-    pub alerts: Vec<Arc<Alert>>,
+    pub alerts: Vec<Shown>,
     /// Do others fire of which nothing is said, because they are silenced, inhibited or muted?
     pub has_held: bool,
     /// Where we are reached from outside.
@@ -44,6 +44,15 @@ pub struct Notification {
     pub now_ms: i64,
     /// Groups by name, if there were too many for a message each. What stands above is about all of them then.
     pub summary: Vec<Named>,
+}
+
+/// An alert that is told. Its texts may be escaped; its fingerprint is that of its labels as they are.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Names it.
+    pub fingerprint: u64,
+    /// The alert, as it is to be shown.
+    pub alert: Arc<Alert>,
 }
 
 /// A group in a summary.
@@ -59,6 +68,14 @@ pub struct Named {
     pub has_held: bool,
 }
 
+impl Deref for Shown {
+    type Target = Alert;
+
+    fn deref(&self) -> &Alert {
+        &self.alert
+    }
+}
+
 impl Notification {
     /// What an attempt tells as of now. `answers` are those of the messages before. None of an attempt that is about nothing.
     #[must_use]
@@ -68,7 +85,9 @@ impl Notification {
             Attempt::Summary(all) => (&**all, all.iter().map(|owed| Named::of(owed, now_ms)).collect()),
         };
         let first = all.first()?;
-        let mut alerts: Vec<Arc<Alert>> = all.iter().flat_map(|owed| owed.alerts.values().cloned()).collect();
+        let shown =
+            |(fingerprint, alert): (&u64, &Arc<Alert>)| Shown { fingerprint: *fingerprint, alert: Arc::clone(alert) };
+        let mut alerts: Vec<Shown> = all.iter().flat_map(|owed| owed.alerts.iter().map(shown)).collect();
         alerts.sort_by(|a, b| in_order(a, b));
         alerts.dedup_by(|a, b| a.labels == b.labels);
         Some(Self {
@@ -100,12 +119,12 @@ impl Notification {
     }
 
     /// Alerts that fire.
-    pub fn firing(&self) -> impl Iterator<Item = &Arc<Alert>> {
+    pub fn firing(&self) -> impl Iterator<Item = &Shown> {
         self.alerts.iter().filter(|alert| !alert.is_resolved(self.now_ms))
     }
 
     /// Alerts that have ended.
-    pub fn resolved(&self) -> impl Iterator<Item = &Arc<Alert>> {
+    pub fn resolved(&self) -> impl Iterator<Item = &Shown> {
         self.alerts.iter().filter(|alert| alert.is_resolved(self.now_ms))
     }
 
@@ -142,13 +161,14 @@ impl Notification {
             let all: Vec<_> = labels.iter().map(|(name, value)| (escape(name), escape(value))).collect();
             all.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
         };
-        let alert = |alert: &Arc<Alert>| {
-            Arc::new(Alert {
-                labels: labels(&alert.labels),
-                annotations: labels(&alert.annotations),
-                generator_url: escape(&alert.generator_url),
-                ..Alert::clone(alert)
-            })
+        let alert = |shown: &Shown| {
+            let alert = Alert {
+                labels: labels(&shown.labels),
+                annotations: labels(&shown.annotations),
+                generator_url: escape(&shown.generator_url),
+                ..Alert::clone(shown)
+            };
+            Shown { fingerprint: shown.fingerprint, alert: Arc::new(alert) }
         };
         Self {
             group_labels: labels(&self.group_labels),

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json as value};
 use super::{
     Answer, Notification, Render, Request,
     digest::sha256_hex,
-    expand,
+    expand, expand_secret,
     http::{json, judged, post_json},
     text::{one_line, rendered, truncated},
 };
@@ -70,7 +70,7 @@ pub fn request(config: &PagerDuty, notification: &Notification, render: &dyn Ren
 }
 
 fn key_of(secret: &Secret, text: Text<'_>) -> Result<String> {
-    let key = text(&secret.read()?)?.trim().to_owned();
+    let key = expand_secret(text, secret, "key")?;
     if key.is_empty() { Err(Error::invalid("the key is empty once its template is rendered")) } else { Ok(key) }
 }
 

@@ -119,7 +119,10 @@ pub(super) fn without_secrets(integration: Integration<'_>, text: &str) -> Strin
     if let Some(http) = http_config(integration) {
         add(http.authorization.as_ref().and_then(|auth| auth.credentials.as_ref()));
         add(http.basic_auth.as_ref().and_then(|auth| auth.password.as_ref()));
-        http.http_headers.values().flat_map(|header| &header.secrets).for_each(|secret| add(Some(secret)));
+        for header in http.http_headers.values() {
+            let files = header.files.iter().cloned().map(Secret::File);
+            header.secrets.iter().cloned().chain(files).for_each(|secret| add(Some(&secret)));
+        }
     }
     secrets.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
     // The longest first: others may be a part of it.

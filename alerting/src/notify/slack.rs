@@ -175,7 +175,7 @@ pub fn request(config: &Slack, notification: &Notification, render: &dyn Render)
     post_json(url, json(&message)?, config.http_config.as_ref(), Some(config.timeout))
 }
 
-/// Where the group's message is, unless the group begins anew.
+/// Where the group's message is, unless the group begins anew. What ended has none: see [`delivered`](super::delivered).
 fn place(notification: &Notification) -> Option<Place> {
     let place: Place = serde_json::from_str(notification.answer.as_deref()?).ok()?;
     (notification.reason != Reason::First && !place.ts.is_empty()).then_some(place)

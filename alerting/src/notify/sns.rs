@@ -1,7 +1,7 @@
 //! AWS SNS: a message to a topic, an endpoint or a phone.
 //!
 //! Called by the facade. Invariants: a message is within what SNS takes; a subject is one line of ASCII. Not here: how credentials are
-//! found that the configuration does not have. Spec: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
+//! found that the configuration does not have. Whoever carries the request sends the host of its URL as `Host`: it is signed. Spec: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
 
 use form_urlencoded::Serializer;
 

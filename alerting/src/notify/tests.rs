@@ -174,13 +174,64 @@ fn whoever_is_not_told_of_ends_is_not_told_of_them() {
 }
 
 #[test]
-fn what_is_not_built_says_so() {
+fn a_message_is_forgotten_when_its_group_ends() {
+    let receiver =
+        receiver("  slack_configs: [{app_token: xoxb-1, channel: c, update_message: true, send_resolved: true}]");
+    let integration = Integration::Slack(&receiver.slack[0].value);
+    let said = answer(200, None, r#"{"ok":true,"ts":"1","channel":"C"}"#);
+    let url = |told: &Notification| match message(integration, told, &Fake, &Extra::default()).unwrap() {
+        Some(Outgoing::Http(request)) => request.url,
+        other => panic!("{other:?}"),
+    };
+    let kept = delivered(integration, &firing("x"), &said).answer;
+    // A first message that waited goes out under the reason of what came after it.
+    let next = |kept: &str| Notification { answer: Some(kept.to_owned()), reason: Reason::NewAlerts, ..firing("x") };
+    assert!(url(&next(&kept)).ends_with("chat.update"));
+    let end = Notification { answer: Some(kept), reason: Reason::AllResolved, ..ended() };
+    assert!(url(&end).ends_with("chat.update"));
+    let kept = delivered(integration, &end, &said).answer;
+    assert!(url(&next(&kept)).ends_with("chat.postMessage") && !kept.is_empty());
+    assert!(url(&next(&delivered_nothing(&ended()).answer)).ends_with("chat.postMessage"));
+    assert_eq!(delivered(integration, &storm(2, "g"), &said).answer, "", "a summary is nobody's message");
+}
+
+#[test]
+fn what_is_escaped_keeps_its_fingerprint() {
+    let told = notification(&[alert(&[("a", "<x>")], "x", true)]);
+    let escaped = told.with_texts(text::for_slack);
+    assert_eq!(escaped.alerts[0].fingerprint, told.alerts[0].labels.fingerprint());
+    assert_eq!(escaped.alerts[0].labels.get("a"), "&lt;x&gt;");
+}
+
+#[test]
+fn a_template_that_is_wrong_does_not_quote_a_secret() {
+    let receiver = receiver("  webhook_configs: [{url: 'http://h/{{ secretsecret'}]");
+    struct Quotes;
+    impl Render for Quotes {
+        fn text(&self, template: &str, _: &Notification) -> Result<String> {
+            Err(Error::invalid(format!("wrong: {template}")))
+        }
+        fn html(&self, template: &str, data: &Notification) -> Result<String> {
+            self.text(template, data)
+        }
+    }
+    let integration = Integration::Webhook(&receiver.webhook[0].value);
+    let error = message(integration, &firing("x"), &Quotes, &Extra::default()).unwrap_err();
+    assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+}
+
+#[test]
+fn what_cannot_be_made_is_refused_or_waits() {
     let receiver = receiver("  webhook_configs: [{url: 'http://h/{{ l nothing'}]");
     let integration = Integration::Webhook(&receiver.webhook[0].value);
     let error = message(integration, &firing("x"), &Fake, &Extra::default()).unwrap_err();
     assert!(matches!(not_sent(&error).verdict, Verdict::Refused(_)));
     let missing = Error::new(ErrorKind::Unavailable, "x");
     assert!(matches!(not_sent(&missing).verdict, Verdict::Failed(_)));
+    let unbuilt = self::receiver("  msteams_configs: [{webhook_url: 'http://h/'}]");
+    let integration = Integration::MsTeams(&unbuilt.msteams[0].value);
+    let error = message(integration, &firing("x"), &Fake, &Extra::default()).unwrap_err();
+    assert!(error.message().contains("`msteams` is not built"), "{error}");
 }
 
 #[test]
@@ -189,12 +240,18 @@ fn no_secret_is_in_a_verdict_or_a_destination() {
     for (_, integration) in receiver.integrations() {
         let said =
             "Cannot POST /services/T/B/secretsecretsecret, key 0123456789abcdef0123456789abcdef\r\nsecretsecretsecret";
-        let Verdict::Refused(why) = delivered(integration, &answer(404, None, said)).verdict else {
+        let Verdict::Refused(why) = delivered(integration, &firing("x"), &answer(404, None, said)).verdict else {
             assert_eq!(integration.kind(), ReceiverKind::Email);
             continue;
         };
         let is_pager = integration.kind() == ReceiverKind::PagerDuty;
-        let secret = if is_pager { "0123456789abcdef" } else { "secretsecret" };
+        let secret = if is_pager { "0123456789" } else { "secretse" };
+        // Wherever an answer is cut, no part of a secret is left.
+        for bytes in 400..500 {
+            let far = "x".repeat(bytes) + said;
+            let verdict = delivered(integration, &firing("x"), &answer(404, None, &far)).verdict;
+            assert!(!format!("{verdict:?}").contains(secret), "{verdict:?}");
+        }
         assert!(!why.contains(secret) && !why.contains('\n'), "{why}");
         let destination = destination(integration);
         assert!(!destination.contains(secret) && destination.len() < 40, "{destination}");

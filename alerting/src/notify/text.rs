@@ -47,7 +47,7 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 /// For Slack's markup, in which `<!channel>` calls everybody and `<https://…|name>` is a link under any name. Names that `link_names`
-/// makes mentions of are broken as well.
+/// makes mentions of are broken as well. A template that decodes (`urlUnescape`, `base64decode`) or replaces what is escaped here undoes it.
 pub(super) fn for_slack(text: &str) -> String {
     let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     unmentioned(&escaped)

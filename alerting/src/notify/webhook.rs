@@ -8,11 +8,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Answer, Notification, Render, Request, expand,
+    Answer, Notification, Render, Request, Shown, expand, expand_secret,
     http::{json, judged, post_json},
     text::rendered,
 };
-use crate::{Error, Labels, Result, alertmanager::Delivered, alerts::Alert, config::built::Webhook};
+use crate::{Error, Labels, Result, alertmanager::Delivered, config::built::Webhook};
 
 /// What an end that is not known is written as.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -60,7 +60,7 @@ pub fn request(config: &Webhook, notification: &Notification, render: &dyn Rende
     let truncated = notification.alerts.len() - told.alerts.len();
     let text = expand(render, &told);
     let secret = config.url.as_ref().ok_or_else(|| Error::invalid("there is no `url`"))?;
-    let url = text(&secret.read()?)?.trim().to_owned();
+    let url = expand_secret(&text, secret, "url")?;
     let body = match &config.payload {
         Value::Null => json(&message(&told, truncated as u64))?,
         payload => json(&rendered(payload, &text)?)?,
@@ -85,7 +85,7 @@ fn message(told: &Notification, truncated_alerts: u64) -> Message<'_> {
     }
 }
 
-fn item(alert: &Alert, now_ms: i64) -> Item<'_> {
+fn item(alert: &Shown, now_ms: i64) -> Item<'_> {
     let is_resolved = alert.is_resolved(now_ms);
     Item {
         status: if is_resolved { "resolved" } else { "firing" },
@@ -95,13 +95,17 @@ fn item(alert: &Alert, now_ms: i64) -> Item<'_> {
         // Of what fires the end is a guess, which is nobody's business.
         ends_at: if is_resolved { time(alert.ends_ms) } else { NO_TIME.to_owned() },
         generator_url: &alert.generator_url,
-        fingerprint: format!("{:016x}", alert.labels.fingerprint()),
+        fingerprint: format!("{:016x}", alert.fingerprint),
     }
 }
 
 fn time(ms: i64) -> String {
-    let time = DateTime::from_timestamp_millis(ms);
-    time.map_or_else(|| NO_TIME.to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    let Some(time) = DateTime::from_timestamp_millis(ms) else { return NO_TIME.to_owned() };
+    let text = time.to_rfc3339_opts(SecondsFormat::AutoSi, false);
+    let text = text.trim_end_matches("+00:00");
+    // As Go writes it: a fraction has no zeros at its end.
+    let text = if text.contains('.') { text.trim_end_matches('0') } else { text };
+    format!("{text}Z")
 }
 
 /// What an answer means.

@@ -21,9 +21,9 @@ fn a_body_is_that_of_alertmanager() {
     ]);
     let expected = concat!(
         r#"{"receiver":"a","status":"firing","alerts":[{"status":"firing","labels":{"alertname":"Hot","instance":"a:1","zone":"x"},"#,
-        r#""annotations":{"summary":"it's <hot>"},"startsAt":"2026-11-05T04:02:09.120Z","endsAt":"0001-01-01T00:00:00Z","#,
+        r#""annotations":{"summary":"it's <hot>"},"startsAt":"2026-11-05T04:02:09.12Z","endsAt":"0001-01-01T00:00:00Z","#,
         r#""generatorURL":"http://p/g?x=1&y=2","fingerprint":"FIRST"},{"status":"resolved","labels":{"alertname":"Hot","instance":"b:1"},"#,
-        r#""annotations":{"summary":"it's <hot>"},"startsAt":"2026-11-05T04:02:09.120Z","endsAt":"2026-11-05T04:03:08Z","#,
+        r#""annotations":{"summary":"it's <hot>"},"startsAt":"2026-11-05T04:02:09.12Z","endsAt":"2026-11-05T04:03:08Z","#,
         r#""generatorURL":"http://p/g?x=1&y=2","fingerprint":"SECOND"}],"notification_reason":"first notification","#,
         r#""groupLabels":{"alertname":"Hot"},"commonLabels":{"alertname":"Hot"},"commonAnnotations":{"summary":"it's <hot>"},"#,
         r#""routeLabels":{},"externalURL":"http://am","version":"4","groupKey":"{}:{alertname=\"Hot\"}","truncatedAlerts":0}"#,
