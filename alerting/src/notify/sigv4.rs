@@ -26,7 +26,7 @@ impl std::fmt::Debug for Credentials {
 }
 
 /// Where a request goes, as far as a signature covers it.
-pub(super) struct Place<'a> {
+pub(super) struct Endpoint<'a> {
     pub(super) region: &'a str,
     pub(super) service: &'a str,
     pub(super) host: &'a str,
@@ -36,7 +36,7 @@ pub(super) struct Place<'a> {
 
 /// Headers that sign a `POST` without a query, of which some are sent anyway.
 pub(super) fn signed(
-    place: &Place<'_>,
+    endpoint: &Endpoint<'_>,
     credentials: &Credentials,
     content_type: &str,
     body: &[u8],
@@ -45,17 +45,17 @@ pub(super) fn signed(
     let now = DateTime::from_timestamp_millis(now_ms).unwrap_or_default();
     let (date, time) = (now.format("%Y%m%d").to_string(), now.format("%Y%m%dT%H%M%SZ").to_string());
     let Credentials { access_key, secret_key, session_token } = credentials;
-    let mut headers = vec![("content-type", content_type), ("host", place.host), ("x-amz-date", &time)];
+    let mut headers = vec![("content-type", content_type), ("host", endpoint.host), ("x-amz-date", &time)];
     if !session_token.is_empty() {
         headers.push(("x-amz-security-token", session_token));
     }
     let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
     let lines: String = headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
-    let path = if place.path.is_empty() { "/" } else { place.path };
+    let path = if endpoint.path.is_empty() { "/" } else { endpoint.path };
     let request = format!("POST\n{path}\n\n{lines}\n{names}\n{}", sha256_hex(body));
-    let scope = format!("{date}/{}/{}/aws4_request", place.region, place.service);
+    let scope = format!("{date}/{}/{}/aws4_request", endpoint.region, endpoint.service);
     let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", sha256_hex(request));
-    let signature = hex(&hmac(&key(secret_key, &date, place), to_sign.as_bytes()));
+    let signature = hex(&hmac(&key(secret_key, &date, endpoint), to_sign.as_bytes()));
     let authorization =
         format!("AWS4-HMAC-SHA256 Credential={access_key}/{scope}, SignedHeaders={names}, Signature={signature}");
     let sent = headers.into_iter().filter(|(name, _)| *name != "host");
@@ -63,9 +63,9 @@ pub(super) fn signed(
     sent.chain([("authorization".to_owned(), authorization)]).collect()
 }
 
-fn key(secret_key: &str, date: &str, place: &Place<'_>) -> [u8; 32] {
+fn key(secret_key: &str, date: &str, endpoint: &Endpoint<'_>) -> [u8; 32] {
     let first = hmac(format!("AWS4{secret_key}").as_bytes(), date.as_bytes());
-    [place.region, place.service, "aws4_request"].iter().fold(first, |key, part| hmac(&key, part.as_bytes()))
+    [endpoint.region, endpoint.service, "aws4_request"].iter().fold(first, |key, part| hmac(&key, part.as_bytes()))
 }
 
 #[cfg(test)]
@@ -85,15 +85,15 @@ mod tests {
 
     #[test]
     fn signatures_are_those_of_aws_examples() {
-        let place = Place { region: "us-east-1", service: "service", host: "example.amazonaws.com", path: "/" };
-        let headers = signed(&place, &example(""), "application/x-www-form-urlencoded", b"Param1=value1", NOW_MS);
+        let endpoint = Endpoint { region: "us-east-1", service: "service", host: "example.amazonaws.com", path: "/" };
+        let headers = signed(&endpoint, &example(""), "application/x-www-form-urlencoded", b"Param1=value1", NOW_MS);
         assert_eq!(
             headers.last().unwrap().1,
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, \
              SignedHeaders=content-type;host;x-amz-date, \
              Signature=ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a"
         );
-        let iam = Place { service: "iam", ..place };
+        let iam = Endpoint { service: "iam", ..endpoint };
         assert_eq!(
             hex(&key(&example("").secret_key, "20150830", &iam)),
             "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9"
@@ -102,8 +102,8 @@ mod tests {
 
     #[test]
     fn a_token_is_sent_and_signed() {
-        let place = Place { region: "us-east-1", service: "sns", host: "h", path: "" };
-        let headers = signed(&place, &example("t"), "a", b"", NOW_MS);
+        let endpoint = Endpoint { region: "us-east-1", service: "sns", host: "h", path: "" };
+        let headers = signed(&endpoint, &example("t"), "a", b"", NOW_MS);
         assert!(headers.contains(&("x-amz-security-token".to_owned(), "t".to_owned())));
         assert!(headers.last().unwrap().1.contains("host;x-amz-date;x-amz-security-token"));
         assert!(!format!("{:?}", example("t")).contains("wJalr"));

@@ -10,7 +10,7 @@ use super::{
     digest::sha256_hex,
     expand,
     http::{LIMITED_MS, headers_of, judged},
-    sigv4::{Credentials, Place, signed},
+    sigv4::{Credentials, Endpoint, signed},
     text::{one_line, truncated, truncated_bytes},
 };
 use crate::{
@@ -89,8 +89,8 @@ fn post(
     Url::parse(&url).map_err(|reason| Error::invalid(format!("the address of SNS is wrong: {reason}")))?;
     let (_, rest) = url.split_once("://").unwrap_or_default();
     let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-    let place = Place { region, service: "sns", host, path };
-    let mut headers = signed(&place, &credentials, FORM, &body, now_ms);
+    let endpoint = Endpoint { region, service: "sns", host, path };
+    let mut headers = signed(&endpoint, &credentials, FORM, &body, now_ms);
     // A signature stands where other credentials would.
     let others = headers_of(config.http_config.as_ref())?;
     headers.extend(others.into_iter().filter(|(name, _)| name != "Authorization"));

@@ -327,6 +327,17 @@ proptest! {
             };
             let sent = bytes(&sent);
             prop_assert!(sent.len() <= max && std::str::from_utf8(&sent).is_ok());
+            let body: serde_json::Value = serde_json::from_slice(&sent).unwrap_or_default();
+            for (at, chars_max) in [
+                ("/attachments/0/text", 9_500),
+                ("/content", 2_000),
+                ("/embeds/0/title", 256),
+                ("/embeds/0/description", 4_096),
+                ("/payload/summary", 1_024),
+            ] {
+                let text = body.pointer(at).and_then(serde_json::Value::as_str).unwrap_or_default();
+                prop_assert!(text.chars().count() <= chars_max, "{at}");
+            }
             if matches!(integration.kind(), ReceiverKind::Slack | ReceiverKind::Discord | ReceiverKind::MsTeamsV2) {
                 let summed = bytes(&message(integration, &summary, &Fake, &Extra::default()).unwrap().unwrap());
                 prop_assert!(summed.len() <= max);

@@ -54,14 +54,19 @@ fn texts_are_cut() {
     for (text, max) in [
         (&body["text"], 40_000),
         (&attachment["title"], 1_024),
-        (&attachment["text"], 9_000),
-        (&attachment["fields"][0]["value"], 2_000),
+        (&attachment["text"], 9_500 - 1_024),
         (&attachment["actions"][0]["text"], 75),
     ] {
         let text = text.as_str().unwrap();
         assert!(text.chars().count() == max && text.ends_with('…'), "{max}");
     }
     assert_eq!(attachment["actions"][0].get("url"), None);
+    assert_eq!(attachment.get("fields"), None, "there is no room for them");
+    let config = "{api_url: 'https://h/x', title: t, text: x, fields: [{title: t, value: '{{ a summary }}'}, {title: t, value: '{{ a summary }}'}]}";
+    let (_, body) = sent(config, &firing(&"é".repeat(50_000)));
+    for field in body["attachments"][0]["fields"].as_array().unwrap() {
+        assert_eq!(field["value"].as_str().unwrap().chars().count(), 2_000);
+    }
 }
 
 #[test]
@@ -85,6 +90,19 @@ fn a_group_s_message_is_changed_or_replied_to() {
     assert!(body.get("ts").is_none() && body.get("thread_ts").is_none());
     let request = request(&of(update), &told(Reason::First), &Fake).unwrap();
     assert!(request.headers.contains(&("Authorization".to_owned(), "Bearer xoxb-1".to_owned())));
+}
+
+#[test]
+fn replies_need_a_bot_and_are_no_changes() {
+    let refused = |config: &str| {
+        let text = format!(
+            "route: {{receiver: a}}\nreceivers: [{{name: a, slack_configs: [{{{config}, thread_replies: true}}]}}]"
+        );
+        crate::Config::parse(&text, std::path::Path::new("/")).map(drop)
+    };
+    assert!(refused("app_token: t").is_ok());
+    assert!(refused("api_url: 'https://h/x'").unwrap_err().message().contains("needs a bot's token"));
+    assert!(refused("app_token: t, update_message: true").unwrap_err().message().contains("at most one"));
 }
 
 #[test]
