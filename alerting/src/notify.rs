@@ -1,12 +1,39 @@
 //! Notifiers: what is asked of whom so that somebody is told, and what an answer means.
 //!
-//! Called by whoever sends for the outbox. A notifier is two pure functions, one that makes a [`Request`] of a notification, and one that makes
-//! a [`Verdict`](crate::outbox::Verdict) of the [`Answer`]; how a request travels is not here. Invariants: what a request says is within the
-//! receiver's limits; text of labels and annotations is escaped for where it stands; no secret is in an error.
+//! Called by whoever sends for the outbox: [`Notification::of`] an attempt, [`message`] of it, and [`delivered`] of the answer. A notifier is
+//! two pure functions, one that makes a [`Request`] (or a [`Mail`]) of a notification, and one that makes a
+//! [`Verdict`](crate::outbox::Verdict) of the [`Answer`]; how a request travels is not here, nor how templates are rendered ([`Render`]).
+//! Invariants: what a request says is within the receiver's limits; text of labels and annotations is escaped for where it stands, before
+//! a template runs, so that it is never taken for the template's own markup; no secret is in an error or a verdict.
 
+mod digest;
+pub mod discord;
+pub mod email;
 pub mod guard;
+mod http;
+pub mod msteamsv2;
+mod notification;
+pub mod pagerduty;
+mod place;
+mod sigv4;
+pub mod slack;
+pub mod sns;
+mod text;
+pub mod webhook;
 
 use std::time::Duration;
+
+use crate::{
+    Error, ErrorKind, Result,
+    alertmanager::Delivered,
+    config::{receiver::Integration, values::Secret},
+    outbox::Verdict,
+};
+
+pub use email::Mail;
+pub use notification::{Named, Notification, Shown};
+pub use place::{destination, http_config, rate};
+pub use sigv4::Credentials;
 
 /// Bytes of an answer that are read; they say why something was refused.
 pub const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -37,6 +64,150 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// Expands templates of the configuration.
+pub trait Render {
+    /// Expands a template whose output is text.
+    ///
+    /// # Errors
+    /// `Invalid` if it cannot be expanded.
+    fn text(&self, template: &str, data: &Notification) -> Result<String>;
+
+    /// Expands a template whose output is HTML, in which what comes from data is escaped.
+    ///
+    /// # Errors
+    /// `Invalid` if it cannot be expanded.
+    fn html(&self, template: &str, data: &Notification) -> Result<String>;
+}
+
+/// What some messages need beside a notification.
+#[derive(Debug, Clone, Default)]
+pub struct Extra {
+    /// Names the message, the same when it is sent again: the id of what is owed.
+    pub id: u128,
+    /// Name of this machine.
+    pub hostname: String,
+    /// Who signs requests to AWS, if the configuration does not say.
+    pub aws: Option<Credentials>,
+}
+
+/// What is kept of an answer when a group has ended: what it had said before is nothing to go on with.
+const FORGOTTEN: &str = "{}";
+
+/// What is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outgoing {
+    /// Over HTTP.
+    Http(Request),
+    /// By a mail server.
+    Mail(Box<Mail>),
+}
+
+/// What tells a notification; none if there is nothing to tell, because nothing fires and the integration is not told of ends: it is
+/// [`delivered_nothing`] then.
+///
+/// # Errors
+/// `Invalid` if it will never work (a template, an address), `Unavailable` if it may (a secret that cannot be read). [`not_sent`] says
+/// what that means.
+pub fn message(
+    integration: Integration<'_>,
+    notification: &Notification,
+    render: &dyn Render,
+    extra: &Extra,
+) -> Result<Option<Outgoing>> {
+    let mut told = notification.clone();
+    if !integration.send_resolved() {
+        told.alerts.retain(|alert| !alert.is_resolved(notification.now_ms));
+        told.summary.retain(Named::is_firing);
+        told.summary.iter_mut().for_each(|named| named.resolved = 0);
+    }
+    if told.alerts.is_empty() && told.summary.is_empty() {
+        return Ok(None);
+    }
+    let request = match integration {
+        Integration::Slack(config) => slack::request(config, &told, render)?,
+        Integration::PagerDuty(config) => pagerduty::request(config, &told, render)?,
+        Integration::Webhook(config) => webhook::request(config, &told, render)?,
+        Integration::MsTeamsV2(config) => msteamsv2::request(config, &told, render)?,
+        Integration::Discord(config) => discord::request(config, &told, render)?,
+        Integration::Sns(config) => sns::request(config, &told, render, extra)?,
+        Integration::Email(config) => {
+            return Ok(Some(Outgoing::Mail(Box::new(email::mail(config, &told, render, extra)?))));
+        }
+        other => return Err(Error::invalid(format!("`{}` is not built", other.kind()))),
+    };
+    Ok(Some(Outgoing::Http(request)))
+}
+
+/// What an answer to a notification means, and what the next message needs of it. Of mail the code of the server stands where a status
+/// would.
+#[must_use]
+pub fn delivered(integration: Integration<'_>, notification: &Notification, answer: &Answer) -> Delivered {
+    // Servers like to quote what they were asked. Secrets go before anything is cut, or half of one would stay.
+    let body = place::without_secrets(integration, &String::from_utf8_lossy(&answer.body));
+    let answer = &Answer { body: body.into_bytes(), ..answer.clone() };
+    let Delivered { verdict, answer } = match integration {
+        Integration::Slack(_) => slack::delivered(answer),
+        Integration::PagerDuty(config) => pagerduty::delivered(config, answer),
+        Integration::Webhook(_) => webhook::delivered(answer),
+        Integration::MsTeamsV2(_) => msteamsv2::delivered(answer),
+        Integration::Discord(_) => discord::delivered(answer),
+        Integration::Sns(_) => sns::delivered(answer),
+        Integration::Email(_) => email::delivered(answer),
+        other => not_sent(&Error::invalid(format!("`{}` is not built", other.kind()))),
+    };
+    let verdict = match verdict {
+        Verdict::Sent => Verdict::Sent,
+        Verdict::Failed(why) => Verdict::Failed(text::one_line(&why)),
+        Verdict::Limited(after_ms, why) => Verdict::Limited(after_ms, text::one_line(&why)),
+        Verdict::Refused(why) => Verdict::Refused(text::one_line(&why)),
+    };
+    let answer = match verdict {
+        // A summary is the message of none of its groups.
+        _ if !notification.summary.is_empty() => String::new(),
+        Verdict::Sent if !notification.is_firing() => FORGOTTEN.to_owned(),
+        _ => answer,
+    };
+    Delivered { verdict, answer }
+}
+
+/// What it means that there was nothing to tell.
+#[must_use]
+pub fn delivered_nothing(notification: &Notification) -> Delivered {
+    let answer = if notification.is_firing() { "" } else { FORGOTTEN };
+    Delivered { verdict: Verdict::Sent, answer: answer.to_owned() }
+}
+
+/// Has this message to be made once more without the answer before? What that answer named is not there any more.
+#[must_use]
+pub fn wants_new_message(integration: Integration<'_>, answer: &Answer) -> bool {
+    matches!(integration, Integration::Slack(_)) && slack::wants_new_message(answer)
+}
+
+/// What it means that no message could be made.
+#[must_use]
+pub fn not_sent(error: &Error) -> Delivered {
+    let why = error.to_string();
+    let verdict = if error.kind == ErrorKind::Unavailable { Verdict::Failed(why) } else { Verdict::Refused(why) };
+    Delivered { verdict, answer: String::new() }
+}
+
+/// Expands templates over a notification; what has none in it stays as it is.
+fn expand<'a>(render: &'a dyn Render, data: &'a Notification) -> impl Fn(&str) -> Result<String> + 'a {
+    move |template| if template.contains("{{") { render.text(template, data) } else { Ok(template.to_owned()) }
+}
+
+/// The same for HTML.
+fn expand_html<'a>(render: &'a dyn Render, data: &'a Notification) -> impl Fn(&str) -> Result<String> + 'a {
+    move |template| if template.contains("{{") { render.html(template, data) } else { Ok(template.to_owned()) }
+}
+
+/// A secret with templates in it. Whoever cannot expand it may quote it, so that nothing is said of why.
+fn expand_secret(text: &dyn Fn(&str) -> Result<String>, secret: &Secret, what: &str) -> Result<String> {
+    let expanded = text(&secret.read()?);
+    let expanded = expanded.map_err(|error| Error::new(error.kind, format!("the template of the {what} is wrong")))?;
+    Ok(expanded.trim().to_owned())
+}
+
 impl Answer {
     /// The body as text, its first characters.
     #[must_use]
@@ -57,3 +228,6 @@ impl std::fmt::Debug for Request {
         f.debug_struct("Request").field("method", &self.method).field("bytes", &self.body.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use super::{
 const POST_MESSAGE: &str = "https://slack.com/api/chat.postMessage";
 
 section! {
-    /// `slack_configs`.
+    /// `slack_configs`. `thread_replies` is ours: later messages about a group are replies to its first.
     pub struct Slack {
         send_resolved: bool = false,
         http_config: Option<HttpConfig> = None,
@@ -46,6 +46,7 @@ section! {
         mrkdwn_in: Vec<String> = Vec::new(),
         actions: Vec<SlackAction> = Vec::new(),
         update_message: bool = false,
+        thread_replies: Option<bool> = None,
         timeout: Timeout = Timeout::default(),
     }
 }
@@ -109,6 +110,14 @@ impl Settle for Slack {
         };
         if self.update_message && matches!(api_url, Secret::Text(url) if url != POST_MESSAGE && url != HIDDEN) {
             return Err(format!("`update_message` needs a bot's token: `api_url` must be {POST_MESSAGE}"));
+        }
+        if self.thread_replies == Some(true) {
+            if self.update_message {
+                return Err("at most one of `update_message` and `thread_replies` can be given".to_owned());
+            }
+            if matches!(api_url, Secret::Text(url) if !url.ends_with("/chat.postMessage") && url != HIDDEN) {
+                return Err(format!("`thread_replies` needs a bot's token: `api_url` must be {POST_MESSAGE}"));
+            }
         }
         self.fields.iter().try_for_each(SlackField::check)?;
         self.actions.iter_mut().try_for_each(SlackAction::settle)

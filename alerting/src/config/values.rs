@@ -113,7 +113,7 @@ impl Secret {
 
 impl Url {
     /// Reads a URL.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let bad = "not a URL of the form `https://host/path`".to_owned();
         let Some((scheme, rest)) = text.split_once("://") else { return Err(bad) };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -1,0 +1,272 @@
+//! What is told: a group of alerts as it stands when the message goes out, or many groups by name.
+//!
+//! Made of an attempt of the outbox by whoever sends, and given to notifiers and to templates. Invariants: alerts are in the order of
+//! Alertmanager; the status is firing as long as anything fires, told or not. Not here: what templates call these things.
+
+use std::{cmp::Ordering, ops::Deref, sync::Arc};
+
+use crate::{
+    ALERTNAME, Labels,
+    alerts::Alert,
+    dedup::Reason,
+    outbox::{Attempt, Owed},
+};
+
+use super::text;
+
+/// Characters of a group's name in a summary.
+const NAME_CHARS_MAX: usize = 160;
+
+/// What is told to one receiver in one message.
+#[derive(Debug, Clone)]
+pub struct Notification {
+    /// Name of who is told.
+    pub receiver: Arc<str>,
+    /// Names the group, the same for as long as it lives.
+    pub group_key: Arc<str>,
+    /// Labels that the group's alerts have in common, as the route says.
+    pub group_labels: Labels,
+    /// Labels of the route.
+    pub route_labels: Labels,
+    /// Why it is told now.
+    pub reason: Reason,
+    /// The alerts, of which those fire that have not ended at [`now_ms`](Self::now_ms).
+    pub alerts: Vec<Shown>,
+    /// Do others fire of which nothing is said, because they are silenced, inhibited or muted?
+    pub has_held: bool,
+    /// Where we are reached from outside.
+    pub external_url: Arc<str>,
+    /// Who should have been told and could not be, if this receiver is told in place of it.
+    pub fallback_of: Option<Arc<str>>,
+    /// What was kept of the answer to the message before.
+    pub answer: Option<String>,
+    /// The time as of which it is told, milliseconds.
+    pub now_ms: i64,
+    /// Groups by name, if there were too many for a message each. What stands above is about all of them then.
+    pub summary: Vec<Named>,
+}
+
+/// An alert that is told. Its texts may be escaped; its fingerprint is that of its labels as they are.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Names it.
+    pub fingerprint: u64,
+    /// The alert, as it is to be shown.
+    pub alert: Arc<Alert>,
+}
+
+/// A group in a summary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Its labels, as people read them.
+    pub name: String,
+    /// How many of its alerts fire.
+    pub firing: usize,
+    /// How many have ended.
+    pub resolved: usize,
+    /// Do others fire of which nothing is said?
+    pub has_held: bool,
+}
+
+impl Deref for Shown {
+    type Target = Alert;
+
+    fn deref(&self) -> &Alert {
+        &self.alert
+    }
+}
+
+impl Notification {
+    /// What an attempt tells as of now. `answers` are those of the messages before. None of an attempt that is about nothing.
+    #[must_use]
+    pub fn of(attempt: &Attempt, answers: &[Option<String>], external_url: &Arc<str>, now_ms: i64) -> Option<Self> {
+        let (all, summary) = match attempt {
+            Attempt::One(owed) => (std::slice::from_ref(owed), Vec::new()),
+            Attempt::Summary(all) => (&**all, all.iter().map(|owed| Named::of(owed, now_ms)).collect()),
+        };
+        let first = all.first()?;
+        let shown =
+            |(fingerprint, alert): (&u64, &Arc<Alert>)| Shown { fingerprint: *fingerprint, alert: Arc::clone(alert) };
+        let mut alerts: Vec<Shown> = all.iter().flat_map(|owed| owed.alerts.iter().map(shown)).collect();
+        alerts.sort_by(|a, b| in_order(a, b));
+        alerts.dedup_by(|a, b| a.labels == b.labels);
+        Some(Self {
+            receiver: Arc::clone(&first.key.receiver),
+            group_key: Arc::clone(&first.key.group),
+            group_labels: common(all.iter().map(|owed| &owed.group_labels)),
+            route_labels: common(all.iter().map(|owed| &owed.route_labels)),
+            reason: first.reason,
+            alerts,
+            has_held: all.iter().any(|owed| !owed.held.is_empty()),
+            external_url: Arc::clone(external_url),
+            fallback_of: None,
+            answer: if summary.is_empty() { answers.first().cloned().flatten() } else { None },
+            now_ms,
+            summary,
+        })
+    }
+
+    /// Does anything of it fire, told or not?
+    #[must_use]
+    pub fn is_firing(&self) -> bool {
+        self.has_held || self.firing().next().is_some()
+    }
+
+    /// Its status, as templates and webhooks have it.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        if self.is_firing() { "firing" } else { "resolved" }
+    }
+
+    /// Alerts that fire.
+    pub fn firing(&self) -> impl Iterator<Item = &Shown> {
+        self.alerts.iter().filter(|alert| !alert.is_resolved(self.now_ms))
+    }
+
+    /// Alerts that have ended.
+    pub fn resolved(&self) -> impl Iterator<Item = &Shown> {
+        self.alerts.iter().filter(|alert| alert.is_resolved(self.now_ms))
+    }
+
+    /// Labels that all alerts have in common.
+    #[must_use]
+    pub fn common_labels(&self) -> Labels {
+        common(self.alerts.iter().map(|alert| &alert.labels))
+    }
+
+    /// Annotations that all alerts have in common.
+    #[must_use]
+    pub fn common_annotations(&self) -> Labels {
+        common(self.alerts.iter().map(|alert| &alert.annotations))
+    }
+
+    /// The receiver's name as templates and webhooks have it: Alertmanager makes a regular expression of it.
+    #[must_use]
+    pub fn receiver_pattern(&self) -> String {
+        let mut pattern = String::with_capacity(self.receiver.len());
+        for c in self.receiver.chars() {
+            if r"\.+*?()|[]{}^$".contains(c) {
+                pattern.push('\\');
+            }
+            pattern.push(c);
+        }
+        pattern
+    }
+
+    /// The same with every text that came with alerts passed through a function, for templates whose output is markup: what is escaped
+    /// before a template runs cannot be taken for the template's own markup.
+    #[must_use]
+    pub fn with_texts(&self, escape: impl Fn(&str) -> String) -> Self {
+        let labels = |labels: &Labels| -> Labels {
+            let all: Vec<_> = labels.iter().map(|(name, value)| (escape(name), escape(value))).collect();
+            all.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+        };
+        let alert = |shown: &Shown| {
+            let alert = Alert {
+                labels: labels(&shown.labels),
+                annotations: labels(&shown.annotations),
+                generator_url: escape(&shown.generator_url),
+                ..Alert::clone(shown)
+            };
+            Shown { fingerprint: shown.fingerprint, alert: Arc::new(alert) }
+        };
+        Self {
+            group_labels: labels(&self.group_labels),
+            route_labels: labels(&self.route_labels),
+            alerts: self.alerts.iter().map(alert).collect(),
+            summary: self.summary.iter().map(|named| Named { name: escape(&named.name), ..named.clone() }).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// A title with who could not be told in front of it, if somebody could not.
+    #[must_use]
+    pub fn titled(&self, title: &str) -> String {
+        match &self.fallback_of {
+            Some(receiver) => format!("[{receiver} could not be told] {title}"),
+            None => title.to_owned(),
+        }
+    }
+
+    /// The title of a summary.
+    #[must_use]
+    pub fn summary_title(&self) -> String {
+        let firing = self.summary.iter().filter(|named| named.is_firing()).count();
+        let title = format!("{} groups of alerts changed, {firing} of them fire", self.summary.len());
+        self.titled(&title)
+    }
+
+    /// The groups of a summary, one a line, as many as fit; how many did not is said in the last line.
+    #[must_use]
+    pub fn summary_lines(&self, chars_max: usize) -> String {
+        const LAST_LINE_CHARS: usize = 40;
+        let (mut lines, mut chars) = (String::new(), 0);
+        for (nth, named) in self.summary.iter().enumerate() {
+            let line = named.line();
+            let line_chars = line.chars().count() + 1;
+            if chars + line_chars + LAST_LINE_CHARS > chars_max {
+                return format!("{lines}… and {} more", self.summary.len() - nth);
+            }
+            chars += line_chars;
+            lines.push_str(&line);
+            lines.push('\n');
+        }
+        lines.truncate(lines.trim_end().len());
+        lines
+    }
+}
+
+impl Named {
+    fn of(owed: &Owed, now_ms: i64) -> Self {
+        let labels: Vec<String> =
+            owed.group_labels.iter().map(|(name, value)| format!("{name}={}", text::one_line(value))).collect();
+        let alertname = || common(owed.alerts.values().map(|alert| &alert.labels)).get(ALERTNAME).to_owned();
+        let name = match (labels.is_empty(), alertname()) {
+            (false, _) => labels.join(", "),
+            (true, name) if name.is_empty() => "all alerts".to_owned(),
+            (true, name) => text::one_line(&name),
+        };
+        let resolved = owed.alerts.values().filter(|alert| alert.is_resolved(now_ms)).count();
+        Self {
+            name: text::truncated(&name, NAME_CHARS_MAX),
+            firing: owed.alerts.len() - resolved,
+            resolved,
+            has_held: !owed.held.is_empty(),
+        }
+    }
+
+    pub(super) fn is_firing(&self) -> bool {
+        self.firing > 0 || self.has_held
+    }
+
+    /// As it is read: `[FIRING:2, RESOLVED:1] alertname=Down`.
+    fn line(&self) -> String {
+        let mut counts = Vec::new();
+        if self.is_firing() {
+            counts.push(format!("FIRING:{}", self.firing));
+        }
+        if self.resolved > 0 {
+            counts.push(format!("RESOLVED:{}", self.resolved));
+        }
+        format!("[{}] {}", counts.join(", "), self.name)
+    }
+}
+
+/// Pairs that all have; none if there is nobody.
+fn common<'a>(mut all: impl Iterator<Item = &'a Labels>) -> Labels {
+    let Some(first) = all.next() else { return Labels::default() };
+    let mut pairs: Vec<(&str, &str)> = first.iter().collect();
+    for labels in all {
+        pairs.retain(|(name, value)| labels.get(name) == *value);
+    }
+    pairs.into_iter().collect()
+}
+
+/// Alertmanager's order: by job and instance, those without them last, then by all labels.
+fn in_order(a: &Alert, b: &Alert) -> Ordering {
+    let of = |name: &str| {
+        let (a, b) = (a.labels.get(name), b.labels.get(name));
+        a.is_empty().cmp(&b.is_empty()).then_with(|| a.cmp(b))
+    };
+    of("job").then_with(|| of("instance")).then_with(|| a.labels.cmp(&b.labels))
+}

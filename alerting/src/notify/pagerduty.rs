@@ -1,0 +1,220 @@
+//! PagerDuty: events of a group, which are one incident there until it ends, and changes, which are none.
+//!
+//! Called by the facade; changes by whoever makes them. Invariants: a group has one key for as long as it lives, so that an event may be
+//! sent twice; it is resolved only when nothing of it fires, told or not; a body is within what PagerDuty takes, whatever alerts say; no
+//! event is refused because a template made a severity that PagerDuty does not know. Not here: what PagerDuty tells us (`inbound`).
+//! Spec: Events API v2, <https://developer.pagerduty.com/docs/events-api-v2-overview>.
+
+pub mod inbound;
+
+use chrono::{DateTime, SecondsFormat};
+use serde_json::{Map, Value, json as value};
+
+use super::{
+    Answer, Notification, Render, Request,
+    digest::sha256_hex,
+    expand, expand_secret,
+    http::{json, judged, post_json},
+    text::{one_line, rendered, truncated},
+};
+use crate::{
+    Error, Result,
+    alertmanager::Delivered,
+    config::{built::PagerDuty, values::Secret},
+    outbox::Verdict,
+};
+
+const SUMMARY_CHARS_MAX: usize = 1_024;
+/// Other texts beside details; nobody reads longer ones, and a body of them is never too large.
+const TEXT_CHARS_MAX: usize = 1_024;
+const BODY_BYTES_MAX: usize = 512_000;
+/// Without a word of when, it wants to be left alone for some time: its window is a minute.
+const LIMITED_MS: i64 = 60_000;
+const SEVERITIES: [&str; 4] = ["critical", "error", "warning", "info"];
+/// Where keys of the older API go.
+const OLD_URL: &str = "https://events.pagerduty.com/generic/2010-04-15/create_event.json";
+const CHANGE_URL: &str = "https://events.pagerduty.com/v2/change/enqueue";
+const TOO_LARGE: &str = "details were left out: with them the event would be larger than 512 kB";
+
+type Text<'a> = &'a dyn Fn(&str) -> Result<String>;
+
+/// The key of a group's incident.
+#[must_use]
+pub fn dedup_key(group_key: &str) -> String {
+    sha256_hex(group_key)
+}
+
+/// The request that tells a notification.
+///
+/// # Errors
+/// `Invalid` if a template cannot be rendered or the key is empty, `Unavailable` if a secret cannot be read.
+pub fn request(config: &PagerDuty, notification: &Notification, render: &dyn Render) -> Result<Request> {
+    let text = expand(render, notification);
+    let (mut event, url, details_at) = match &config.service_key {
+        Some(key) => (old_event(config, notification, &key_of(key, &text)?, &text)?, OLD_URL, "/details"),
+        None => {
+            let key = config.routing_key.as_ref().ok_or_else(|| Error::invalid("there is no `routing_key`"))?;
+            let url = config.url.as_ref().ok_or_else(|| Error::invalid("there is no `url`"))?;
+            let event = event(config, notification, &key_of(key, &text)?, &text)?;
+            (event, url.as_str(), "/payload/custom_details")
+        }
+    };
+    let mut body = json(&event)?;
+    if body.len() > BODY_BYTES_MAX {
+        if let Some(details) = event.pointer_mut(details_at) {
+            *details = value!({ "error": TOO_LARGE });
+        }
+        body = json(&event)?;
+    }
+    post_json(url.to_owned(), body, config.http_config.as_ref(), Some(config.timeout))
+}
+
+fn key_of(secret: &Secret, text: Text<'_>) -> Result<String> {
+    let key = expand_secret(text, secret, "key")?;
+    if key.is_empty() { Err(Error::invalid("the key is empty once its template is rendered")) } else { Ok(key) }
+}
+
+fn event(config: &PagerDuty, notification: &Notification, key: &str, text: Text<'_>) -> Result<Value> {
+    let short = |template: &str| text(template).map(|text| truncated(&text, TEXT_CHARS_MAX));
+    let severity = text(&config.severity)?.trim().to_lowercase();
+    let severity = SEVERITIES.into_iter().find(|known| **known == severity).unwrap_or("error");
+    let source = Some(short(&config.source)?).filter(|source| !source.is_empty());
+    let mut payload = Map::new();
+    payload.insert("summary".to_owned(), summary(config, notification, text)?.into());
+    // An event needs a source.
+    payload.insert("source".to_owned(), source.unwrap_or_else(|| notification.external_url.to_string()).into());
+    payload.insert("severity".to_owned(), severity.into());
+    for (name, template) in [("class", &config.class), ("component", &config.component), ("group", &config.group)] {
+        insert(&mut payload, name, short(template)?);
+    }
+    payload.insert("custom_details".to_owned(), details(config, text)?);
+
+    let mut event = Map::new();
+    event.insert("routing_key".to_owned(), key.into());
+    event.insert("event_action".to_owned(), if notification.is_firing() { "trigger" } else { "resolve" }.into());
+    event.insert("dedup_key".to_owned(), dedup_key(&notification.group_key).into());
+    event.insert("payload".to_owned(), Value::Object(payload));
+    insert(&mut event, "client", short(&config.client)?);
+    insert(&mut event, "client_url", short(&config.client_url)?);
+    let images = config
+        .images
+        .iter()
+        .map(|image| Ok(value!({ "src": short(&image.src)?, "alt": short(&image.alt)?, "href": short(&image.href)? })));
+    let links = config.links.iter().map(|link| Ok(value!({ "href": short(&link.href)?, "text": short(&link.text)? })));
+    insert_list(&mut event, "images", images.collect::<Result<_>>()?, "src");
+    insert_list(&mut event, "links", links.collect::<Result<_>>()?, "href");
+    Ok(Value::Object(event))
+}
+
+/// An event of the older API.
+fn old_event(config: &PagerDuty, notification: &Notification, key: &str, text: Text<'_>) -> Result<Value> {
+    let mut event = Map::new();
+    event.insert("service_key".to_owned(), key.into());
+    event.insert("event_type".to_owned(), if notification.is_firing() { "trigger" } else { "resolve" }.into());
+    event.insert("incident_key".to_owned(), dedup_key(&notification.group_key).into());
+    event.insert("description".to_owned(), summary(config, notification, text)?.into());
+    event.insert("details".to_owned(), details(config, text)?);
+    if notification.is_firing() {
+        insert(&mut event, "client", truncated(&text(&config.client)?, TEXT_CHARS_MAX));
+        insert(&mut event, "client_url", truncated(&text(&config.client_url)?, TEXT_CHARS_MAX));
+    }
+    Ok(Value::Object(event))
+}
+
+fn summary(config: &PagerDuty, notification: &Notification, text: Text<'_>) -> Result<String> {
+    let summary = text(&config.description)?;
+    // An event needs a summary.
+    let summary = if summary.trim().is_empty() { one_line(&notification.group_key) } else { summary };
+    Ok(truncated(&notification.titled(&summary), SUMMARY_CHARS_MAX))
+}
+
+fn details(config: &PagerDuty, text: Text<'_>) -> Result<Value> {
+    let details: Map<String, Value> = config.details.iter().map(|(name, of)| (name.clone(), of.clone())).collect();
+    rendered(&Value::Object(details), text)
+}
+
+fn insert(event: &mut Map<String, Value>, name: &str, text: String) {
+    if !text.is_empty() {
+        event.insert(name.to_owned(), text.into());
+    }
+}
+
+/// Those of which what is needed is there.
+fn insert_list(event: &mut Map<String, Value>, name: &str, mut all: Vec<Value>, needed: &str) {
+    all.retain(|one| one[needed] != "");
+    if !all.is_empty() {
+        event.insert(name.to_owned(), all.into());
+    }
+}
+
+/// Something that changed: it is shown beside incidents and calls nobody.
+#[derive(Debug, Clone, Default)]
+pub struct ChangeEvent {
+    /// What changed.
+    pub summary: String,
+    /// Where.
+    pub source: String,
+    /// When, milliseconds.
+    pub at_ms: i64,
+    /// What else there is to know.
+    pub details: Map<String, Value>,
+    /// Addresses with texts.
+    pub links: Vec<(String, String)>,
+}
+
+/// The request that tells a change; `region_url` is that of events, whose region is kept.
+///
+/// # Errors
+/// `Invalid` if the URL is none.
+pub fn change_request(routing_key: &str, change: &ChangeEvent, region_url: Option<&str>) -> Result<Request> {
+    let url = region_url.map_or_else(|| CHANGE_URL.to_owned(), |url| url.replace("/v2/enqueue", "/v2/change/enqueue"));
+    let links: Vec<Value> = change.links.iter().map(|(href, text)| value!({ "href": href, "text": text })).collect();
+    let mut event = value!({
+        "routing_key": routing_key,
+        "payload": {
+            "summary": truncated(&change.summary, SUMMARY_CHARS_MAX),
+            "source": truncated(&change.source, TEXT_CHARS_MAX),
+            "timestamp": DateTime::from_timestamp_millis(change.at_ms)
+                .map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+            "custom_details": change.details,
+        },
+        "links": links,
+    });
+    let mut body = json(&event)?;
+    if body.len() > BODY_BYTES_MAX {
+        event["payload"]["custom_details"] = value!({ "error": TOO_LARGE });
+        event["links"] = value!([]);
+        body = json(&event)?;
+    }
+    post_json(url, body, None, None)
+}
+
+/// What an answer means, and the key of the incident.
+#[must_use]
+pub fn delivered(config: &PagerDuty, answer: &Answer) -> Delivered {
+    let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let why = |answer: &Answer| {
+        let errors: Vec<&str> = said["errors"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        match said["message"].as_str() {
+            Some(message) => truncated(&format!("{message}: {}", errors.join(", ")), 500),
+            None => answer.text(),
+        }
+    };
+    let is_limited = answer.status == 429 || (answer.status == 403 && config.service_key.is_some());
+    let verdict = match judged(answer, why) {
+        verdict if !is_limited => verdict,
+        Verdict::Limited(_, why) | Verdict::Refused(why) => {
+            Verdict::Limited(answer.retry_after_ms.unwrap_or(LIMITED_MS), why)
+        }
+        verdict => verdict,
+    };
+    let key = said["dedup_key"].as_str().or(said["incident_key"].as_str());
+    let answer = match (&verdict, key) {
+        (Verdict::Sent, Some(key)) => value!({ "dedup_key": key }).to_string(),
+        _ => String::new(),
+    };
+    Delivered { verdict, answer }
+}
+
+#[cfg(test)]
+mod tests;
