@@ -159,12 +159,12 @@ impl Alertmanager {
         Ok(id)
     }
 
-    /// Ends a silence; was there one?
+    /// Ends a silence, if it has not ended; was there one?
     ///
     /// # Errors
-    /// `Invalid` if it has ended, `Unavailable` if that cannot be written down.
+    /// `Unavailable` if that cannot be written down.
     pub async fn expire(&self, id: &str) -> Result<bool> {
-        let ended = self.0.state.lock().silences.expire(id, (self.0.outside.now_ms)())?;
+        let ended = self.0.state.lock().silences.expire(id, (self.0.outside.now_ms)());
         let Some(ended) = ended else { return Ok(false) };
         self.keep(vec![ended]).await?;
         Ok(true)
@@ -177,7 +177,7 @@ impl Alertmanager {
         Ok(())
     }
 
-    /// Looks at what there is.
+    /// Looks at what there is, which waits meanwhile.
     pub fn look<T>(&self, look: impl FnOnce(&Look<'_>) -> T) -> T {
         let things = self.0.state.lock();
         look(&Look::new(&things, (self.0.outside.now_ms)()))
@@ -331,3 +331,5 @@ fn uuid(random: u128) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod world;

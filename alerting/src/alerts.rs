@@ -91,7 +91,8 @@ impl Posted {
         let starts_ms = starts_ms.unwrap_or_else(|| ends_ms.map_or(now_ms, |ends_ms| ends_ms.min(now_ms)));
         let (ends_ms, is_timeout) = ends_ms.map_or((now_ms + resolve_timeout_ms, true), |ends_ms| (ends_ms, false));
         if ends_ms < starts_ms {
-            return Err(Error::invalid("an alert starts before it ends: look at startsAt and endsAt"));
+            let message = format!("an alert starts before it ends: look at startsAt and endsAt labels={labels:?}");
+            return Err(Error::invalid(message));
         }
         Ok(Alert {
             labels,
