@@ -1,7 +1,7 @@
 //! Rules, routing and notifiers.
 //!
 //! What it asks, keeps and sends, it does so through traits that `src/` implements: nothing here compiles DataFusion or `storage`, reads a
-//! clock or opens a connection.
+//! clock or opens a connection. [`http`] answers requests that `src/` lets through.
 
 pub mod alertmanager;
 pub mod alerts;
@@ -9,6 +9,7 @@ pub mod config;
 pub mod dedup;
 pub mod dispatch;
 mod error;
+pub mod http;
 pub mod inhibit;
 mod interval;
 mod labels;
