@@ -127,6 +127,15 @@ pub struct Alerts(HashMap<Labels, Arc<Alert>>);
 impl Alerts {
     /// Takes a report in; gives the alert as it is known now, and what changed.
     pub fn put(&mut self, report: Alert, now_ms: i64) -> (Arc<Alert>, Change) {
+        let (alert, change) = self.with(report, now_ms);
+        let alert = Arc::new(alert);
+        self.0.insert(alert.labels.clone(), Arc::clone(&alert));
+        (alert, change)
+    }
+
+    /// The alert as it would be known with a report, and what would change.
+    #[must_use]
+    pub fn with(&self, report: Alert, now_ms: i64) -> (Alert, Change) {
         let old = self.0.get(&report.labels);
         let alert = match old {
             Some(old) if report.overlaps(old) && old.updated_ms > report.updated_ms => {
@@ -142,8 +151,6 @@ impl Alerts {
             (_, _, Some(old)) if old.says_the_same(&alert) => Change::Same,
             _ => Change::Differs,
         };
-        let alert = Arc::new(alert);
-        self.0.insert(alert.labels.clone(), Arc::clone(&alert));
         (alert, change)
     }
 
