@@ -153,3 +153,6 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Refused::from(Error::new(ErrorKind::Internal, format!("a request was not finished: {error}"))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,7 +107,7 @@ impl<'de> Visitor<'de> for Each {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an alert")]
 struct Written {
     labels: Labels,
     annotations: Option<Labels>,

@@ -74,7 +74,7 @@ async fn post(State(shared): State<Shared>, headers: HeaderMap, body: Result<Byt
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "a silence")]
 struct Postable {
     id: Option<String>,
     matchers: Vec<Condition>,

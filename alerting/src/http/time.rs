@@ -28,7 +28,7 @@ impl<'de> Deserialize<'de> for Time {
 
 fn read(text: &str) -> Result<Time, String> {
     let time = DateTime::parse_from_rfc3339(text);
-    let time = time.map_err(|_| format!("`{text}` is no time; write it like 2026-01-31T23:59:59.000Z"))?;
+    let time = time.map_err(|_| format!("`{text}` is no time such as 2026-01-31T23:59:59.000Z"))?;
     Ok(Time(time.timestamp_millis()))
 }
 
