@@ -103,19 +103,20 @@ impl Alertmanager {
     /// `Unavailable` if nothing can be written down: whoever posted sends them again.
     pub async fn post(&self, posted: Vec<Posted>) -> Result<Vec<Error>> {
         let now_ms = (self.0.outside.now_ms)();
-        let (mut wrong, mut alerts, mut rows) = (Vec::new(), Vec::new(), Rows::default());
+        let (mut wrong, mut reports, mut rows) = (Vec::new(), Vec::new(), Rows::default());
         {
-            let mut things = self.0.state.lock();
+            let things = self.0.state.lock();
             let timeout_ms = things.plan.resolve_timeout_ms();
             for posted in posted {
                 match posted.alert(now_ms, timeout_ms) {
                     Err(error) => wrong.push(error),
-                    Ok(alert) => {
-                        let (alert, change) = things.alerts.put(alert, now_ms);
+                    Ok(report) => {
+                        // What is not on disk yet does not count: it would be taken for known when it is sent again.
+                        let (alert, change) = things.alerts.with(report.clone(), now_ms);
                         if change != Change::Same {
                             rows.alerts.push(posted_row(&alert, "posted", now_ms));
                         }
-                        alerts.push(alert);
+                        reports.push(report);
                     }
                 }
             }
@@ -123,11 +124,11 @@ impl Alertmanager {
         if !rows.is_empty() {
             self.0.outside.record.append(rows).await?;
         }
-        self.take(&alerts, now_ms);
+        self.tell(reports);
         Ok(wrong)
     }
 
-    /// Takes alerts of rules, whose changes are on disk already.
+    /// Takes alerts whose changes are on disk already, such as those of rules.
     pub fn tell(&self, alerts: Vec<Alert>) {
         let now_ms = (self.0.outside.now_ms)();
         let mut things = self.0.state.lock();
@@ -135,13 +136,6 @@ impl Alertmanager {
             let (alert, _) = things.alerts.put(alert, now_ms);
             things.take(&alert, now_ms);
         }
-        drop(things);
-        self.0.wake.notify_one();
-    }
-
-    fn take(&self, alerts: &[Arc<Alert>], now_ms: i64) {
-        let mut things = self.0.state.lock();
-        alerts.iter().for_each(|alert| things.take(alert, now_ms));
         drop(things);
         self.0.wake.notify_one();
     }
@@ -159,12 +153,12 @@ impl Alertmanager {
         Ok(id)
     }
 
-    /// Ends a silence; was there one?
+    /// Ends a silence, if it has not ended; was there one?
     ///
     /// # Errors
-    /// `Invalid` if it has ended, `Unavailable` if that cannot be written down.
+    /// `Unavailable` if that cannot be written down.
     pub async fn expire(&self, id: &str) -> Result<bool> {
-        let ended = self.0.state.lock().silences.expire(id, (self.0.outside.now_ms)())?;
+        let ended = self.0.state.lock().silences.expire(id, (self.0.outside.now_ms)());
         let Some(ended) = ended else { return Ok(false) };
         self.keep(vec![ended]).await?;
         Ok(true)
@@ -177,7 +171,7 @@ impl Alertmanager {
         Ok(())
     }
 
-    /// Looks at what there is.
+    /// Looks at what there is, which waits meanwhile.
     pub fn look<T>(&self, look: impl FnOnce(&Look<'_>) -> T) -> T {
         let things = self.0.state.lock();
         look(&Look::new(&things, (self.0.outside.now_ms)()))
@@ -331,3 +325,5 @@ fn uuid(random: u128) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod world;

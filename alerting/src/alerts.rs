@@ -91,7 +91,8 @@ impl Posted {
         let starts_ms = starts_ms.unwrap_or_else(|| ends_ms.map_or(now_ms, |ends_ms| ends_ms.min(now_ms)));
         let (ends_ms, is_timeout) = ends_ms.map_or((now_ms + resolve_timeout_ms, true), |ends_ms| (ends_ms, false));
         if ends_ms < starts_ms {
-            return Err(Error::invalid("an alert starts before it ends: look at startsAt and endsAt"));
+            let message = format!("an alert starts before it ends: look at startsAt and endsAt labels={labels:?}");
+            return Err(Error::invalid(message));
         }
         Ok(Alert {
             labels,
@@ -126,6 +127,15 @@ pub struct Alerts(HashMap<Labels, Arc<Alert>>);
 impl Alerts {
     /// Takes a report in; gives the alert as it is known now, and what changed.
     pub fn put(&mut self, report: Alert, now_ms: i64) -> (Arc<Alert>, Change) {
+        let (alert, change) = self.with(report, now_ms);
+        let alert = Arc::new(alert);
+        self.0.insert(alert.labels.clone(), Arc::clone(&alert));
+        (alert, change)
+    }
+
+    /// The alert as it would be known with a report, and what would change.
+    #[must_use]
+    pub fn with(&self, report: Alert, now_ms: i64) -> (Alert, Change) {
         let old = self.0.get(&report.labels);
         let alert = match old {
             Some(old) if report.overlaps(old) && old.updated_ms > report.updated_ms => {
@@ -141,8 +151,6 @@ impl Alerts {
             (_, _, Some(old)) if old.says_the_same(&alert) => Change::Same,
             _ => Change::Differs,
         };
-        let alert = Arc::new(alert);
-        self.0.insert(alert.labels.clone(), Arc::clone(&alert));
         (alert, change)
     }
 

@@ -250,7 +250,17 @@ fn read(text: &str) -> Result<File> {
     })
 }
 
-/// Takes out what says nothing: empty texts and lists, sections without keys.
+/// Defaults that are left out, because of the tools that read what is shown: amtool 0.25, which is what Debian has, refuses keys that are
+/// newer than it is.
+const NEWER: [(&str, &str); 5] = [
+    ("proxy_from_environment", "false"),
+    ("rocketchat_api_url", "\"https://open.rocket.chat/\""),
+    ("smtp_tls_config", "{\"insecure_skip_verify\":false}"),
+    ("slack_app_url", "\"https://slack.com/api/chat.postMessage\""),
+    ("timeout", "\"0s\""),
+];
+
+/// Takes out what says nothing: empty texts and lists, sections without keys, defaults that are newer than some tools.
 fn prune(shown: &mut Value) {
     let says_something = |value: &Value| match value {
         Value::Null => false,
@@ -265,6 +275,7 @@ fn prune(shown: &mut Value) {
             all.values_mut().for_each(prune);
             // `group_by: []` means something else than no `group_by`.
             all.retain(|key, value| says_something(value) || (key == "group_by" && value.is_array()));
+            all.retain(|key, value| !NEWER.iter().any(|newer| newer.0 == key && newer.1 == *value));
         }
         _ => {}
     }

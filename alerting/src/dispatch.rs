@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::{
     Labels, Route,
@@ -54,6 +54,9 @@ pub trait Hush {
 /// Where an alert goes: routes with the labels of its groups.
 pub type Ways<'a> = dyn Fn(&Labels) -> Vec<(Arc<Route>, Labels)> + 'a;
 
+/// Where a group is: the id of its route, and its labels.
+type Place = (Arc<str>, Labels);
+
 /// Alerts that are told together.
 #[derive(Debug)]
 pub struct Group {
@@ -92,7 +95,7 @@ pub struct Due {
     /// What is kept from receivers, as far as that is news.
     pub kept: Vec<Kept>,
     /// Groups that were flushed, each with its alerts as they were.
-    pub flushed: Vec<(Arc<str>, Vec<Arc<Alert>>)>,
+    pub(crate) flushed: Vec<(Place, Vec<Arc<Alert>>)>,
     told: Vec<(Key, Told)>,
 }
 
@@ -100,7 +103,8 @@ pub struct Due {
 #[derive(Debug, Default)]
 pub struct Dispatcher {
     receivers: BTreeMap<Arc<str>, Arc<[Integration]>>,
-    groups: HashMap<Arc<str>, Group>,
+    /// By route and key: routes with the same matchers share keys, not groups.
+    groups: HashMap<Place, Group>,
     told: HashMap<Key, Told>,
     /// What was last written down as kept.
     kept: HashMap<Key, BTreeMap<u64, Option<Quiet>>>,
@@ -116,12 +120,11 @@ impl Dispatcher {
     /// Puts an alert into its groups.
     pub fn take(&mut self, alert: &Arc<Alert>, ways: &Ways<'_>, now_ms: i64) {
         for (route, labels) in ways(&alert.labels) {
-            let key = Arc::from(route.group_key(&labels));
-            let group = self.groups.entry(key).or_insert_with_key(|key| Group {
-                key: Arc::clone(key),
+            let group = self.groups.entry((route.id().into(), labels)).or_insert_with_key(|(_, labels)| Group {
+                key: route.group_key(labels).into(),
                 next_ms: now_ms + ms(route.group_wait()),
                 route,
-                labels,
+                labels: labels.clone(),
                 alerts: HashMap::new(),
                 has_flushed: false,
             });
@@ -137,7 +140,7 @@ impl Dispatcher {
     #[must_use]
     pub fn due(&self, hush: &dyn Hush, now_ms: i64, mut id: impl FnMut() -> u128) -> Due {
         let mut due = Due::default();
-        for group in self.groups.values().filter(|group| group.next_ms <= now_ms) {
+        for (place, group) in self.groups.iter().filter(|(_, group)| group.next_ms <= now_ms) {
             let alerts: Vec<Standing> =
                 group.alerts.values().map(|alert| Standing::of(alert, group, hush, now_ms)).collect();
             let integrations = self.integrations(group.route.receiver());
@@ -151,7 +154,7 @@ impl Dispatcher {
                     due.told.push((key, told));
                 }
             }
-            due.flushed.push((Arc::clone(&group.key), group.alerts.values().cloned().collect()));
+            due.flushed.push((place.clone(), group.alerts.values().cloned().collect()));
         }
         due
     }
@@ -222,8 +225,8 @@ impl Dispatcher {
 
     /// Goes on: what was due is on disk.
     pub fn went(&mut self, due: Due, now_ms: i64) {
-        for (key, alerts) in due.flushed {
-            let Some(group) = self.groups.get_mut(&key) else { continue };
+        for (place, alerts) in due.flushed {
+            let Some(group) = self.groups.get_mut(&place) else { continue };
             (group.next_ms, group.has_flushed) = (now_ms + ms(group.route.group_interval()), true);
             for alert in alerts.iter().filter(|alert| alert.is_resolved(now_ms)) {
                 // It may have begun anew meanwhile.
@@ -232,7 +235,7 @@ impl Dispatcher {
                 }
             }
             if group.alerts.is_empty() {
-                self.groups.remove(&key);
+                self.groups.remove(&place);
             }
         }
         self.told.extend(due.told);
@@ -269,9 +272,9 @@ impl Dispatcher {
 
     /// Forgets what receivers were told of groups that are gone for so long that they would be told anew.
     pub fn sweep(&mut self, now_ms: i64, kept_ms: i64) {
-        let groups = &self.groups;
-        self.told.retain(|key, told| told.at_ms > now_ms - kept_ms || groups.contains_key(&key.group));
-        self.kept.retain(|key, _| groups.contains_key(&key.group));
+        let groups: HashSet<&str> = self.groups.values().map(|group| &*group.key).collect();
+        self.told.retain(|key, told| told.at_ms > now_ms - kept_ms || groups.contains(&*key.group));
+        self.kept.retain(|key, _| groups.contains(&*key.group));
     }
 
     /// Is an alert of these labels in a group?

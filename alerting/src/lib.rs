@@ -12,6 +12,7 @@ pub mod dispatch;
 mod error;
 pub mod glob;
 pub mod group;
+pub mod http;
 pub mod inhibit;
 mod interval;
 mod labels;

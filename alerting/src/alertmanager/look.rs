@@ -2,49 +2,30 @@
 
 use std::sync::Arc;
 
-use super::things::Things;
-use crate::{Labels, Route, alerts::Alert, dispatch::Group, inhibit::Sources, silence::Silence};
+use super::{Plan, things::Things};
+use crate::{alerts::Alert, dispatch::Group, silence::Silence};
 
-/// What there is at a moment.
+/// What there is at a moment. Everything waits while somebody looks: what takes time is done with copies, after.
 pub struct Look<'a> {
     things: &'a Things,
-    sources: Sources<'a>,
     /// The moment, milliseconds.
     pub now_ms: i64,
 }
 
 impl<'a> Look<'a> {
     pub(super) fn new(things: &'a Things, now_ms: i64) -> Self {
-        Self { things, sources: things.plan.sources(things.alerts.iter(), now_ms), now_ms }
+        Self { things, now_ms }
+    }
+
+    /// How alerts are routed.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.things.plan
     }
 
     /// All alerts, in no order.
     pub fn alerts(&self) -> impl Iterator<Item = &Arc<Alert>> {
         self.things.alerts.iter()
-    }
-
-    /// Where an alert goes.
-    #[must_use]
-    pub fn ways(&self, alert: &Alert) -> Vec<(Arc<Route>, Labels)> {
-        self.things.plan.ways(&alert.labels)
-    }
-
-    /// What silences an alert: ids.
-    #[must_use]
-    pub fn silencing(&self, alert: &Alert) -> Vec<String> {
-        self.things.silences.silencing(&alert.labels, self.now_ms)
-    }
-
-    /// What inhibits an alert: fingerprints.
-    #[must_use]
-    pub fn inhibiting(&self, alert: &Alert) -> Vec<u64> {
-        self.sources.inhibiting(&alert.labels).into_iter().map(Labels::fingerprint).collect()
-    }
-
-    /// What mutes a route: names of times.
-    #[must_use]
-    pub fn muted(&self, route: &Route) -> Vec<String> {
-        self.things.plan.muted(route, self.now_ms)
     }
 
     /// Groups, in no order.

@@ -1,125 +1,18 @@
 //! What is owed is told, whatever ends in between.
 //!
-//! A world of one receiver whose answers are scripted, a disk that is a list of rows, and a clock that is moved. A crash is the end of
-//! everything but the disk.
+//! In a world of one receiver; a crash is the end of everything but the disk.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
-};
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::{Labels, dispatch::Integration, outbox::Rate, rows::AlertRow, silence::Limits};
+use super::{
+    world::{Message, World},
+    *,
+};
+use crate::{dispatch::Integration, outbox::Rate};
 
 const SECOND: i64 = 1_000;
-
-/// Everything outside of the process.
-#[derive(Default)]
-struct World {
-    now_ms: AtomicI64,
-    random: AtomicU64,
-    disk: Mutex<Rows>,
-    /// Can nothing be written?
-    is_full: AtomicBool,
-    /// Answers that come before `Sent`.
-    verdicts: Mutex<Vec<Verdict>>,
-    told: Mutex<Vec<Message>>,
-    /// The process ends once so many more steps of a delivery or a write are done: before or after each.
-    ends_after: Mutex<Option<u64>>,
-    has_ended: AtomicBool,
-}
-
-/// A message as the receiver has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Message {
-    at_ms: i64,
-    firing: Vec<String>,
-    resolved: Vec<String>,
-}
-
-impl World {
-    /// Is the process there after another step?
-    fn lives(&self) -> bool {
-        if let Some(left) = &mut *self.ends_after.lock() {
-            match left.checked_sub(1) {
-                Some(less) => *left = less,
-                None => self.has_ended.store(true, Ordering::Relaxed),
-            }
-        }
-        !self.has_ended.load(Ordering::Relaxed)
-    }
-
-    fn now(&self) -> i64 {
-        self.now_ms.load(Ordering::Relaxed)
-    }
-
-    fn told(&self) -> Vec<String> {
-        let text = |message: &Message| {
-            let resolved: Vec<String> = message.resolved.iter().map(|name| format!("-{name}")).collect();
-            format!("{} {}", message.at_ms, [message.firing.join(" "), resolved.join(" ")].join(" ").trim())
-        };
-        self.told.lock().iter().map(text).collect()
-    }
-}
-
-struct Disk(Arc<World>);
-
-impl Record for Disk {
-    fn append(&self, rows: Rows) -> Promise<'_, Result<()>> {
-        Box::pin(async move {
-            if self.0.is_full.load(Ordering::Relaxed) {
-                return Err(Error::new(crate::ErrorKind::Unavailable, "disk full"));
-            }
-            if !self.0.lives() {
-                std::future::pending::<()>().await;
-            }
-            {
-                let mut disk = self.0.disk.lock();
-                disk.alerts.extend(rows.alerts);
-                disk.notifications.extend(rows.notifications);
-                disk.silences.extend(rows.silences);
-            }
-            // Written, and nobody was told.
-            if !self.0.lives() {
-                std::future::pending::<()>().await;
-            }
-            Ok(())
-        })
-    }
-}
-
-struct Wire(Arc<World>);
-
-impl Deliver for Wire {
-    fn deliver<'a>(&'a self, attempt: &'a Attempt, _: Vec<Option<String>>) -> Promise<'a, Delivered> {
-        Box::pin(async move {
-            if !self.0.lives() {
-                std::future::pending::<()>().await;
-            }
-            let verdict = self.0.verdicts.lock().pop().unwrap_or(Verdict::Sent);
-            if verdict == Verdict::Sent {
-                let all = match attempt {
-                    Attempt::One(owed) => std::slice::from_ref(owed),
-                    Attempt::Summary(all) => all.as_slice(),
-                };
-                let names = |is_resolved: bool| {
-                    let alerts = all.iter().flat_map(|owed| owed.alerts.values());
-                    let alerts = alerts.filter(|alert| alert.is_resolved(self.0.now()) == is_resolved);
-                    let mut names: Vec<String> = alerts.map(|alert| alert.labels.get("instance").to_owned()).collect();
-                    names.sort();
-                    names
-                };
-                self.0.told.lock().push(Message { at_ms: self.0.now(), firing: names(false), resolved: names(true) });
-            }
-            if !self.0.lives() {
-                std::future::pending::<()>().await;
-            }
-            Delivered { verdict, answer: String::new() }
-        })
-    }
-}
 
 /// One route to one receiver, by `alertname`.
 struct Ways {
@@ -145,29 +38,6 @@ impl Ways {
             receivers: receivers.into_iter().collect(),
         }
     }
-}
-
-/// A process over the world's disk.
-fn start(world: &Arc<World>, ways: Ways) -> Alertmanager {
-    world.has_ended.store(false, Ordering::Relaxed);
-    *world.ends_after.lock() = None;
-    let disk = world.disk.lock().clone();
-    let mut alerts: BTreeMap<Labels, AlertRow> = BTreeMap::new();
-    alerts.extend(disk.alerts.into_iter().map(|row| (row.labels.clone(), row)));
-    let known = Known {
-        alerts: alerts.into_values().collect(),
-        notifications: disk.notifications,
-        silences: disk.silences,
-        limits: Limits::default(),
-    };
-    let (clock, random) = (Arc::clone(world), Arc::clone(world));
-    let outside = Outside {
-        record: Arc::new(Disk(Arc::clone(world))),
-        deliver: Arc::new(Wire(Arc::clone(world))),
-        now_ms: Arc::new(move || clock.now()),
-        random: Arc::new(move || u128::from(random.random.fetch_add(1, Ordering::Relaxed) + 1)),
-    };
-    Alertmanager::open(ways.plan(), known, outside)
 }
 
 fn ways() -> Ways {
@@ -223,7 +93,7 @@ async fn until(world: &Arc<World>, manager: &Alertmanager, end_ms: i64) {
 #[tokio::test]
 async fn an_alert_of_four_seconds_is_told_though_its_first_message_was_limited() {
     let world = Arc::new(World::default());
-    let manager = start(&world, Ways { sends_resolved: false, ..ways() });
+    let manager = world.start(Ways { sends_resolved: false, ..ways() }.plan());
     world.verdicts.lock().push(Verdict::Limited(SECOND, "rate_limited".into()));
     post(&manager, "1", 0, Some(4 * SECOND)).await;
     until(&world, &manager, 60 * SECOND).await;
@@ -235,11 +105,11 @@ async fn an_alert_of_four_seconds_is_told_though_its_first_message_was_limited()
 #[tokio::test]
 async fn what_was_told_before_a_kill_is_not_told_again() {
     let world = Arc::new(World::default());
-    let manager = start(&world, ways());
+    let manager = world.start(ways().plan());
     post(&manager, "1", 0, None).await;
     until(&world, &manager, 2 * SECOND).await;
     assert_eq!(world.told(), ["1000 1"]);
-    let manager = start(&world, ways());
+    let manager = world.start(ways().plan());
     post(&manager, "1", 0, None).await;
     until(&world, &manager, 30 * SECOND).await;
     assert_eq!(world.told(), ["1000 1"]);
@@ -249,11 +119,11 @@ async fn what_was_told_before_a_kill_is_not_told_again() {
 async fn an_end_while_nothing_ran_is_told() {
     for is_posted in [true, false] {
         let world = Arc::new(World::default());
-        let manager = start(&world, ways());
+        let manager = world.start(ways().plan());
         post(&manager, "1", 0, None).await;
         until(&world, &manager, 2 * SECOND).await;
         world.now_ms.store(100 * SECOND, Ordering::Relaxed);
-        let manager = start(&world, ways());
+        let manager = world.start(ways().plan());
         if is_posted {
             post(&manager, "1", 0, Some(50 * SECOND)).await;
         }
@@ -269,7 +139,7 @@ async fn an_end_while_nothing_ran_is_told() {
 #[tokio::test]
 async fn nobody_is_told_before_it_is_on_disk() {
     let world = Arc::new(World::default());
-    let manager = start(&world, ways());
+    let manager = world.start(ways().plan());
     post(&manager, "1", 0, None).await;
     world.is_full.store(true, Ordering::Relaxed);
     let posted = Posted { labels: [("alertname", "b")].into_iter().collect(), ..Posted::default() };
@@ -284,7 +154,7 @@ async fn nobody_is_told_before_it_is_on_disk() {
 #[tokio::test]
 async fn who_cannot_be_told_has_somebody_who_is() {
     let world = Arc::new(World::default());
-    let manager = start(&world, ways());
+    let manager = world.start(ways().plan());
     world.verdicts.lock().push(Verdict::Refused("404 no_service".into()));
     post(&manager, "1", 0, None).await;
     until(&world, &manager, 5 * SECOND).await;
@@ -308,7 +178,7 @@ async fn who_cannot_be_told_has_somebody_who_is() {
 #[tokio::test]
 async fn silences_are_on_disk_before_they_count() {
     let world = Arc::new(World::default());
-    let manager = start(&world, ways());
+    let manager = world.start(ways().plan());
     let asked = Silence {
         id: String::new(),
         matchers: crate::matcher::Matchers::parse("alertname=a", crate::matcher::Mode::Fallback).unwrap(),
@@ -319,7 +189,7 @@ async fn silences_are_on_disk_before_they_count() {
         comment: "disk is replaced".to_owned(),
     };
     let id = manager.silence(asked).await.unwrap().unwrap();
-    let manager = start(&world, ways());
+    let manager = world.start(ways().plan());
     post(&manager, "1", 0, None).await;
     until(&world, &manager, 15 * SECOND).await;
     assert_eq!(world.told(), [""; 0]);
@@ -348,7 +218,7 @@ proptest! {
             *world.verdicts.lock() = vec![Verdict::Failed("503".into()); failures];
             let mut kills = kills.into_iter();
             let mut killed = 0;
-            let mut manager = start(&world, ways());
+            let mut manager = world.start(ways().plan());
             *world.ends_after.lock() = kills.next();
             // Whoever watches reports every ten seconds how things are, and twice that one ended.
             for report in 0..30_i64 {
@@ -368,7 +238,7 @@ proptest! {
                 until(&world, &manager, now_ms + 10 * SECOND).await;
                 if world.has_ended.load(Ordering::Relaxed) {
                     killed += 1;
-                    manager = start(&world, ways());
+                    manager = world.start(ways().plan());
                     *world.ends_after.lock() = kills.next();
                 }
             }

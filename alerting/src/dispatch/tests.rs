@@ -297,3 +297,20 @@ fn what_was_refused_is_owed_anew_by_the_next_flush() {
     world.dispatcher.sweep(100 * SECOND, 10 * SECOND);
     assert_eq!(world.dispatcher.told.len(), 1, "as long as the group is there");
 }
+
+#[test]
+fn routes_with_the_same_matchers_have_groups_of_their_own() {
+    let text = "route: {receiver: a, group_by: [alertname], routes: [\
+        {receiver: a, matchers: ['x=y'], continue: true}, {receiver: b, matchers: ['x=y']}]}\n\
+        receivers: [{name: a}, {name: b}]";
+    let routes = crate::Config::parse(text, std::path::Path::new(".")).unwrap().routes;
+    let alert = Posted { labels: [("alertname", "n"), ("x", "y")].into_iter().collect(), ..Posted::default() };
+    let mut dispatcher = Dispatcher::default();
+    let ways = |labels: &Labels| {
+        routes.matching(labels).into_iter().map(|route| (Arc::clone(route), route.group_labels(labels))).collect()
+    };
+    dispatcher.take(&Arc::new(alert.alert(0, SECOND).unwrap()), &ways, 0);
+    let mut receivers: Vec<&str> = dispatcher.groups().map(|group| group.route.receiver()).collect();
+    receivers.sort_unstable();
+    assert_eq!(receivers, ["a", "b"]);
+}

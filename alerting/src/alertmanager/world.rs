@@ -1,0 +1,139 @@
+//! A world for tests: a disk that is a list of rows, receivers whose answers are scripted, and a clock that is moved. A crash is the end of
+//! everything but the disk.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+};
+
+use super::*;
+use crate::{Labels, rows::AlertRow, silence::Limits};
+
+/// Everything outside of the process.
+#[derive(Default)]
+pub struct World {
+    pub now_ms: AtomicI64,
+    random: AtomicU64,
+    pub disk: Mutex<Rows>,
+    /// Can nothing be written?
+    pub is_full: AtomicBool,
+    /// Answers that come before `Sent`.
+    pub verdicts: Mutex<Vec<Verdict>>,
+    pub told: Mutex<Vec<Message>>,
+    /// The process ends once so many more steps of a delivery or a write are done: before or after each.
+    pub ends_after: Mutex<Option<u64>>,
+    pub has_ended: AtomicBool,
+}
+
+/// A message as the receiver has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub at_ms: i64,
+    pub firing: Vec<String>,
+    pub resolved: Vec<String>,
+}
+
+impl World {
+    /// A process over its disk.
+    pub fn start(self: &Arc<Self>, plan: Plan) -> Alertmanager {
+        self.has_ended.store(false, Ordering::Relaxed);
+        *self.ends_after.lock() = None;
+        let disk = self.disk.lock().clone();
+        let mut alerts: BTreeMap<Labels, AlertRow> = BTreeMap::new();
+        alerts.extend(disk.alerts.into_iter().map(|row| (row.labels.clone(), row)));
+        let known = Known {
+            alerts: alerts.into_values().collect(),
+            notifications: disk.notifications,
+            silences: disk.silences,
+            limits: Limits::default(),
+        };
+        let (clock, random) = (Arc::clone(self), Arc::clone(self));
+        let outside = Outside {
+            record: Arc::new(Disk(Arc::clone(self))),
+            deliver: Arc::new(Wire(Arc::clone(self))),
+            now_ms: Arc::new(move || clock.now()),
+            random: Arc::new(move || u128::from(random.random.fetch_add(1, Ordering::Relaxed) + 1)),
+        };
+        Alertmanager::open(plan, known, outside)
+    }
+
+    /// Is the process there after another step?
+    fn lives(&self) -> bool {
+        if let Some(left) = &mut *self.ends_after.lock() {
+            match left.checked_sub(1) {
+                Some(less) => *left = less,
+                None => self.has_ended.store(true, Ordering::Relaxed),
+            }
+        }
+        !self.has_ended.load(Ordering::Relaxed)
+    }
+
+    pub fn now(&self) -> i64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    pub fn told(&self) -> Vec<String> {
+        let text = |message: &Message| {
+            let resolved: Vec<String> = message.resolved.iter().map(|name| format!("-{name}")).collect();
+            format!("{} {}", message.at_ms, [message.firing.join(" "), resolved.join(" ")].join(" ").trim())
+        };
+        self.told.lock().iter().map(text).collect()
+    }
+}
+
+struct Disk(Arc<World>);
+
+impl Record for Disk {
+    fn append(&self, rows: Rows) -> Promise<'_, Result<()>> {
+        Box::pin(async move {
+            if self.0.is_full.load(Ordering::Relaxed) {
+                return Err(Error::new(crate::ErrorKind::Unavailable, "disk full"));
+            }
+            if !self.0.lives() {
+                std::future::pending::<()>().await;
+            }
+            {
+                let mut disk = self.0.disk.lock();
+                disk.alerts.extend(rows.alerts);
+                disk.notifications.extend(rows.notifications);
+                disk.silences.extend(rows.silences);
+            }
+            // Written, and nobody was told.
+            if !self.0.lives() {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+    }
+}
+
+struct Wire(Arc<World>);
+
+impl Deliver for Wire {
+    fn deliver<'a>(&'a self, attempt: &'a Attempt, _: Vec<Option<String>>) -> Promise<'a, Delivered> {
+        Box::pin(async move {
+            if !self.0.lives() {
+                std::future::pending::<()>().await;
+            }
+            let verdict = self.0.verdicts.lock().pop().unwrap_or(Verdict::Sent);
+            if verdict == Verdict::Sent {
+                let all = match attempt {
+                    Attempt::One(owed) => std::slice::from_ref(owed),
+                    Attempt::Summary(all) => all.as_slice(),
+                };
+                let names = |is_resolved: bool| {
+                    let alerts = all.iter().flat_map(|owed| owed.alerts.values());
+                    let alerts = alerts.filter(|alert| alert.is_resolved(self.0.now()) == is_resolved);
+                    let mut names: Vec<String> = alerts.map(|alert| alert.labels.get("instance").to_owned()).collect();
+                    names.sort();
+                    names
+                };
+                self.0.told.lock().push(Message { at_ms: self.0.now(), firing: names(false), resolved: names(true) });
+            }
+            if !self.0.lives() {
+                std::future::pending::<()>().await;
+            }
+            Delivered { verdict, answer: String::new() }
+        })
+    }
+}
