@@ -69,7 +69,7 @@ pub fn send(mail: &Mail, tls: Option<&TlsConfig>, allowed: &Allowed) -> Result<A
     let address = |text: &str| text.parse::<Address>().map_err(|_| "one of its addresses is none".to_owned());
     let to = mail.to.iter().map(|to| address(to)).collect::<Result<Vec<_>, _>>()?;
     let envelope = Envelope::new(Some(address(&mail.from)?), to).map_err(|error| error.to_string())?;
-    match transport.build().send_raw(&envelope, &mail.bytes()) {
+    match transport.build().send_raw(&envelope, &mail.message()) {
         Ok(response) => {
             let text: String = response.message().collect::<Vec<_>>().join(" ");
             Ok(Answer { status: response.code().into(), retry_after_ms: None, body: text.into_bytes() })

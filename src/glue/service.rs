@@ -47,6 +47,7 @@ struct Inner {
     /// Is told to look at the files now.
     look: Notify,
     seen: Mutex<[u8; 32]>,
+    started_ms: i64,
 }
 
 /// What is in the files.
@@ -77,6 +78,7 @@ impl Service {
     /// If a file is wrong, or what was written down before cannot be read.
     pub async fn open(settings: Alerting, server: Server, registry: &prometheus::Registry) -> Result<Self> {
         let Server { engine, remote_write, storage, clock, url } = server;
+        let started_ms = clock.now_ms();
         let external_url = settings.external_url.clone().unwrap_or(url);
         let contents = {
             let settings = settings.clone();
@@ -118,13 +120,19 @@ impl Service {
         let rules = Rules::new(parts, of_rules, registry)?;
         rules.apply(contents.rules);
         let seen = Mutex::new(contents.digest);
-        Ok(Self(Arc::new(Inner { settings, manager, rules, teller, look: Notify::new(), seen })))
+        Ok(Self(Arc::new(Inner { settings, manager, rules, teller, look: Notify::new(), seen, started_ms })))
     }
 
     /// Alerts, silences and notifications.
     #[must_use]
     pub fn manager(&self) -> &Alertmanager {
         &self.0.manager
+    }
+
+    /// When it began, milliseconds.
+    #[must_use]
+    pub fn started_ms(&self) -> i64 {
+        self.0.started_ms
     }
 
     /// Rules.

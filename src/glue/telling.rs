@@ -10,8 +10,8 @@ use alerting::{
     alertmanager::{Deliver, Delivered, Plan},
     dispatch,
     notify::{
-        Answer, Extra, Notification, Outgoing, Render, delivered, destination, guard::Allowed, http_config, message,
-        not_sent, rate, wants_new_message,
+        Answer, Extra, Notification, Outgoing, Render, delivered, delivered_nothing, destination, guard::Allowed,
+        http_config, message, not_sent, rate, wants_new_message,
     },
     config::receiver::Integration,
     outbox::{Attempt, Verdict},
@@ -117,16 +117,16 @@ impl Teller {
         let Some(integration) = integration else { return gone("the receiver is not configured any more") };
         let extra = Extra { id: first.id, hostname: self.hostname.clone(), aws: None };
         match self.send(integration, &notification, &live.templates, &extra) {
-            Ok(None) => Delivered { verdict: Verdict::Sent, answer: String::new() },
+            Ok(None) => delivered_nothing(&notification),
             Ok(Some(answer)) if notification.answer.is_some() && wants_new_message(integration, &answer) => {
                 let anew = Notification { answer: None, ..notification };
                 match self.send(integration, &anew, &live.templates, &extra) {
-                    Ok(Some(answer)) => delivered(integration, &answer),
-                    Ok(None) => Delivered { verdict: Verdict::Sent, answer: String::new() },
+                    Ok(Some(answer)) => delivered(integration, &anew, &answer),
+                    Ok(None) => delivered_nothing(&anew),
                     Err(failed) => failed,
                 }
             }
-            Ok(Some(answer)) => delivered(integration, &answer),
+            Ok(Some(answer)) => delivered(integration, &notification, &answer),
             Err(failed) => failed,
         }
     }
@@ -181,7 +181,7 @@ struct Renderer<'a> {
 impl Renderer<'_> {
     fn render(&self, template: &str, told: &Notification, html: bool) -> Result<String> {
         let time = |ms: i64| DateTime::from_timestamp_millis(ms).unwrap_or_default();
-        let alert = |alert: &Arc<alerting::alerts::Alert>| {
+        let alert = |alert: &alerting::notify::Shown| {
             let is_firing = !alert.is_resolved(told.now_ms);
             AlertData {
                 is_firing,

@@ -15,7 +15,15 @@ use crate::glue::service::Service;
 
 /// Routes of rules, alerts and notifications.
 pub fn router(service: Service) -> Router {
-    let about = alerting::http::About { version: super::status::VERSION.into(), revision: super::status::REVISION.into() };
+    let about = alerting::http::About {
+        version: super::status::VERSION.into(),
+        revision: super::status::REVISION.into(),
+        branch: String::new(),
+        build_user: String::new(),
+        build_date: String::new(),
+        compiler: "rust".into(),
+        started_ms: service.started_ms(),
+    };
     Router::new()
         .route("/-/reload", post(reload).put(reload))
         .merge(rules::router(service.rules().clone()))
