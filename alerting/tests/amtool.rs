@@ -1,4 +1,5 @@
 //! amtool, the tool that people have, against the API on a port of its own.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
 use std::{
     net::SocketAddr,
