@@ -123,7 +123,8 @@ async fn open(
     let loads = Loads::open(loads, storage.clone(), clock.clone()).await?;
     loads.settle(&accounts).await?;
     let tsdb = http::tsdb::router(engine.clone(), remote_write.clone(), storage.clone());
-    let server = Server { engine: engine.clone(), remote_write: remote_write.clone(), storage: storage.clone(), clock, url };
+    let server =
+        Server { engine: engine.clone(), remote_write: remote_write.clone(), storage: storage.clone(), clock, url };
     let service = Service::open(config.alerting.clone(), server, registry).await?;
     let router = remote_write
         .router()

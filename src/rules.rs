@@ -143,7 +143,11 @@ fn twice(group: &Group) -> Vec<String> {
         };
         if group.rules[..nth].iter().any(|other| is_same(&other)) {
             let (line, column) = rule.place;
-            notes.push(format!("{line}:{column}: group {:?} has another rule {:?} with the same labels", group.name, rule.name()));
+            notes.push(format!(
+                "{line}:{column}: group {:?} has another rule {:?} with the same labels",
+                group.name,
+                rule.name()
+            ));
         }
     }
     notes

@@ -1,13 +1,7 @@
 //! Rules and notifications as on-call meets them: samples come, rules fire, somebody is told; and nobody is told twice, or not at all, because
 //! a process was killed.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    thread::sleep,
-    time::Duration,
-};
+use std::{fs, path::Path, process::Command, thread::sleep, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
@@ -102,7 +96,10 @@ fn a_rule_fires_and_ends_and_a_receiver_is_told_of_both() {
     assert_eq!(told.path, "/hook");
     let alert = &told.body["alerts"][0];
     assert_eq!(told.body["status"], "firing");
-    assert_eq!(alert["labels"], json!({"alertname": "TooHot", "instance": "test", "job": "test", "severity": "critical"}));
+    assert_eq!(
+        alert["labels"],
+        json!({"alertname": "TooHot", "instance": "test", "job": "test", "severity": "critical"})
+    );
     assert_eq!(alert["annotations"]["summary"], "test has 99.2 degrees");
     let url = alert["generatorURL"].as_str().unwrap();
     assert!(url.starts_with("http://gauge.test/graph?g0.expr=job%3Atemperature%3Amax"), "{url}");
@@ -112,24 +109,38 @@ fn a_rule_fires_and_ends_and_a_receiver_is_told_of_both() {
     assert_eq!((&group["name"], &group["interval"]), (&json!("heat"), &json!(1)));
     let (record, alerting) = (&group["rules"][0], &group["rules"][1]);
     assert_eq!((&record["type"], &record["health"]), (&json!("recording"), &json!("ok")), "{rules}");
-    assert_eq!((&alerting["state"], &alerting["alerts"][0]["value"]), (&json!("firing"), &json!("9.925e+01")), "{rules}");
+    assert_eq!(
+        (&alerting["state"], &alerting["alerts"][0]["value"]),
+        (&json!("firing"), &json!("9.925e+01")),
+        "{rules}"
+    );
     assert_eq!(get(&server, "/api/v1/rules?type=record")["data"]["groups"][0]["rules"].as_array().unwrap().len(), 1);
     let alerts = get(&server, "/api/v1/alerts");
     assert_eq!(alerts["data"]["alerts"][0]["state"], "firing", "{alerts}");
     let series = get(&server, "/api/v1/query?query=ALERTS%7Balertname=%22TooHot%22%7D");
     assert_eq!(series["data"]["result"][0]["metric"]["alertstate"], "firing", "{series}");
     let api = get(&server, "/api/v2/alerts");
-    assert_eq!((&api[0]["status"]["state"], &api[0]["receivers"][0]["name"]), (&json!("active"), &json!("team")), "{api}");
+    assert_eq!(
+        (&api[0]["status"]["state"], &api[0]["receivers"][0]["name"]),
+        (&json!("active"), &json!("team")),
+        "{api}"
+    );
 
     heat(&server, 20.0);
-    eventually(|| files.receiver.taken().iter().any(|told| told.starts_with("resolved")).then_some(())).expect("its end");
+    eventually(|| files.receiver.taken().iter().any(|told| told.starts_with("resolved")).then_some(()))
+        .expect("its end");
     assert_eq!(files.receiver.taken(), ["firing firing:test", "resolved resolved:test"]);
     let changes = "SELECT state, reason FROM alerts WHERE alertname = 'TooHot' ORDER BY at";
     assert_eq!(server.sql(changes), ["firing,evaluated", "resolved,evaluated"]);
     let steps = "SELECT event, reason, attempt FROM notifications WHERE event <> 'kept' ORDER BY at, attempt";
     assert_eq!(
         eventually(|| Some(server.sql(steps)).filter(|steps| steps.len() == 4)).unwrap(),
-        ["intent,first notification,0", "sent,first notification,1", "intent,all alerts resolved,0", "sent,all alerts resolved,1"]
+        [
+            "intent,first notification,0",
+            "sent,first notification,1",
+            "intent,all alerts resolved,0",
+            "sent,all alerts resolved,1"
+        ]
     );
 }
 
@@ -192,6 +203,7 @@ fn a_kill_after_a_message_tells_nothing_twice_and_an_end_meanwhile_is_told() {
     assert_eq!(files.receiver.taken()[1], "firing firing:2 resolved:1");
 }
 
+#[allow(clippy::disallowed_methods, reason = "how many kills is asked by hand")]
 #[test]
 fn every_owed_change_is_told_however_often_the_process_is_killed() {
     let rounds: u64 = std::env::var("STREAMGAUGE_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(12);
@@ -201,7 +213,8 @@ fn every_owed_change_is_told_however_often_the_process_is_killed() {
     for round in 0..rounds {
         let server = files.start();
         let name = format!("i{round}");
-        let mut all: Vec<(&str, Option<i64>)> = ended.iter().map(|(name, ms): &(String, i64)| (name.as_str(), Some(*ms))).collect();
+        let mut all: Vec<(&str, Option<i64>)> =
+            ended.iter().map(|(name, ms): &(String, i64)| (name.as_str(), Some(*ms))).collect();
         all.push((&name, None));
         post(&server, &all);
         sleep(Duration::from_millis(random.below(1_500)));
@@ -232,7 +245,8 @@ fn every_owed_change_is_told_however_often_the_process_is_killed() {
     let owed = "SELECT count(DISTINCT id) FROM notifications WHERE event = 'intent' \
                 AND id NOT IN (SELECT id FROM notifications WHERE event IN ('sent', 'dead'))";
     assert_eq!(eventually(|| Some(server.sql(owed)).filter(|owed| *owed == ["0"])).unwrap(), ["0"]);
-    let (taken, sent) = (files.receiver.taken().len(), "SELECT count(DISTINCT id) FROM notifications WHERE event = 'sent'");
+    let (taken, sent) =
+        (files.receiver.taken().len(), "SELECT count(DISTINCT id) FROM notifications WHERE event = 'sent'");
     let sent: usize = server.sql(sent)[0].parse().unwrap();
     assert!(taken <= sent + usize::try_from(rounds).unwrap(), "{taken} messages, {sent} owed, {rounds} kills");
     println!("{rounds} kills: {taken} messages of {sent} that were owed, {} instances were told of", knows().0.len());
@@ -246,7 +260,11 @@ fn a_real_prometheus_posts_its_alerts() {
     let files = Files::new("groups: []");
     let server = files.start();
     let rules = files.folder.path().join("prometheus-rules.yml");
-    fs::write(&rules, "groups: [{name: a, interval: 1s, rules: [{alert: Watchdog, expr: vector(1), labels: {instance: w}}]}]").unwrap();
+    fs::write(
+        &rules,
+        "groups: [{name: a, interval: 1s, rules: [{alert: Watchdog, expr: vector(1), labels: {instance: w}}]}]",
+    )
+    .unwrap();
     let address = server.url("").trim_start_matches("http://").to_owned();
     let config = format!(
         "global: {{evaluation_interval: 1s}}\nrule_files: ['{}']\n\
@@ -267,7 +285,8 @@ fn amtool_asks_and_silences() {
     let files = Files::new("groups: []");
     let server = files.start();
     let amtool = |args: &[&str]| {
-        let (code, out, err) = run(Command::new("amtool").arg(format!("--alertmanager.url={}", server.url(""))).args(args));
+        let (code, out, err) =
+            run(Command::new("amtool").arg(format!("--alertmanager.url={}", server.url(""))).args(args));
         assert_eq!(code, 0, "{args:?}: {out}{err}");
         out
     };
@@ -275,7 +294,9 @@ fn amtool_asks_and_silences() {
     assert!(amtool(&["alert", "query", "instance=d1"]).contains("disk"));
     let id = amtool(&["silence", "add", "--author=ann", "--comment=replaced", "--duration=1h", "alertname=disk"]);
     assert!(amtool(&["silence", "query"]).contains("replaced"));
-    assert!(!amtool(&["alert", "query"]).contains("disk") && amtool(&["alert", "query", "--silenced"]).contains("disk"));
+    assert!(
+        !amtool(&["alert", "query"]).contains("disk") && amtool(&["alert", "query", "--silenced"]).contains("disk")
+    );
     let kept = "SELECT reason, \"by\"[1] FROM notifications WHERE event = 'kept' AND reason = 'silenced'";
     let kept = eventually(|| server.sql(kept).first().cloned()).expect("a reason");
     assert_eq!(kept, format!("silenced,{}", id.trim()));

@@ -122,7 +122,8 @@ fn what_is_sent_badly_is_refused_with_what_to_do() {
     assert!(error.contains("x.csv"), "{error}");
     // What is refused is in the ledger, once, and is nothing that is loaded.
     assert!(post(&server, "aws/2018-08/commit", b"{}").is_err());
-    let ledger = "SELECT scope, revision, rows, outcome, findings[1] LIKE '%x.csv%', cardinality(files) FROM billing_loads";
+    let ledger =
+        "SELECT scope, revision, rows, outcome, findings[1] LIKE '%x.csv%', cardinality(files) FROM billing_loads";
     assert_eq!(server.sql(ledger), ["aws/2018-08,0,0,refused,true,1"]);
     assert_eq!(server.sql("SELECT (SELECT count(*) FROM costs) + (SELECT count(*) FROM billing_freshness)"), ["0"]);
     let error = post(&server, "aws/2018-08/reprocess", b"").unwrap_err();

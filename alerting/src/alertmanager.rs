@@ -38,6 +38,9 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// When to try again what could not be written down.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Alerts that are taken while others wait: some milliseconds, and all that a rule has.
+const AT_ONCE: usize = 1_000;
+
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
@@ -104,10 +107,11 @@ impl Alertmanager {
     pub async fn post(&self, posted: Vec<Posted>) -> Result<Vec<Error>> {
         let now_ms = (self.0.outside.now_ms)();
         let (mut wrong, mut reports, mut rows) = (Vec::new(), Vec::new(), Rows::default());
-        {
+        let mut posted = posted.into_iter().peekable();
+        while posted.peek().is_some() {
             let things = self.0.state.lock();
             let timeout_ms = things.plan.resolve_timeout_ms();
-            for posted in posted {
+            for posted in posted.by_ref().take(AT_ONCE) {
                 match posted.alert(now_ms, timeout_ms) {
                     Err(error) => wrong.push(error),
                     Ok(report) => {
@@ -131,12 +135,14 @@ impl Alertmanager {
     /// Takes alerts whose changes are on disk already, such as those of rules.
     pub fn tell(&self, alerts: Vec<Alert>) {
         let now_ms = (self.0.outside.now_ms)();
-        let mut things = self.0.state.lock();
-        for alert in alerts {
-            let (alert, _) = things.alerts.put(alert, now_ms);
-            things.take(&alert, now_ms);
+        let mut alerts = alerts.into_iter().peekable();
+        while alerts.peek().is_some() {
+            let mut things = self.0.state.lock();
+            for alert in alerts.by_ref().take(AT_ONCE) {
+                let (alert, _) = things.alerts.put(alert, now_ms);
+                things.take(&alert, now_ms);
+            }
         }
-        drop(things);
         self.0.wake.notify_one();
     }
 

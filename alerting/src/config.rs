@@ -275,7 +275,9 @@ fn prune(shown: &mut Value) {
             all.values_mut().for_each(prune);
             // `group_by: []` means something else than no `group_by`.
             all.retain(|key, value| says_something(value) || (key == "group_by" && value.is_array()));
-            all.retain(|key, value| !NEWER.iter().any(|newer| newer.0 == key && newer.1 == *value));
+            let is_default =
+                |json: &str, value: &Value| serde_json::from_str::<Value>(json).is_ok_and(|of| of == *value);
+            all.retain(|key, value| !NEWER.iter().any(|(newer, json)| newer == key && is_default(json, value)));
         }
         _ => {}
     }

@@ -108,8 +108,12 @@ impl<'a> Sources<'a> {
         let mut found: Vec<&Labels> = Vec::new();
         for (rule, sources) in self.rules.iter().zip(&self.by_rule).filter(|(rule, _)| rule.is_target(target)) {
             for source in sources.get(&rule.values(target)).into_iter().flatten() {
-                if found.len() < NAMED_MAX && rule.inhibits(source, target) && !found.contains(source) {
+                if rule.inhibits(source, target) && !found.contains(source) {
                     found.push(source);
+                }
+                // There may be thousands more.
+                if found.len() >= NAMED_MAX {
+                    return found;
                 }
             }
         }

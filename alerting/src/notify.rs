@@ -115,7 +115,10 @@ pub fn message(
     extra: &Extra,
 ) -> Result<Option<Outgoing>> {
     let mut told = notification.clone();
-    if !integration.send_resolved() {
+    // What is owed as firing and ended before it could be told is told, with both times, whoever asks for ends or not.
+    let is_late =
+        matches!(told.reason, crate::dedup::Reason::First | crate::dedup::Reason::NewAlerts) && !told.is_firing();
+    if !integration.send_resolved() && !is_late {
         told.alerts.retain(|alert| !alert.is_resolved(notification.now_ms));
         told.summary.retain(Named::is_firing);
         told.summary.iter_mut().for_each(|named| named.resolved = 0);

@@ -198,7 +198,9 @@ impl Owed {
         alerts.extend(later.alerts);
         merged.push(later.id);
         merged.extend(later.merged);
-        Self { id, since_ms, failures, fell_back, alerts, merged, ..later }
+        // What was never told as firing stays the first that is told, though it has ended since.
+        let reason = if self.reason == Reason::First { Reason::First } else { later.reason };
+        Self { id, since_ms, failures, fell_back, alerts, merged, reason, ..later }
     }
 }
 

@@ -29,11 +29,18 @@ const LATER: u16 = 450;
 /// # Errors
 /// Why there is no answer.
 pub fn send(mail: &Mail, tls: Option<&TlsConfig>, allowed: &Allowed) -> Result<Answer, String> {
-    let host = mail.smarthost.host();
-    let port = mail.smarthost.port();
+    let host = mail.smarthost.host.as_str();
+    let port = match mail.smarthost.port.as_str() {
+        "smtp" => 25,
+        "smtps" | "submissions" => 465,
+        "submission" => 587,
+        number => number.parse().map_err(|_| "the mail server's port is none".to_owned())?,
+    };
     let found = (host, port).to_socket_addrs().map_err(|_| "the mail server's name has no address".to_owned())?;
     if !found.into_iter().any(|address| allowed.allows(address.ip())) {
-        return Err("the mail server's address is not public; name its network in `alerting.allowed_networks`".to_owned());
+        return Err(
+            "the mail server's address is not public; name its network in `alerting.allowed_networks`".to_owned()
+        );
     }
     let parameters = || -> Result<TlsParameters, String> {
         let mut parameters = TlsParameters::builder(host.to_owned());
@@ -55,8 +62,7 @@ pub fn send(mail: &Mail, tls: Option<&TlsConfig>, allowed: &Allowed) -> Result<A
         MailTls::StartTls => Tls::Required(parameters()?),
         MailTls::None => Tls::None,
     };
-    let mut transport =
-        SmtpTransport::builder_dangerous(host).port(port).tls(secured).timeout(Some(STEP_TIMEOUT));
+    let mut transport = SmtpTransport::builder_dangerous(host).port(port).tls(secured).timeout(Some(STEP_TIMEOUT));
     if !mail.hello.is_empty() {
         transport = transport.hello_name(ClientId::Domain(mail.hello.clone()));
     }
@@ -75,7 +81,9 @@ pub fn send(mail: &Mail, tls: Option<&TlsConfig>, allowed: &Allowed) -> Result<A
             Ok(Answer { status: response.code().into(), retry_after_ms: None, body: text.into_bytes() })
         }
         Err(error) => match error.status() {
-            Some(code) => Ok(Answer { status: code.into(), retry_after_ms: None, body: error.to_string().into_bytes() }),
+            Some(code) => {
+                Ok(Answer { status: code.into(), retry_after_ms: None, body: error.to_string().into_bytes() })
+            }
             None if error.is_timeout() => Err("no answer of the mail server in time".to_owned()),
             None => Ok(Answer { status: LATER, retry_after_ms: None, body: error.to_string().into_bytes() }),
         },

@@ -20,13 +20,16 @@ use parking_lot::Mutex;
 use query::Engine;
 use sha2::{Digest, Sha256};
 use storage::{Clock, Storage};
-use tokio::{signal::unix::{SignalKind, signal}, sync::Notify};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 use tracing::{info, warn};
 
 use super::{
     record::{self, Recorder},
     rules::{self, Parts, READ_BACK_MS, Rules},
-    telling::{Ready, Teller, ready},
+    telling::{Ready, Teller, Telling, ready},
 };
 use crate::config::{self, alerting::Alerting};
 
@@ -96,7 +99,7 @@ impl Service {
         let (now, random) = (clock.clone(), crate::app::env().random);
         let outside = Outside {
             record: Arc::<Recorder>::clone(&record),
-            deliver: Arc::new(Arc::clone(&teller)),
+            deliver: Arc::new(Telling(Arc::clone(&teller))),
             now_ms: Arc::new(move || now.now_ms()),
             random: Arc::new(move || random.bits()),
         };

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use alerting::{
     Config, Result,
     alertmanager::{Deliver, Delivered, Plan},
+    config::receiver::Integration,
     dispatch,
     notify::{
         Answer, Extra, Notification, Outgoing, Render, delivered, delivered_nothing, destination, guard::Allowed,
         http_config, message, not_sent, rate, wants_new_message,
     },
-    config::receiver::Integration,
     outbox::{Attempt, Verdict},
     rows::Promise,
     template::{AlertData, DEFAULT, Env, Flavour, NotificationData, Set},
@@ -106,8 +106,7 @@ impl Teller {
             Attempt::One(owed) => Some(owed),
             Attempt::Summary(all) => all.first(),
         };
-        let (Some(first), Some(notification)) =
-            (first, Notification::of(attempt, answers, &self.external_url, now_ms))
+        let (Some(first), Some(notification)) = (first, Notification::of(attempt, answers, &self.external_url, now_ms))
         else {
             return gone("there is nothing to tell");
         };
@@ -160,9 +159,12 @@ impl Teller {
     }
 }
 
-impl Deliver for Arc<Teller> {
+/// Tells receivers from threads that may wait.
+pub struct Telling(pub Arc<Teller>);
+
+impl Deliver for Telling {
     fn deliver<'a>(&'a self, attempt: &'a Attempt, answers: Vec<Option<String>>) -> Promise<'a, Delivered> {
-        let (teller, attempt) = (Arc::clone(self), attempt.clone());
+        let (teller, attempt) = (Arc::clone(&self.0), attempt.clone());
         Box::pin(async move {
             let told = tokio::task::spawn_blocking(move || teller.tell(&attempt, &answers)).await;
             told.unwrap_or_else(|_| {

@@ -24,11 +24,10 @@ pub fn router(service: Service) -> Router {
         compiler: "rust".into(),
         started_ms: service.started_ms(),
     };
-    Router::new()
-        .route("/-/reload", post(reload).put(reload))
-        .merge(rules::router(service.rules().clone()))
-        .merge(alerting::http::router(service.manager().clone(), about))
-        .with_state(service)
+    let of_rules = rules::router(service.rules().clone());
+    let of_alerts = alerting::http::router(service.manager().clone(), about);
+    let reload = Router::new().route("/-/reload", post(reload).put(reload)).with_state(service);
+    reload.merge(of_rules).merge(of_alerts)
 }
 
 async fn reload(State(service): State<Service>) -> Response {

@@ -21,7 +21,7 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 /// Version of the binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ENDPOINTS: [(&str, &str, &str); 29] = [
+const ENDPOINTS: [(&str, &str, &str); 32] = [
     ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
     (
         "POST",
@@ -54,7 +54,11 @@ const ENDPOINTS: [(&str, &str, &str); 29] = [
     ("POST", "/api/v1/read", "Prometheus remote read, samples and streamed chunks (scope read)"),
     ("GET", "/federate", "newest samples as text, for a scrape: match[]= (scope read)"),
     ("GET", "/api/v1/rules", "rules; alerts has what fires (scope read)"),
-    ("GET", "/api/v2/alerts", "alerts and who is told, as Alertmanager; also alerts/groups, receivers, silences (scope read)"),
+    (
+        "GET",
+        "/api/v2/alerts",
+        "alerts and who is told, as Alertmanager; also alerts/groups, receivers, silences (scope read)",
+    ),
     ("POST", "/api/v2/alerts", "alerts of a Prometheus; silences takes silences (scopes write, admin)"),
     ("GET", "/api/v1/targets", "nothing, as we do not scrape; also scrape_pools, alertmanagers (scope read)"),
     ("GET", "/api/v1/features", "what is switched on (scope read)"),

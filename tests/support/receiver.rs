@@ -43,7 +43,9 @@ impl Receiver {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (told, scripts, ends): (Arc<Mutex<Vec<Told>>>, Arc<Mutex<VecDeque<Script>>>, Arc<AtomicBool>) = Default::default();
+        let told: Arc<Mutex<Vec<Told>>> = Arc::default();
+        let scripts: Arc<Mutex<VecDeque<Script>>> = Arc::default();
+        let ends: Arc<AtomicBool> = Arc::default();
         let (keeps, reads, stops) = (Arc::clone(&told), Arc::clone(&scripts), Arc::clone(&ends));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -78,7 +80,13 @@ impl Receiver {
             let alerts = told.body["alerts"].as_array().cloned().unwrap_or_default();
             let names: Vec<String> = alerts
                 .iter()
-                .map(|alert| format!("{}:{}", alert["status"].as_str().unwrap(), alert["labels"]["instance"].as_str().unwrap_or("-")))
+                .map(|alert| {
+                    format!(
+                        "{}:{}",
+                        alert["status"].as_str().unwrap(),
+                        alert["labels"]["instance"].as_str().unwrap_or("-")
+                    )
+                })
                 .collect();
             format!("{} {}", told.body["status"].as_str().unwrap_or("-"), names.join(" "))
         };

@@ -78,7 +78,7 @@ fn what_ended_while_it_waited_is_told_once_with_both_times() {
     assert_eq!(outbox.wakes_ms(), Some(1_020));
     let second = one(outbox.take(1_020));
     let ends: Vec<i64> = second.alerts.values().map(|alert| alert.ends_ms).collect();
-    assert_eq!((second.id, second.reason, second.failures), (1, Reason::AllResolved, 1));
+    assert_eq!((second.id, second.reason, second.failures), (1, Reason::First, 1));
     assert_eq!(second.merged, [2, 3]);
     assert_eq!(ends.iter().sum::<i64>(), 40, "{ends:?}");
     outbox.ended(Attempt::One(second), &Verdict::Sent, 1_030, 0.0);
