@@ -203,10 +203,9 @@ fn a_kill_after_a_message_tells_nothing_twice_and_an_end_meanwhile_is_told() {
     assert_eq!(files.receiver.taken()[1], "firing firing:2 resolved:1");
 }
 
-#[allow(clippy::disallowed_methods, reason = "how many kills is asked by hand")]
 #[test]
 fn every_owed_change_is_told_however_often_the_process_is_killed() {
-    let rounds: u64 = std::env::var("STREAMGAUGE_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(12);
+    let rounds = process::setting("STREAMGAUGE_KILLS", 12);
     let files = Files::new("groups: []");
     let mut random = Random(7);
     let mut ended = Vec::new();

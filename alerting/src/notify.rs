@@ -130,7 +130,7 @@ pub fn message(
         Integration::Slack(config) => slack::request(config, &told, render)?,
         Integration::PagerDuty(config) => pagerduty::request(config, &told, render)?,
         Integration::Webhook(config) => webhook::request(config, &told, render)?,
-        Integration::MsTeamsV2(config) => msteamsv2::request(config, &told, render)?,
+        Integration::MsTeamsFlow(config) => msteamsv2::request(config, &told, render)?,
         Integration::Discord(config) => discord::request(config, &told, render)?,
         Integration::Sns(config) => sns::request(config, &told, render, extra)?,
         Integration::Email(config) => {
@@ -152,7 +152,7 @@ pub fn delivered(integration: Integration<'_>, notification: &Notification, answ
         Integration::Slack(_) => slack::delivered(answer),
         Integration::PagerDuty(config) => pagerduty::delivered(config, answer),
         Integration::Webhook(_) => webhook::delivered(answer),
-        Integration::MsTeamsV2(_) => msteamsv2::delivered(answer),
+        Integration::MsTeamsFlow(_) => msteamsv2::delivered(answer),
         Integration::Discord(_) => discord::delivered(answer),
         Integration::Sns(_) => sns::delivered(answer),
         Integration::Email(_) => email::delivered(answer),

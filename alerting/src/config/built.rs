@@ -105,7 +105,7 @@ section! {
 
 section! {
     /// `msteamsv2_configs`.
-    pub struct MsTeamsV2 {
+    pub struct MsTeamsFlow {
         send_resolved: bool = true,
         http_config: Option<HttpConfig> = None,
         webhook_url: Option<Secret> = None,
@@ -275,7 +275,7 @@ impl Settle for PagerDuty {
     }
 }
 
-impl Settle for MsTeamsV2 {
+impl Settle for MsTeamsFlow {
     fn settle(&mut self, given: &Given<'_>) -> Result<(), String> {
         given.http(&mut self.http_config)?;
         Secret::settle(&mut self.webhook_url, &mut self.webhook_url_file, given.base, "webhook_url")?;

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 use serde_saphyr::Spanned;
 
 use super::{
-    built::{Discord, Email, MsTeamsV2, PagerDuty, Sns, Webhook},
+    built::{Discord, Email, MsTeamsFlow, PagerDuty, Sns, Webhook},
     global::Global,
     http::HttpConfig,
     section::section,
@@ -140,7 +140,7 @@ kinds! {
     Discord discord "discord_configs" "discord" true;
     Webex webex "webex_configs" "webex" false;
     MsTeams msteams "msteams_configs" "msteams" false;
-    MsTeamsV2 msteamsv2 "msteamsv2_configs" "msteamsv2" true;
+    MsTeamsFlow msteamsv2 "msteamsv2_configs" "msteamsv2" true;
     Jira jira "jira_configs" "jira" false;
     RocketChat rocketchat "rocketchat_configs" "rocketchat" false;
     Mattermost mattermost "mattermost_configs" "mattermost" false;

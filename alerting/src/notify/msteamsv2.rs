@@ -10,7 +10,7 @@ use super::{
     http::{judged, post_json},
     text::{fitted, for_markdown, truncated},
 };
-use crate::{Error, Result, alertmanager::Delivered, config::built::MsTeamsV2};
+use crate::{Error, Result, alertmanager::Delivered, config::built::MsTeamsFlow};
 
 /// Teams refuses messages of more than 28 KB.
 const BODY_BYTES_MAX: usize = 28 << 10;
@@ -22,7 +22,7 @@ const SUMMARY_CHARS_MAX: usize = 6_000;
 ///
 /// # Errors
 /// `Invalid` if a template cannot be rendered, `Unavailable` if a secret cannot be read.
-pub fn request(config: &MsTeamsV2, notification: &Notification, render: &dyn Render) -> Result<Request> {
+pub fn request(config: &MsTeamsFlow, notification: &Notification, render: &dyn Render) -> Result<Request> {
     let escaped = notification.with_texts(for_markdown);
     let shown = expand(render, &escaped);
     let (title, text) = match escaped.summary.is_empty() {

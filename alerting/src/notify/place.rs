@@ -25,7 +25,7 @@ pub fn rate(integration: Integration<'_>, own: Option<&Written>) -> Rate {
         Integration::PagerDuty(_) => (600, 20, false),
         // 5 in 2 s, and 30 in a minute to a channel.
         Integration::Discord(_) => (2_000, 1, true),
-        Integration::MsTeamsV2(_) => (1_000, 1, true),
+        Integration::MsTeamsFlow(_) => (1_000, 1, true),
         Integration::Email(config) => (0, 1, !is_template(&config.to)),
         _ => (0, 1, false),
     };
@@ -59,7 +59,7 @@ pub fn destination(integration: Integration<'_>) -> String {
         }
         Integration::PagerDuty(config) => vec![of(&config.routing_key), of(&config.service_key)],
         Integration::Webhook(config) => vec![of(&config.url)],
-        Integration::MsTeamsV2(config) => vec![of(&config.webhook_url)],
+        Integration::MsTeamsFlow(config) => vec![of(&config.webhook_url)],
         Integration::Discord(config) => vec![of(&config.webhook_url)],
         Integration::Sns(config) => {
             vec![config.topic_arn.clone(), config.target_arn.clone(), config.phone_number.clone()]
@@ -80,7 +80,7 @@ pub fn http_config(integration: Integration<'_>) -> Option<&HttpConfig> {
         Integration::Slack(config) => config.http_config.as_ref(),
         Integration::PagerDuty(config) => config.http_config.as_ref(),
         Integration::Webhook(config) => config.http_config.as_ref(),
-        Integration::MsTeamsV2(config) => config.http_config.as_ref(),
+        Integration::MsTeamsFlow(config) => config.http_config.as_ref(),
         Integration::Discord(config) => config.http_config.as_ref(),
         Integration::Sns(config) => config.http_config.as_ref(),
         _ => None,
@@ -107,7 +107,7 @@ pub(super) fn without_secrets(integration: Integration<'_>, text: &str) -> Strin
             add(config.service_key.as_ref());
         }
         Integration::Webhook(config) => add(config.url.as_ref()),
-        Integration::MsTeamsV2(config) => add(config.webhook_url.as_ref()),
+        Integration::MsTeamsFlow(config) => add(config.webhook_url.as_ref()),
         Integration::Discord(config) => add(config.webhook_url.as_ref()),
         Integration::Sns(config) => add(config.sigv4.secret_key.as_ref()),
         Integration::Email(config) => {

@@ -320,7 +320,7 @@ proptest! {
             let sent = message(integration, &told, &Fake, &Extra::default()).unwrap().unwrap();
             let max = match integration.kind() {
                 ReceiverKind::PagerDuty => 512_000,
-                ReceiverKind::MsTeamsV2 => 28 << 10,
+                ReceiverKind::MsTeamsFlow => 28 << 10,
                 // Form encoding makes three bytes of one.
                 ReceiverKind::Sns => (256 << 10) * 3 + 2_000,
                 _ => usize::MAX,
@@ -338,7 +338,7 @@ proptest! {
                 let text = body.pointer(at).and_then(serde_json::Value::as_str).unwrap_or_default();
                 prop_assert!(text.chars().count() <= chars_max, "{at}");
             }
-            if matches!(integration.kind(), ReceiverKind::Slack | ReceiverKind::Discord | ReceiverKind::MsTeamsV2) {
+            if matches!(integration.kind(), ReceiverKind::Slack | ReceiverKind::Discord | ReceiverKind::MsTeamsFlow) {
                 let summed = bytes(&message(integration, &summary, &Fake, &Extra::default()).unwrap().unwrap());
                 prop_assert!(summed.len() <= max);
                 prop_assert!(serde_json::from_slice::<serde_json::Value>(&summed).is_ok());
