@@ -128,6 +128,7 @@ async fn open(
     let service = Service::open(config.alerting.clone(), server, registry).await?;
     let router = remote_write
         .router()
+        .merge(http::notifications::router(engine.clone()))
         .merge(query::router(engine))
         .merge(tsdb)
         .merge(http::billing::router(loads.clone()))

@@ -17,7 +17,7 @@ use crate::{
     auth::{self, Scope},
     billing,
     config::{self, Config, Overrides},
-    focus, import, promql, rules, sql, telemetry, upkeep,
+    focus, import, incident, promql, rules, sql, telemetry, upkeep,
 };
 
 /// Metrics, costs and audit events in Delta Lake tables, asked with PromQL and SQL.
@@ -127,6 +127,9 @@ enum Command {
     /// Ask about files in Alertmanager's grammar.
     #[command(subcommand)]
     Alertmanager(OfAlertmanager),
+    /// Look back at an incident.
+    #[command(subcommand)]
+    Incident(OfIncident),
     /// Merge and clean up the tables now.
     #[command(after_help = UPKEEP_EXAMPLES)]
     Upkeep(upkeep::Upkeep),
@@ -189,6 +192,14 @@ enum Tests {
     Rules(rules::TestRules),
 }
 
+/// What can be asked about an incident.
+#[derive(Debug, Subcommand)]
+enum OfIncident {
+    /// Say what happened and who was told, in order.
+    #[command(after_help = incident::EXAMPLES)]
+    Timeline(incident::Timeline),
+}
+
 /// What can be asked about routes and receivers.
 #[derive(Debug, Subcommand)]
 enum OfAlertmanager {
@@ -225,6 +236,7 @@ impl Cli {
             Command::Billing(billing) => billing.run(),
             Command::Test(Tests::Rules(rules)) => rules.run(),
             Command::Alertmanager(OfAlertmanager::Routes(routes)) => routes.run(),
+            Command::Incident(OfIncident::Timeline(timeline)) => timeline.run(),
             Command::Upkeep(upkeep) => upkeep.run(),
             Command::Token(token) => token.run(),
         }

@@ -4,6 +4,7 @@
 
 pub mod carrier;
 pub mod mailer;
+pub mod meter;
 pub mod record;
 pub mod rules;
 pub mod service;

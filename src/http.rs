@@ -14,6 +14,7 @@ pub mod billing;
 mod compress;
 pub mod listen;
 pub mod metrics;
+pub mod notifications;
 pub mod process;
 pub mod rules;
 pub mod status;

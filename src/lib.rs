@@ -18,6 +18,7 @@ pub mod folder;
 pub mod glue;
 pub mod http;
 pub mod import;
+pub mod incident;
 pub mod promql;
 pub mod reload;
 pub mod retention;

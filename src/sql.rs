@@ -32,6 +32,13 @@ pub struct Sql {
     /// The statement, or `-` to read it from stdin.
     statement: String,
     #[command(flatten)]
+    way: Way,
+}
+
+/// Whom to ask, and how the answer is printed.
+#[derive(Debug, Args)]
+pub struct Way {
+    #[command(flatten)]
     folder: Folder,
     /// How rows are printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -46,8 +53,7 @@ impl Sql {
     /// # Errors
     /// Why there is no answer; what the server said, in its words.
     pub fn run(self) -> Result<()> {
-        let statement = self.statement()?;
-        if self.folder.is_given() { cli::runtime()?.block_on(self.read(&statement)) } else { self.ask(&statement) }
+        self.way.run(&self.statement()?)
     }
 
     fn statement(&self) -> Result<String> {
@@ -61,6 +67,16 @@ impl Sql {
             "the statement is longer than {STATEMENT_BYTES_MAX} bytes"
         );
         Ok(text)
+    }
+}
+
+impl Way {
+    /// Asks and prints.
+    ///
+    /// # Errors
+    /// Why there is no answer; what the server said, in its words.
+    pub fn run(&self, statement: &str) -> Result<()> {
+        if self.folder.is_given() { cli::runtime()?.block_on(self.read(statement)) } else { self.ask(statement) }
     }
 
     async fn read(&self, statement: &str) -> Result<()> {

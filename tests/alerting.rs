@@ -103,6 +103,8 @@ fn a_rule_fires_and_ends_and_a_receiver_is_told_of_both() {
     assert_eq!(alert["annotations"]["summary"], "test has 99.2 degrees");
     let url = alert["generatorURL"].as_str().unwrap();
     assert!(url.starts_with("http://gauge.test/graph?g0.expr=job%3Atemperature%3Amax"), "{url}");
+    let history = get(&server, "/api/v1/notifications?receiver=team&event=intent");
+    assert_eq!(history["data"][0]["reason"], "first notification", "{history}");
     // What Grafana asks for.
     let rules = get(&server, "/api/v1/rules");
     let group = &rules["data"]["groups"][0];
@@ -130,6 +132,10 @@ fn a_rule_fires_and_ends_and_a_receiver_is_told_of_both() {
     eventually(|| files.receiver.taken().iter().any(|told| told.starts_with("resolved")).then_some(()))
         .expect("its end");
     assert_eq!(files.receiver.taken(), ["firing firing:test", "resolved resolved:test"]);
+    let times = ["--from", "2026-01-01T00:00:00Z", "--to", "2126-01-01T00:00:00Z", "--format", "csv", "--url"];
+    let url = server.url("");
+    let (code, out, err) = run(crate::support::server::binary().args(["incident", "timeline"]).args(times).arg(&url));
+    assert!(code == 0 && out.contains("alert,TooHot") && out.contains("notification,team"), "{out}{err}");
     let changes = "SELECT state, reason FROM alerts WHERE alertname = 'TooHot' ORDER BY at";
     assert_eq!(server.sql(changes), ["firing,evaluated", "resolved,evaluated"]);
     let steps = "SELECT event, reason, attempt FROM notifications WHERE event <> 'kept' ORDER BY at, attempt";

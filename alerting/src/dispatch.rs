@@ -219,6 +219,7 @@ impl Dispatcher {
             since_ms: now_ms,
             failures: 0,
             fell_back: false,
+            fallback_of: None,
         };
         (Some((owed, Told { at_ms: now_ms, firing: is_active, resolved })), kept)
     }

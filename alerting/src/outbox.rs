@@ -71,6 +71,8 @@ pub struct Owed {
     pub failures: u32,
     /// Was the fallback told?
     pub fell_back: bool,
+    /// Who should have been told and could not be, if this is owed to somebody in place of it.
+    pub fallback_of: Option<Arc<str>>,
 }
 
 /// How often a destination may be asked, and whether it takes one message for many groups.

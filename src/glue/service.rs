@@ -27,6 +27,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
+    meter::Meter,
     record::{self, Recorder},
     rules::{self, Parts, READ_BACK_MS, Rules},
     telling::{Ready, Teller, Telling, ready},
@@ -47,6 +48,7 @@ struct Inner {
     manager: Alertmanager,
     rules: Rules,
     teller: Arc<Teller>,
+    meter: Meter,
     /// Is told to look at the files now.
     look: Notify,
     seen: Mutex<[u8; 32]>,
@@ -89,11 +91,12 @@ impl Service {
         };
         let since_us = (clock.now_ms() - READ_BACK_MS).saturating_mul(1000);
         let known = record::known(&engine, since_us, since_us).await.context("what was written down about alerts")?;
+        let meter = Meter::register(registry)?;
         let teller = Arc::new(Teller::new(
             &contents.ready,
-            settings.allowed.clone(),
-            external_url.as_str().into(),
+            (settings.allowed.clone(), external_url.as_str().into()),
             clock.clone(),
+            meter.clone(),
         ));
         let record: Arc<Recorder> = Arc::new(Recorder(storage));
         let (now, random) = (clock.clone(), crate::app::env().random);
@@ -123,7 +126,7 @@ impl Service {
         let rules = Rules::new(parts, of_rules, registry)?;
         rules.apply(contents.rules);
         let seen = Mutex::new(contents.digest);
-        Ok(Self(Arc::new(Inner { settings, manager, rules, teller, look: Notify::new(), seen, started_ms })))
+        Ok(Self(Arc::new(Inner { settings, manager, rules, teller, meter, look: Notify::new(), seen, started_ms })))
     }
 
     /// Alerts, silences and notifications.
@@ -155,6 +158,7 @@ impl Service {
                     () = self.0.look.notified() => {}
                     _ = hangup.recv() => info!("SIGHUP: looking at the files of rules and notifications"),
                 }
+                self.0.meter.show(&self.0.manager);
                 if let Err(error) = self.reload().await {
                     warn!("files of rules or notifications are refused, and what was in force stays: {error:#}");
                 }

@@ -11,8 +11,8 @@ use alerting::{
     config::receiver::Integration,
     dispatch,
     notify::{
-        Answer, Extra, Notification, Outgoing, Render, delivered, delivered_nothing, destination, guard::Allowed,
-        http_config, message, not_sent, rate, wants_new_message,
+        Answer, Credentials, Extra, Notification, Outgoing, Render, delivered, delivered_nothing, destination,
+        guard::Allowed, http_config, message, not_sent, rate, wants_new_message,
     },
     outbox::{Attempt, Verdict},
     rows::Promise,
@@ -23,7 +23,8 @@ use chrono::DateTime;
 use parking_lot::RwLock;
 use storage::Clock;
 
-use super::{carrier::Carrier, mailer};
+use super::{carrier::Carrier, mailer, meter::Meter};
+use crate::config;
 
 /// A configuration in force, with its templates.
 #[derive(Clone)]
@@ -40,6 +41,7 @@ pub struct Teller {
     external_url: Arc<str>,
     clock: Clock,
     hostname: String,
+    meter: Meter,
 }
 
 /// A configuration made ready: its plan, and its templates.
@@ -85,11 +87,11 @@ pub fn ready(config: Config) -> anyhow::Result<Ready> {
 impl Teller {
     /// By a configuration.
     #[must_use]
-    pub fn new(ready: &Ready, allowed: Allowed, external_url: Arc<str>, clock: Clock) -> Self {
+    pub fn new(ready: &Ready, (allowed, external_url): (Allowed, Arc<str>), clock: Clock, meter: Meter) -> Self {
         let live = Live { config: Arc::clone(&ready.plan.config), templates: ready.templates.clone() };
         let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
         let carrier = Carrier::new(allowed.clone());
-        Self { live: RwLock::new(live), carrier, allowed, external_url, clock, hostname }
+        Self { live: RwLock::new(live), carrier, allowed, external_url, clock, hostname, meter }
     }
 
     /// By another configuration from now on.
@@ -114,7 +116,14 @@ impl Teller {
         let integration =
             receiver.and_then(|receiver| receiver.integrations().nth(first.key.integration)).map(|(_, of)| of);
         let Some(integration) = integration else { return gone("the receiver is not configured any more") };
-        let extra = Extra { id: first.id, hostname: self.hostname.clone(), aws: None };
+        let told = self.tell_by(integration, &live, first.id, notification);
+        self.meter.told(integration.kind().name(), &told.verdict);
+        told
+    }
+
+    /// Tells by one integration.
+    fn tell_by(&self, integration: Integration<'_>, live: &Live, id: u128, notification: Notification) -> Delivered {
+        let extra = Extra { id, hostname: self.hostname.clone(), aws: aws() };
         match self.send(integration, &notification, &live.templates, &extra) {
             Ok(None) => delivered_nothing(&notification),
             Ok(Some(answer)) if notification.answer.is_some() && wants_new_message(integration, &answer) => {
@@ -173,6 +182,13 @@ impl Deliver for Telling {
             })
         })
     }
+}
+
+/// Who signs requests to AWS if the configuration does not say, by the names that AWS' own tools have.
+fn aws() -> Option<Credentials> {
+    let [access_key, secret_key] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(config::variable);
+    let session_token = config::variable("AWS_SESSION_TOKEN").unwrap_or_default();
+    Some(Credentials { access_key: access_key?, secret_key: secret_key?, session_token })
 }
 
 /// Renders the templates of a configuration.

@@ -21,7 +21,7 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 /// Version of the binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ENDPOINTS: [(&str, &str, &str); 32] = [
+const ENDPOINTS: [(&str, &str, &str); 33] = [
     ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
     (
         "POST",
@@ -75,6 +75,11 @@ const ENDPOINTS: [(&str, &str, &str); 32] = [
         "delete series, as Prometheus: ?match[]=&amp;start=&amp;end= (scope admin)",
     ),
     ("POST", "/api/v1/admin/tsdb/clean_tombstones", "the same as compact, and waits for it (scope admin)"),
+    (
+        "GET",
+        "/api/v1/notifications",
+        "what was told, what was not, and why: receiver=&amp;event=&amp;alert=&amp;start=&amp;end=&amp;limit= (scope read)",
+    ),
     ("POST", "/-/reload", "read the files of rules and notifications anew (scope admin)"),
     ("GET", "/-/healthy", "is the process alive?"),
     ("GET", "/-/ready", "does it take reads and writes?"),

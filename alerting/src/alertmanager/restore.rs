@@ -112,6 +112,7 @@ fn owes(row: NotificationRow, destination: &Arc<str>, alerts: &HashMap<u64, Arc<
         failures: 0,
         // One that was told because another one could not be has nobody behind it.
         fell_back: row.reason.starts_with("fallback"),
+        fallback_of: None,
         key,
     }
 }

@@ -140,13 +140,14 @@ impl Things {
     pub fn fallback(&self, owed: &Owed, id: u128, now_ms: i64) -> Vec<(Owed, Rate)> {
         let Some(receiver) = self.plan.fallback(&owed.key.receiver) else { return Vec::new() };
         let integrations = self.dispatcher.integrations(&receiver).iter().enumerate();
+        let of = Some(Arc::clone(&owed.key.receiver));
         let owed = |(nth, integration): (usize, &Integration)| {
             let key = Key { receiver: Arc::clone(&receiver), integration: nth, ..owed.key.clone() };
             let destination = Arc::clone(&integration.destination);
             let id = id.wrapping_add(nth as u128);
             let owed = Owed { id, key, destination, since_ms: now_ms, failures: 0, merged: Vec::new(), ..owed.clone() };
             // A fallback has no fallback of its own: two that name each other would tell each other for ever.
-            (Owed { fell_back: true, ..owed }, integration.rate)
+            (Owed { fell_back: true, fallback_of: of.clone(), ..owed }, integration.rate)
         };
         integrations.map(owed).collect()
     }

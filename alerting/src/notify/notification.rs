@@ -99,7 +99,7 @@ impl Notification {
             alerts,
             has_held: all.iter().any(|owed| !owed.held.is_empty()),
             external_url: Arc::clone(external_url),
-            fallback_of: None,
+            fallback_of: first.fallback_of.clone(),
             answer: if summary.is_empty() { answers.first().cloned().flatten() } else { None },
             now_ms,
             summary,

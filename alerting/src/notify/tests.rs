@@ -83,6 +83,7 @@ pub(super) fn owed(alerts: &[Arc<Alert>]) -> Owed {
         since_ms: NOW_MS,
         failures: 0,
         fell_back: false,
+        fallback_of: None,
     }
 }
 

@@ -35,6 +35,7 @@ fn owed(id: u128, group: &str, since_ms: i64, alerts: &[(&str, i64)]) -> Owed {
         since_ms,
         failures: 0,
         fell_back: false,
+        fallback_of: None,
     }
 }
 
