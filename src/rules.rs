@@ -19,7 +19,7 @@ use clap::Args;
 
 use crate::{
     focus::Violated,
-    glue::{telling, templates},
+    glue::{rows::OfTests, telling, templates},
 };
 
 pub(crate) const CHECK_EXAMPLES: &str = "\
@@ -205,6 +205,7 @@ impl TestRules {
     pub fn run(self) -> Result<()> {
         let run = self.run.as_deref().map(|text| promql::pattern::compile(&format!(".*(?:{text}).*"), 1)).transpose();
         let run = run.map_err(|reason| anyhow::anyhow!("--run: {reason}"))?;
+        let rows = OfTests::new()?;
         let options = testing::Options {
             run,
             diff: self.diff,
@@ -214,7 +215,7 @@ impl TestRules {
             features: promql::Features::default(),
             template: &templates::check,
             expand: &templates::Templates,
-            rows: None,
+            rows: Some(&rows),
         };
         let mut out = io::stdout().lock();
         let mut reports = Vec::new();

@@ -310,3 +310,16 @@ fn amtool_asks_and_silences() {
     assert!(amtool(&["cluster", "show"]).to_lowercase().contains("disabled"));
     assert!(Path::new("/usr/bin/amtool").exists());
 }
+
+#[test]
+fn shipped_budgets_pass_their_tests_in_sql() {
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/rules/budgets_test.yaml");
+    let (code, out, err) = run(crate::support::server::binary().args(["test", "rules", tests]));
+    assert!(code == 0 && out.contains("SUCCESS"), "{out}{err}");
+    let billing = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/rules/billing_test.yaml");
+    let (code, out, err) = run(crate::support::server::binary().args(["test", "rules", billing]));
+    assert!(code == 0 && out.contains("SUCCESS"), "{out}{err}");
+    let routes = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/alertmanager.yml");
+    let (code, out, err) = run(crate::support::server::binary().args(["check", "alertmanager", routes]));
+    assert!(code == 0 && out.contains("SUCCESS"), "{out}{err}");
+}

@@ -26,6 +26,9 @@ pub struct Sample {
     pub value: Value,
 }
 
+/// Begins the names of labels that are none: columns of a row of SQL that templates find as `$values`, to their last digit.
+pub const VALUES: &str = "__value_";
+
 /// What a query found.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Found {

@@ -51,11 +51,12 @@ pub const BYTES_MAX: usize = 1 << 20;
 const TEXT_BYTES_MAX: usize = 4 << 20;
 
 /// Variables of a rule's template, and the fields they are.
-const RULE_VARIABLES: [(&str, &str); 4] = [
+const RULE_VARIABLES: [(&str, &str); 5] = [
     ("$labels", "Labels"),
     ("$externalLabels", "ExternalLabels"),
     ("$externalURL", "ExternalURL"),
     ("$value", "Value"),
+    ("$values", "Values"),
 ];
 
 /// Whose functions templates have.

@@ -172,6 +172,7 @@ fn rendered(text: &str, value: f64) -> alerting::Result<String> {
         external_labels: labels(&[("region", "eu")]),
         external_url: EXTERNAL_URL.into(),
         value: Value::Float(value),
+        values: Default::default(),
     };
     let env = Env { query: Some(&up), ..Env::new(DateTime::from_timestamp(300, 0).unwrap(), EXTERNAL_URL) };
     set.render("rule", data.into(), &env)

@@ -4,12 +4,10 @@ use std::cell::RefCell;
 
 use alerting::{
     Result,
-    query::{About, Ask, Expand, Value},
+    query::{About, Ask, Expand, VALUES, Value},
     template::{Env, Flavour, RuleData, Sample, Set},
 };
 use chrono::DateTime;
-
-use super::world::is_value;
 
 /// Expands the templates of rules.
 pub struct Templates;
@@ -41,7 +39,8 @@ impl Expand for Templates {
             ..Env::new(DateTime::from_timestamp_millis(about.at_ms).unwrap_or_default(), about.external_url)
         };
         let data = RuleData {
-            labels: about.labels.iter().filter(|(name, _)| !is_value(name)).collect(),
+            labels: about.labels.iter().filter(|(name, _)| !name.starts_with(VALUES)).collect(),
+            values: about.labels.iter().filter_map(|(name, value)| Some((name.strip_prefix(VALUES)?, value))).collect(),
             external_labels: about.external_labels.clone(),
             external_url: about.external_url.to_owned(),
             value: match about.value {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use alerting::{
     Error, ErrorKind, Labels, Result,
-    query::{Found, Query, Sample, Sink, Value},
+    query::{Found, Query, Sample, Sink, VALUES, Value},
     rules::Sql,
 };
 use arrow::{
@@ -205,7 +205,7 @@ fn unreadable(error: arrow::error::ArrowError) -> Error {
 }
 
 /// Rows as samples: texts and booleans are labels, one number is the value; other columns are labels that begin with `__`, for templates.
-fn of_rows(rows: &RecordBatch, sql: &Sql) -> Result<Vec<Sample>> {
+pub(super) fn of_rows(rows: &RecordBatch, sql: &Sql) -> Result<Vec<Sample>> {
     let schema = rows.schema();
     let is_text = |data_type: &DataType| match data_type {
         DataType::Dictionary(_, values) => values.is_string(),
@@ -243,9 +243,6 @@ fn of_rows(rows: &RecordBatch, sql: &Sql) -> Result<Vec<Sample>> {
     Ok(samples.into_iter().enumerate().filter_map(sample).collect())
 }
 
-/// Begins names of what templates find as `$values`, and alerts have not.
-pub const VALUES: &str = "__value_";
-
 /// A sample as remote write has it.
 fn one(value: &Value, ts_ms: i64) -> Samples {
     let mut samples = Samples::default();
@@ -280,10 +277,4 @@ fn wire(histogram: &promql::Histogram, ts_ms: i64) -> samples::Histogram {
         negative: buckets(&histogram.negative),
         custom_values: histogram.custom_values.to_vec(),
     }
-}
-
-/// Is a name one of a value, and no label of an alert?
-#[must_use]
-pub fn is_value(name: &str) -> bool {
-    name.starts_with(VALUES)
 }

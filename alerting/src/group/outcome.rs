@@ -6,7 +6,7 @@ use super::Run;
 use crate::{
     ALERTNAME, Error, Labels, Result,
     alert::{Element, Input, Params, State, Transition},
-    query::{About, Found, Query, Sample, Value},
+    query::{About, Found, Query, Sample, VALUES, Value},
     rules::{Action, Alert, Condition, Rule},
 };
 
@@ -57,7 +57,7 @@ impl Run<'_> {
         let mut seen = BTreeSet::new();
         let mut samples = Vec::with_capacity(found.samples.len());
         for Sample { labels, value } in &found.samples {
-            let labels = labels.with([(promql::NAME, name)].into_iter().chain(self.labels(rule)));
+            let labels = without_values(labels).with([(promql::NAME, name)].into_iter().chain(self.labels(rule)));
             if !seen.insert(labels.clone()) {
                 let message = "vector contains metrics with the same labelset after applying rule labels";
                 return Err(Error::invalid(format!("{message}: labels={labels:?}")));
@@ -101,8 +101,17 @@ impl Run<'_> {
             pairs.iter().map(|(name, text)| (*name, text.as_str())).collect()
         };
         let over = own.iter().map(|(name, text)| (*name, text.as_str()));
-        let labels =
-            sample.labels.with([(promql::NAME, "")].into_iter().chain(over).chain([(ALERTNAME, alert.name.as_str())]));
+        let labels = without_values(&sample.labels)
+            .with([(promql::NAME, "")].into_iter().chain(over).chain([(ALERTNAME, alert.name.as_str())]));
         Element { labels, annotations: texts(&annotations), value: sample.value.number() }
+    }
+}
+
+/// Labels without columns that are only for templates.
+fn without_values(labels: &Labels) -> Labels {
+    if labels.iter().any(|(name, _)| name.starts_with(VALUES)) {
+        labels.iter().filter(|(name, _)| !name.starts_with(VALUES)).collect()
+    } else {
+        labels.clone()
     }
 }

@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use super::value::{ListKind, Record, Value};
 use crate::{Labels, Result};
 
-/// What a rule's template is about. Gives `.Labels`, `.ExternalLabels`, `.ExternalURL`, `.Value`, and the variables of such names.
+/// What a rule's template is about. Gives `.Labels`, `.ExternalLabels`, `.ExternalURL`, `.Value`, `.Values`, and the
+/// variables of such names.
 #[derive(Debug, Clone)]
 pub struct RuleData {
     /// Labels of the sample, before the rule's own are laid over them.
@@ -18,6 +19,8 @@ pub struct RuleData {
     pub external_url: String,
     /// The sample's value: a number, or a text for a histogram.
     pub value: Value,
+    /// Of a rule in SQL: the other columns of its row, as exact texts.
+    pub values: Labels,
 }
 
 impl From<RuleData> for Value {
@@ -27,6 +30,7 @@ impl From<RuleData> for Value {
             ("ExternalLabels", "ExternalLabels", Self::Labels(data.external_labels)),
             ("ExternalURL", "ExternalURL", Self::text(data.external_url)),
             ("Value", "Value", data.value),
+            ("Values", "Values", Self::Labels(data.values)),
         ];
         Self::Record(Arc::new(Record { type_name: "struct", fields }))
     }

@@ -65,6 +65,7 @@ fn rule(text: &str, value: f64) -> Result<String> {
         external_labels: [("region", "eu")].into_iter().collect(),
         external_url: "http://h:9090/p/".into(),
         value: Value::Float(value),
+        values: Default::default(),
     };
     set.render("t", data.into(), &Env::new(now(), "http://h:9090/p/"))
 }
