@@ -438,7 +438,9 @@ fn read_all(folder: &Path) -> usize {
             let whole = rendered(&text, 12.5);
             let fails = whole.as_ref().err().map(ToString::to_string).unwrap_or_default();
             // The samples that a query would find are not there.
-            let excused = fails.contains("first() called on vector with no elements");
+            let excused = fails.contains("first() called on vector with no elements")
+                // Prometheus' own example of a file that is read; it does not render there either: the field is Labels.
+                || (text.contains("$.labels") && fails.contains("can't evaluate field labels"));
             assert!(whole.is_ok() || excused, "{}: {text}\n{fails}", path.display());
             count += 1;
         }

@@ -168,7 +168,9 @@ fn a_summary_names_each_group() {
 fn whoever_is_not_told_of_ends_is_not_told_of_them() {
     let receiver = receiver("  slack_configs: [{api_url: 'https://h/x', fallback: '{{ firing }}'}]");
     let integration = Integration::Slack(&receiver.slack[0].value);
-    assert_eq!(message(integration, &ended(), &Fake, &Extra::default()).unwrap(), None);
+    let told = |reason| message(integration, &Notification { reason, ..ended() }, &Fake, &Extra::default()).unwrap();
+    assert_eq!(told(Reason::AllResolved), None);
+    assert!(told(Reason::First).is_some(), "it was owed while it fired");
     let both = notification(&[alert(&[("a", "1")], "x", false), alert(&[("a", "2")], "x", true)]);
     assert!(message(integration, &both, &Fake, &Extra::default()).unwrap().is_some());
     assert!(message(integration, &storm(4, "g"), &Fake, &Extra::default()).unwrap().is_some());

@@ -1,3 +1,5 @@
+//! What mail is written.
+
 use super::*;
 use crate::notify::tests::{Fake, answer, firing, receiver, storm};
 

@@ -1,3 +1,5 @@
+//! What PagerDuty is told, and what it says.
+
 use serde_json::json as value;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What Slack is told, and what its answers mean.
+
 use serde_json::{Value, json};
 
 use super::*;

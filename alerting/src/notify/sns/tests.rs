@@ -1,3 +1,5 @@
+//! What SNS is told, and how it is signed.
+
 use std::collections::BTreeMap;
 
 use super::*;

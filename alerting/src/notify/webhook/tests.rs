@@ -1,3 +1,5 @@
+//! What a webhook is told.
+
 use super::*;
 use crate::{
     notify::tests::{Fake, NOW_MS, alert, answer, firing, notification, receiver},
