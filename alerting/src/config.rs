@@ -5,7 +5,7 @@
 //!
 //! Invariants: what is accepted and refused is what Alertmanager 0.34 accepts and refuses; an error has the place of what is wrong; no
 //! secret is printed, in whatever way the configuration is shown.
-//! Not here: templates, and sending. Files are not read: those of secrets are read when they are used ([`Secret::read`]).
+//! Not here: templates, and sending. Files are not read: those of secrets are read when they are used.
 //! Spec: <https://prometheus.io/docs/alerting/latest/configuration/>
 
 pub mod built;

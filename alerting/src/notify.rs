@@ -2,7 +2,7 @@
 //!
 //! Called by whoever sends for the outbox: [`Notification::of`] an attempt, [`message`] of it, and [`delivered`] of the answer. A notifier is
 //! two pure functions, one that makes a [`Request`] (or a [`Mail`]) of a notification, and one that makes a
-//! [`Verdict`](crate::outbox::Verdict) of the [`Answer`]; how a request travels is not here, nor how templates are rendered ([`Render`]).
+//! [`Verdict`] of the [`Answer`]; how a request travels is not here, nor how templates are rendered ([`Render`]).
 //! Invariants: what a request says is within the receiver's limits; text of labels and annotations is escaped for where it stands, before
 //! a template runs, so that it is never taken for the template's own markup; no secret is in an error or a verdict.
 
