@@ -13,22 +13,10 @@ sent. Program: STREAMGAUGE by environment, or target/release. What is started is
 
 import argparse, http.client, http.server, json, os, shutil, signal, struct, subprocess, sys, tempfile, threading, time
 
-TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.expanduser("~/.cache/streamgauge/target"))
-STREAMGAUGE = os.environ.get("STREAMGAUGE", f"{TARGET}/release/streamgauge")
-TICK = os.sysconf("SC_CLK_TCK")
+from promql import STREAMGAUGE, cpu, memory
+
 PORTS = {"streamgauge": 14290, "prometheus": 14292}
 METRICS, PAIRS, EVERY = 40, 250, 15
-
-
-def cpu(pid):
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
-
-
-def memory(pid, key):
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) / 1024 for line in status if line.startswith(key))
 
 
 # Remote write 1.0, by hand: one series is labels (1) and samples (2).
