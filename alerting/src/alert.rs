@@ -1,7 +1,7 @@
 //! What becomes of the alerts of one rule, evaluation after evaluation.
 //!
 //! `group` evaluates a rule and calls [`State::step`] with what its query found; the state is kept from one evaluation to the next, is copied
-//! when files are read anew, and is stored in snapshots. Whoever tells people reads [`State::instances`] and [`State::due`].
+//! when files are read anew, and is made again of rows after a start. Whoever tells people reads [`State::instances`] and [`State::due`].
 //!
 //! An alert is its labels. It is pending once its condition is true, fires when that has been so for `for`, goes on firing for
 //! `keep_firing_for` after the condition, and is resolved then, which is told for 15 minutes. A pending alert whose condition is no longer
@@ -12,13 +12,10 @@
 //! Not here: an evaluation whose query fails is no step.
 //! Spec: <https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/>
 
-mod stored;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Labels, Result,
@@ -35,8 +32,7 @@ pub const ALERTS: &str = "ALERTS";
 pub const ALERTS_FOR_STATE: &str = "ALERTS_FOR_STATE";
 
 /// What an alert is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Its condition is true, not for long enough yet.
     Pending,
@@ -47,7 +43,7 @@ pub enum Phase {
 }
 
 /// One alert of a rule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Instance {
     /// What it is now.
     pub phase: Phase,
@@ -62,17 +58,17 @@ pub struct Instance {
     /// When people were told last.
     pub sent_at_ms: Option<i64>,
     /// The last value for which its condition was true.
-    #[serde(with = "stored::number")]
     pub value: f64,
     /// As they were expanded with that value.
     pub annotations: Labels,
 }
 
 /// The alerts of one rule.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
-    #[serde(with = "stored::instances")]
     instances: BTreeMap<Labels, Instance>,
+    /// What alerts were whose series have not ended: a limit in Prometheus' way made them go.
+    lost: Vec<(Labels, Phase)>,
     /// Alerts that the limit kept from beginning, each at each evaluation.
     pub refused: u64,
 }
@@ -211,10 +207,21 @@ impl Instance {
     }
 }
 
+/// The series that tell of an alert; none if it is neither pending nor firing.
+fn series_of(labels: &Labels, phase: Phase) -> Vec<Labels> {
+    let state = match phase {
+        Phase::Pending => "pending",
+        Phase::Firing => "firing",
+        Phase::Resolved => return Vec::new(),
+    };
+    let alerts = labels.with([(promql::NAME, ALERTS), ("alertstate", state)]);
+    vec![alerts, labels.with([(promql::NAME, ALERTS_FOR_STATE)])]
+}
+
 impl FromIterator<(Labels, Instance)> for State {
     /// Of alerts as they were left.
     fn from_iter<I: IntoIterator<Item = (Labels, Instance)>>(instances: I) -> Self {
-        Self { instances: instances.into_iter().collect(), refused: 0 }
+        Self { instances: instances.into_iter().collect(), ..Self::default() }
     }
 }
 
@@ -236,11 +243,22 @@ impl State {
         self.begin(ts, &found, params, &mut changes);
         let active = self.active();
         if params.limit > 0 && active > params.limit && params.limit_mode == LimitMode::Prometheus {
-            self.instances.clear();
+            self.lose(&changes);
             return Err(Error::invalid(format!("exceeded limit of {} with {active} alerts", params.limit)));
         }
         changes.sort_by(|left, right| left.labels.cmp(&right.labels));
         Ok(changes)
+    }
+
+    /// Forgets all alerts, but for the series that tell of them.
+    fn lose(&mut self, changes: &[Transition]) {
+        let before: BTreeMap<&Labels, Option<Phase>> =
+            changes.iter().map(|change| (&change.labels, change.from)).collect();
+        let lost = std::mem::take(&mut self.instances).into_iter().filter_map(|(labels, instance)| {
+            let phase = before.get(&labels).copied().unwrap_or(Some(instance.phase))?;
+            Some((labels, phase))
+        });
+        self.lost.extend(lost);
     }
 
     /// What was there already.
@@ -307,26 +325,43 @@ impl State {
         self.instances.values().filter(|instance| instance.is_active()).count()
     }
 
+    /// The alert of these labels.
+    #[must_use]
+    pub fn get(&self, labels: &Labels) -> Option<&Instance> {
+        self.instances.get(labels)
+    }
+
     /// All alerts with their labels, in the order of labels.
     pub fn instances(&self) -> impl Iterator<Item = (&Labels, &Instance)> {
         self.instances.iter()
     }
 
     /// The series that tell of the alerts that are pending or firing: `ALERTS`, which is 1, and `ALERTS_FOR_STATE`, which is the second
-    /// in which each began.
-    #[must_use]
+    /// in which each began; and the ends, [`promql::STALE`], of those that changes ended.
     #[expect(clippy::cast_precision_loss, reason = "times are known to the millisecond for as long as 2^53 of them")]
-    pub fn series(&self) -> Vec<(Labels, f64)> {
-        let active = self.instances.iter().filter(|(_, instance)| instance.is_active());
-        let series = active.flat_map(|(labels, instance)| {
-            let state = if instance.phase == Phase::Pending { "pending" } else { "firing" };
-            let since = (instance.active_at_ms.div_euclid(1000)) as f64;
-            [
-                (labels.with([(promql::NAME, ALERTS), ("alertstate", state)]), 1.0),
-                (labels.with([(promql::NAME, ALERTS_FOR_STATE)]), since),
-            ]
+    pub fn series(&mut self, changes: &[Transition]) -> impl Iterator<Item = (Labels, f64)> {
+        let lost = std::mem::take(&mut self.lost).into_iter();
+        let gone = lost.filter(|(labels, _)| !self.instances.get(labels).is_some_and(Instance::is_active));
+        let gone: Vec<(Labels, Phase)> = gone.collect();
+        let gone = gone.into_iter().flat_map(|(labels, phase)| series_of(&labels, phase));
+        let ended = changes.iter().flat_map(|Transition { labels, from, to, .. }| {
+            let still = to.map(|to| series_of(labels, to)).unwrap_or_default();
+            let before = from.map(|from| series_of(labels, from)).unwrap_or_default();
+            before.into_iter().filter(move |series| !still.contains(series))
         });
-        series.collect()
+        let active = self.instances.iter().flat_map(|(labels, instance)| {
+            let since = (instance.active_at_ms.div_euclid(1000)) as f64;
+            series_of(labels, instance.phase).into_iter().zip([1.0, since])
+        });
+        let end = f64::from_bits(promql::STALE);
+        active.chain(ended.chain(gone).map(move |labels| (labels, end)))
+    }
+
+    /// The series that told of them last.
+    pub fn written(&self) -> impl Iterator<Item = Labels> {
+        let of = self.instances.iter().map(|(labels, instance)| (labels, instance.phase));
+        let lost = self.lost.iter().map(|(labels, phase)| (labels, *phase));
+        of.chain(lost).flat_map(|(labels, phase)| series_of(labels, phase))
     }
 
     /// The alerts that people are to be told of now: what fires, again after `resend_ms`, and what is resolved, likewise. They count as told.

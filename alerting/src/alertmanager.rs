@@ -126,7 +126,7 @@ impl Alertmanager {
             }
         }
         if !rows.is_empty() {
-            self.0.outside.record.append(rows).await?;
+            self.0.outside.record.append(&rows).await?;
         }
         self.tell(reports);
         Ok(wrong)
@@ -171,9 +171,10 @@ impl Alertmanager {
     }
 
     async fn keep(&self, silences: Vec<Silence>) -> Result<()> {
-        self.0.outside.record.append(Rows { silences: silences.clone(), ..Rows::default() }).await?;
+        let rows = Rows { silences, ..Rows::default() };
+        self.0.outside.record.append(&rows).await?;
         let mut things = self.0.state.lock();
-        silences.into_iter().for_each(|silence| things.silences.put(silence));
+        rows.silences.into_iter().for_each(|silence| things.silences.put(silence));
         Ok(())
     }
 
@@ -223,7 +224,7 @@ impl Alertmanager {
             (due, rows)
         };
         if !rows.is_empty() {
-            inner.outside.record.append(rows).await?;
+            inner.outside.record.append(&rows).await?;
         }
         let (attempts, wakes_ms) = {
             let mut things = inner.state.lock();
@@ -296,7 +297,7 @@ impl Alertmanager {
             tracing::warn!(receiver = of, "somebody was not told: {why}");
         }
         // Who was told stays told in memory; a crash before this is on disk tells it once more.
-        while let Err(error) = inner.outside.record.append(rows.clone()).await {
+        while let Err(error) = inner.outside.record.append(&rows).await {
             tracing::warn!(%error, "what became of a notification cannot be written down yet");
             tokio::time::sleep(AGAIN).await;
         }

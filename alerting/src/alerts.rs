@@ -8,12 +8,11 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use serde::{Deserialize, Serialize};
 
 use crate::{Error, Labels, Result};
 
 /// An alert as it is known. Times are milliseconds since the epoch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
     /// Its identity.
     pub labels: Labels,
@@ -24,13 +23,12 @@ pub struct Alert {
     /// When it ended, or will be taken for ended if nobody reports it again.
     pub ends_ms: i64,
     /// Where to look.
-    pub generator_url: String,
+    pub generator_url: Arc<str>,
     /// When it was last reported.
     pub updated_ms: i64,
     /// Is the end a guess, because the report had none?
     pub is_timeout: bool,
     /// Is it told once only, however long it fires?
-    #[serde(default)]
     pub once: bool,
 }
 
@@ -75,7 +73,7 @@ pub struct Posted {
     /// When it ended or will be taken for ended, milliseconds; after `resolve_timeout` if nobody says so.
     pub ends_ms: Option<i64>,
     /// Where to look.
-    pub generator_url: String,
+    pub generator_url: Arc<str>,
 }
 
 impl Posted {
@@ -204,7 +202,7 @@ mod tests {
             annotations: [("note", annotation)].into_iter().collect(),
             starts_ms,
             ends_ms,
-            generator_url: String::new(),
+            generator_url: "".into(),
         }
     }
 

@@ -60,6 +60,12 @@ impl Error {
         self
     }
 
+    /// The same error for somebody else whom it concerns, without its cause.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { kind: self.kind, place: self.place, message: self.message.clone(), source: None }
+    }
+
     /// What happened, without the place.
     #[must_use]
     pub fn message(&self) -> &str {

@@ -1,7 +1,8 @@
 //! A group of rules at one of its times.
 //!
-//! The scheduler asks [`Slots`] when, and calls [`Run::evaluate`] with the group's [`State`]: rule after rule is asked, becomes samples
-//! (`outcome`) which are written before the next one is asked, and alerts that `alert` keeps.
+//! The scheduler asks [`Slots`] when, and calls [`Run::evaluate`] with the group's [`State`]: rules that do not read one another are asked
+//! together; what each finds becomes samples (`outcome`), which are written before a rule is asked that reads them, and alerts that `alert`
+//! keeps.
 //!
 //! Invariants: all rules of a group have the same time, which is the slot and not when they are evaluated; a rule that fails hides nothing
 //! of the others, keeps its alerts and writes nothing; a series that a rule wrote at its evaluation before and not at this one is marked as
@@ -12,15 +13,13 @@ mod outcome;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, ops::Range};
 
 use crate::{
-    Error, Labels, Result,
+    Error, ErrorKind, Labels, Result,
     alert::{self, Transition},
-    query::{Expand, Query, Sample, Sink, Value},
-    rules::{Group, Rule},
+    query::{Expand, Query, Sink},
+    rules::{Condition, Group, Rule},
 };
 
 /// When a group is evaluated: each interval, and within it as far from its beginning as the group's name says, so that not all groups
@@ -32,7 +31,7 @@ pub struct Slots {
 }
 
 /// What is kept of a group between evaluations.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
     /// The time of the last evaluation.
     pub last_ms: Option<i64>,
@@ -41,12 +40,12 @@ pub struct State {
 }
 
 /// What is kept of a rule between evaluations.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RuleState {
     /// Its alerts.
     pub alerts: alert::State,
-    /// The series that it wrote last.
-    pub written: BTreeSet<Labels>,
+    /// The series that it recorded last; those of alerts follow from the alerts.
+    pub recorded: BTreeSet<Labels>,
     /// Why its last evaluation failed, if it did.
     pub error: Option<String>,
 }
@@ -57,6 +56,8 @@ pub struct RuleState {
 pub struct Run<'a> {
     /// The group.
     pub group: &'a Group,
+    /// Parts of it that are asked together: [`Group::steps`].
+    pub steps: &'a [Range<usize>],
     /// Expands its templates.
     pub expand: &'a dyn Expand,
     /// Labels of this program, for templates.
@@ -134,8 +135,27 @@ impl State {
             at.map(|at| left.remove(at).1).unwrap_or_default()
         };
         let rules = new.rules.iter().map(&mut take).collect();
-        let ended = left.into_iter().flat_map(|(_, state)| state.written).collect();
+        let ended = left.iter().flat_map(|(_, state)| state.series()).collect();
         (Self { last_ms: self.last_ms, rules }, ended)
+    }
+}
+
+/// What a rule asks in PromQL.
+fn query(rule: &Rule) -> Option<&promql::Query> {
+    match &rule.condition {
+        Condition::Promql(query) => Some(query),
+        Condition::Sql(_) => None,
+    }
+}
+
+fn unanswered() -> Error {
+    Error::new(ErrorKind::Internal, "a rule's query was not answered; this is a defect of ours")
+}
+
+impl RuleState {
+    /// All series that the rule wrote last.
+    pub fn series(&self) -> impl Iterator<Item = Labels> {
+        self.recorded.iter().cloned().chain(self.alerts.written())
     }
 }
 
@@ -155,38 +175,26 @@ impl Run<'_> {
     where
         W: Query + Sink + ?Sized,
     {
-        state.rules.resize_with(self.group.rules.len(), RuleState::default);
-        let rules = self.group.rules.iter().zip(&mut state.rules);
-        let rules = rules.map(|(rule, state)| {
-            let done = self.rule(rule, state, (slot_ms, may_resolve), world);
-            state.error = match &done {
-                Ok(done) => done.write_error.as_ref().map(ToString::to_string),
-                Err(error) => Some(error.to_string()),
-            };
-            done
-        });
-        let done = rules.collect();
+        let (rules, at_ms) = (&self.group.rules, slot_ms - self.offset_ms());
+        state.rules.resize_with(rules.len(), RuleState::default);
+        let mut all = Vec::with_capacity(rules.len());
+        for step in self.steps {
+            let queries: Vec<&promql::Query> = rules[step.clone()].iter().filter_map(query).collect();
+            let mut found = world.instants(&queries, at_ms).into_iter();
+            for (rule, state) in rules[step.clone()].iter().zip(&mut state.rules[step.clone()]) {
+                let found = match &rule.condition {
+                    Condition::Promql(_) => found.next().unwrap_or_else(|| Err(unanswered())),
+                    Condition::Sql(sql) => world.sql(sql, at_ms),
+                };
+                let done = found.and_then(|found| self.outcome((rule, state), (slot_ms, may_resolve), found, world));
+                state.error = match &done {
+                    Ok(done) => done.write_error.as_ref().map(ToString::to_string),
+                    Err(error) => Some(error.to_string()),
+                };
+                all.push(done);
+            }
+        }
         state.last_ms = Some(slot_ms);
-        done
-    }
-
-    /// Evaluates a rule and writes what comes of it.
-    fn rule<W>(&self, rule: &Rule, state: &mut RuleState, when: (i64, bool), world: &mut W) -> Result<Done>
-    where
-        W: Query + Sink + ?Sized,
-    {
-        let outcome::Outcome { mut samples, transitions, warnings, fresh } =
-            self.outcome(rule, &mut state.alerts, when, world)?;
-        let now: BTreeSet<Labels> = samples.iter().map(|sample| sample.labels.clone()).collect();
-        let written = samples.len();
-        let ended = state.written.difference(&now).cloned();
-        samples.extend(ended.map(|labels| Sample { labels, value: Value::stale() }));
-        let ended = samples.len() - written;
-        let write_error = match samples.as_slice() {
-            [] => None,
-            samples => world.write(samples, when.0 - self.offset_ms()).err(),
-        };
-        state.written = now;
-        Ok(Done { transitions, warnings, fresh, written, ended, write_error })
+        all
     }
 }

@@ -49,6 +49,11 @@ pub trait Query {
     /// `Invalid` if the query fails on the data or has a result that is no vector, `Unavailable` if another try may help.
     fn instant(&mut self, query: &promql::Query, at_ms: i64) -> Result<Found>;
 
+    /// Queries of PromQL at a time, each as [`Query::instant`] answers it. None selects what comes of another one.
+    fn instants(&mut self, queries: &[&promql::Query], at_ms: i64) -> Vec<Result<Found>> {
+        queries.iter().map(|query| self.instant(query, at_ms)).collect()
+    }
+
     /// A query of SQL at a time.
     ///
     /// # Errors
@@ -100,6 +105,12 @@ impl Value {
             Self::Float(value) => *value,
             Self::Histogram(_) => 0.0,
         }
+    }
+
+    /// Is it the end of a series?
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Self::Float(value) if value.to_bits() == promql::STALE)
     }
 
     /// The end of a series.

@@ -3,7 +3,7 @@
 //! Made by the rule evaluator, the dispatcher and the API; turned into rows of the datasets of the same names, and back at start, by whoever
 //! implements [`Record`]. Times are milliseconds since the epoch.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
 
 use crate::{Labels, Result, outbox::Key, silence::Silence};
 
@@ -39,6 +39,12 @@ impl State {
     }
 }
 
+/// Why there is a row of an alert: its rule was evaluated.
+pub const EVALUATED: Cow<'static, str> = Cow::Borrowed("evaluated");
+
+/// Why there is a row of an alert: to say how it is, so that a start has not to read far back.
+pub const SNAPSHOT: Cow<'static, str> = Cow::Borrowed("snapshot");
+
 /// One change of one alert, or how an active one is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertRow {
@@ -47,7 +53,7 @@ pub struct AlertRow {
     /// What it is now.
     pub state: State,
     /// Why there is a row.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// Its rule, or `api`.
     pub source: Arc<str>,
     /// Its labels.
@@ -65,7 +71,7 @@ pub struct AlertRow {
     /// Since when it fires only because it is to be kept firing.
     pub keep_firing_ms: Option<i64>,
     /// Where to look.
-    pub generator_url: String,
+    pub generator_url: Arc<str>,
     /// Empty for what happened; the name of a replay for what would have.
     pub run: Arc<str>,
 }
@@ -168,5 +174,5 @@ pub trait Record: Send + Sync {
     ///
     /// # Errors
     /// `Unavailable` if they cannot be written now; nothing is then.
-    fn append(&self, rows: Rows) -> Promise<'_, Result<()>>;
+    fn append<'a>(&'a self, rows: &'a Rows) -> Promise<'a, Result<()>>;
 }

@@ -16,7 +16,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use crate::{Error, Result};
 
@@ -179,6 +179,13 @@ impl Group {
     #[must_use]
     pub fn dependencies(&self) -> Dependencies {
         depend::dependencies(self)
+    }
+
+    /// Parts of the group, in order, whose rules may be asked together: none selects what an earlier one of its part writes. What a rule in
+    /// SQL reads is not known; it is asked when it is its turn.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Range<usize>> {
+        depend::steps(self)
     }
 
     /// The group as YAML, as a list item of `groups:` would have it; the same for groups that mean the same.

@@ -39,7 +39,7 @@ receivers:
 struct Nowhere;
 
 impl Record for Nowhere {
-    fn append(&self, _: Rows) -> Promise<'_, Result<()>> {
+    fn append<'a>(&'a self, _: &'a Rows) -> Promise<'a, Result<()>> {
         Box::pin(std::future::ready(Ok(())))
     }
 }

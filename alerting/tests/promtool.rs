@@ -73,8 +73,14 @@ fn test(random: &mut Random, group: &Group) -> String {
     for minute in 0..MINUTES {
         let now = minute * MINUTE;
         store.advance(now).unwrap();
-        let run =
-            Run { group, expand: &expand, external_labels: &external_labels, external_url: "", query_offset_ms: 0 };
+        let run = Run {
+            group,
+            steps: &group.steps(),
+            expand: &expand,
+            external_labels: &external_labels,
+            external_url: "",
+            query_offset_ms: 0,
+        };
         for done in run.evaluate(&mut state, now, true, &mut store) {
             assert!(done.unwrap().write_error.is_none());
         }

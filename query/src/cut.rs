@@ -41,6 +41,9 @@ pub(crate) struct Cut {
     stop: Arc<AtomicBool>,
 }
 
+/// Name of a series' metric, and its id.
+pub(crate) type Key<'a> = (&'a str, i64);
+
 /// Series in order of metric and id, which is that of files.
 pub(crate) struct Located {
     pub labels: Vec<Labels>,
@@ -93,7 +96,7 @@ impl Cut {
         let days = days_of(times_us.0, times_us.1);
         let found = if times_ms.is_empty() {
             Vec::new()
-        } else if let Some(known) = self.engine.index().load(&state, &self.series, &days).await? {
+        } else if let Some(known) = self.engine.index().load(state, &self.series, &days).await? {
             let matching = known.any(selectors.iter().copied(), known.on(&days), &self.stop);
             if self.stop.load(Relaxed) {
                 return Err(Error::new(ErrorKind::Canceled, "query was stopped"));
@@ -101,10 +104,10 @@ impl Cut {
             self.check_series(usize::try_from(matching.len()).unwrap_or(usize::MAX))?;
             of_index(&known, matching.into_iter(), symbols)
         } else {
-            let mut series = Series::none(&state, Wanted::Labels);
+            let mut series = Series::none(state, Wanted::Labels);
             for matchers in selectors {
                 let filters = [filters(matchers), on_days(times_us.0, times_us.1)].concat();
-                series.find(&state, &self.series, filters).await?;
+                series.find(state, &self.series, filters).await?;
             }
             self.check_series(series.len())?;
             of_table(&series, symbols)?
@@ -128,31 +131,23 @@ impl Cut {
     /// When series have samples that are not too old; `None` if native histograms would have to be looked at, too.
     pub(crate) async fn read_present(
         &self,
-        located: &Located,
-        symbols: &Symbols,
+        keys: &[Key<'_>],
         extent: Extent,
         lookback_ms: i64,
     ) -> Result<Option<Present>> {
         if self.histograms.has_rows() {
             return Ok(None);
         }
-        let keys = located.keys(symbols);
         let Extent { times_ms, samples_max, .. } = extent;
-        let read = Read { series: &keys, times_ms, with_starts: false, samples_max };
+        let read = Read { series: keys, times_ms, with_starts: false, samples_max };
         Ok(Some(self.samples.read_present(&read, lookback_ms, self.engine.memory_pool()).boxed().await?))
     }
 
     /// Reads samples of series; histograms if there are any at all.
-    pub(crate) async fn read(
-        &self,
-        located: &Located,
-        symbols: &Symbols,
-        extent: Extent,
-    ) -> Result<(Found, Option<Histograms>)> {
-        let keys = located.keys(symbols);
+    pub(crate) async fn read(&self, keys: &[Key<'_>], extent: Extent) -> Result<(Found, Option<Histograms>)> {
         let Extent { times_ms, histograms_from_ms, with_starts, samples_max } = extent;
         let pool = self.engine.memory_pool();
-        let read = Read { series: &keys, times_ms, with_starts, samples_max };
+        let read = Read { series: keys, times_ms, with_starts, samples_max };
         let floats = self.samples.read_floats(&read, pool).boxed().await?;
         if keys.is_empty() || !self.histograms.has_rows() {
             return Ok((floats, None));
@@ -165,8 +160,8 @@ impl Cut {
 }
 
 impl Located {
-    /// Name of the metric and id of each.
-    fn keys<'s>(&self, symbols: &'s Symbols) -> Vec<(&'s str, i64)> {
+    /// What names each, in order.
+    pub(crate) fn keys<'s>(&self, symbols: &'s Symbols) -> Vec<Key<'s>> {
         self.keys.iter().map(|(metric, id)| (symbols.text(*metric), *id)).collect()
     }
 

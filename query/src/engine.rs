@@ -40,8 +40,10 @@ use tokio::{
 };
 
 use bounded::Bounded;
+pub(crate) use run::Threads;
+pub(crate) use run::defect;
 pub(crate) use run::logical;
-use run::{Threads, Work, YieldInJoins, defect};
+use run::{Work, YieldInJoins};
 
 use crate::{
     Error, ErrorKind, PromqlConfig, Result, Selector, Series, Wanted, decimal,
@@ -50,7 +52,7 @@ use crate::{
     functions, gate,
     index::{Counts, Index, Known, days_of},
     metadata::Metadata,
-    meter::Meter,
+    meter::{Count, Meter},
     metrics::Metrics,
     running::{Asking, Run, Running},
     series::on_days,
@@ -310,8 +312,7 @@ impl Engine {
         text: &str,
         work: impl AsyncFnOnce(&Run) -> Result<T>,
     ) -> Result<T> {
-        let mut count = self.0.meter.begin();
-        let run = self.0.asking.begin(kind, text);
+        let (mut count, run) = self.begin_run(kind, text);
         let done = run.or_killed(work(&run)).await;
         count.end(done.as_ref().map(|_| ()).map_err(|error| error.kind));
         done
@@ -452,8 +453,18 @@ impl Engine {
     }
 
     /// A session that can read tables, but names none.
-    pub(crate) fn session_state(&self) -> SessionState {
-        SessionState::clone(&self.0.template)
+    pub(crate) fn session_state(&self) -> &Arc<SessionState> {
+        &self.0.template
+    }
+
+    /// The threads that work on queries.
+    pub(crate) fn threads(&self) -> &Threads {
+        &self.0.threads
+    }
+
+    /// Notes a query that is at work, until what comes back is dropped.
+    pub(crate) fn begin_run(&self, kind: &'static str, text: &str) -> (Count, Run) {
+        (self.0.meter.begin(), self.0.asking.begin(kind, text))
     }
 
     pub(crate) fn memory_pool(&self) -> &Arc<dyn MemoryPool> {
@@ -506,7 +517,7 @@ impl fmt::Debug for Answer {
     }
 }
 
-fn timed_out(timeout_ms: u64) -> Error {
+pub(crate) fn timed_out(timeout_ms: u64) -> Error {
     let message = format!("query took too long; narrow it or raise `sql.timeout` timeout_ms={timeout_ms}");
     Error::new(ErrorKind::Timeout, message)
 }

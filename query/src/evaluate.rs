@@ -9,14 +9,11 @@
 
 pub(crate) mod kept;
 mod load;
+mod together;
 
-use std::{
-    num::NonZeroUsize,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    thread::available_parallelism,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -177,7 +174,7 @@ impl Engine {
 
     async fn at_all_steps(&self, planned: &Planned, cut: &Cut, stop: &AtomicBool) -> Result<Found> {
         let began_us = self.now_us();
-        let loaded = self.load(planned, cut).await?;
+        let loaded = load::Selected::of(planned, cut).await?.load(planned, cut).await?;
         let loaded_us = self.now_us();
         let mut found = self.evaluate(planned, loaded, stop)?;
         found.load_us = loaded_us - began_us;
@@ -218,6 +215,7 @@ impl Engine {
         Ok(memory)
     }
 
+    /// How it is evaluated then.
     fn options(&self, when: When) -> Options {
         let config = &self.config().promql;
         Options {
@@ -228,7 +226,7 @@ impl Engine {
             lookback_ms: when.lookback_ms.unwrap_or(config.lookback_ms),
             subquery_step_ms: SUBQUERY_STEP_MS,
             samples_max: config.samples_max,
-            threads: available_parallelism().map_or(1, NonZeroUsize::get),
+            threads: self.threads().count,
             features: config.features,
         }
     }
@@ -246,9 +244,8 @@ impl Engine {
         };
         let control = Control { stop, reserve: &reserve };
         let mut evaluate = || planned.evaluate(&samples, &mut symbols, control);
-        let is_short = (1..=SHORT_SAMPLES).contains(&read) && !planned.has_subqueries();
         // Others go on meanwhile, which takes longer to arrange than a short evaluation does.
-        let answer = if is_short { evaluate() } else { tokio::task::block_in_place(evaluate) }?;
+        let answer = if is_short(planned, read) { evaluate() } else { tokio::task::block_in_place(evaluate) }?;
         held.push(memory.into_inner());
         Ok(Found {
             result: answer.result,
@@ -308,6 +305,11 @@ impl When {
         );
         Err(Error::new(ErrorKind::Invalid, message))
     }
+}
+
+/// Is a query evaluated over so few samples that it is done at once?
+fn is_short(planned: &Planned, read: usize) -> bool {
+    (1..=SHORT_SAMPLES).contains(&read) && !planned.has_subqueries()
 }
 
 /// A number with its thousands apart.

@@ -78,7 +78,7 @@ impl Engine {
                 // Most senders send none, and then series need not be looked for.
                 let selectors = if table.has_rows() { selectors } else { Vec::new() };
                 let series = match selectors.as_slice() {
-                    [] => Series::none(&engine.session_state(), Wanted::Labels),
+                    [] => Series::none(engine.session_state(), Wanted::Labels),
                     selectors => engine.series_of(selectors, times_us.clone(), Wanted::Labels).await?,
                 };
                 if series.is_empty() {

@@ -73,7 +73,7 @@ impl Engine {
             }
             // What was known goes first: both need not fit.
             *cached = None;
-            let described = Arc::new(Described::read(&engine.session_state(), &table).await?);
+            let described = Arc::new(Described::read(engine.session_state(), &table).await?);
             *cached = Some(Cached::new(table.view(), Arc::clone(&described)));
             Ok(described)
         };

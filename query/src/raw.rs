@@ -58,7 +58,7 @@ impl Engine {
         let histograms_from_ms = times_ms.start;
         let samples_max = self.config().promql.samples_max;
         let extent = Extent { times_ms, histograms_from_ms, with_starts: false, samples_max };
-        let (floats, rows) = cut.read(&located, &symbols, extent).await?;
+        let (floats, rows) = cut.read(&located.keys(&symbols), extent).await?;
         let native = rows.map(Native::new).transpose()?;
         let Located { labels, memory, .. } = located;
         let order = (0..labels.len()).collect();

@@ -29,7 +29,7 @@ use storage::{Batch, Lane, Storage};
 pub struct Recorder(pub Storage);
 
 impl Record for Recorder {
-    fn append(&self, rows: Rows) -> Promise<'_, Result<()>> {
+    fn append<'a>(&'a self, rows: &'a Rows) -> Promise<'a, Result<()>> {
         Box::pin(async move {
             if rows.is_empty() {
                 return Ok(());
@@ -286,7 +286,7 @@ fn to_alerts(rows: &RecordBatch) -> Built<Vec<AlertRow>> {
         Some(AlertRow {
             at_ms: at(row)?,
             state: State::of(states.value(row))?,
-            reason: reasons.value(row).to_owned(),
+            reason: reasons.value(row).to_owned().into(),
             source: sources.value(row).into(),
             labels: labels(row),
             annotations: annotations(row),
@@ -295,7 +295,7 @@ fn to_alerts(rows: &RecordBatch) -> Built<Vec<AlertRow>> {
             starts_ms: starts(row),
             ends_ms: ends(row),
             keep_firing_ms: keep(row),
-            generator_url: urls.value(row).to_owned(),
+            generator_url: urls.value(row).into(),
             run: runs.value(row).into(),
         })
     };

@@ -9,6 +9,7 @@ mod status;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -21,7 +22,8 @@ use alerting::{
     alert::{Instance, Phase, Transition},
     alertmanager::Alertmanager,
     alerts::Alert,
-    group::{Done, Run, Slots, State},
+    group::{Done, RuleState, Run, Slots, State},
+    query::{Sample, Sink, Value},
     rows::{self, AlertRow, Record, Rows},
     rules::{Action, Condition, Group, NoData, Notify, Rule},
 };
@@ -86,6 +88,14 @@ struct Inner {
     has_caught_up: AtomicBool,
 }
 
+/// What all rows of a rule's alerts have in common.
+struct OfRule<'a> {
+    source: &'a Arc<str>,
+    generator_url: Arc<str>,
+    /// Empty: it happened.
+    run: Arc<str>,
+}
+
 /// A group: its file and its name.
 type Id = (String, String);
 
@@ -93,6 +103,10 @@ type Id = (String, String);
 struct Running {
     id: Id,
     group: Group,
+    /// Parts of the group that are asked together.
+    steps: Vec<Range<usize>>,
+    /// What names each rule in the table of alerts.
+    sources: Vec<Arc<str>>,
     slots: Slots,
     interval_ms: i64,
     state: Mutex<State>,
@@ -134,13 +148,13 @@ impl Rules {
     /// Evaluates these groups from now on, and no others.
     pub fn apply(&self, loaded: Vec<Loaded>) {
         let mut old = std::mem::take(&mut *self.0.groups.lock());
-        let mut groups = BTreeMap::new();
+        let (mut groups, mut ended) = (BTreeMap::new(), Vec::new());
         for Loaded { file, groups: of_file } in loaded {
             for group in of_file {
                 let id = (file.clone(), group.name.clone());
                 let running = match old.remove(&id) {
                     Some(running) if running.group.means_the_same(&group) => running,
-                    other => self.start(id.clone(), group, other.as_deref()),
+                    other => self.start(id.clone(), group, other.as_deref(), &mut ended),
                 };
                 groups.insert(id, running);
             }
@@ -148,16 +162,52 @@ impl Rules {
         let rules: usize = groups.values().map(|running| running.group.rules.len()).sum();
         info!(groups = groups.len(), rules, "rules are in force");
         *self.0.groups.lock() = groups;
+        for gone in old.values() {
+            ended.extend(gone.state.lock().rules.iter().flat_map(RuleState::series));
+        }
+        if !ended.is_empty() {
+            let (rules, ended) = (self.clone(), ended.into_iter().collect());
+            tokio::spawn(async move { rules.end(ended).await });
+        }
     }
 
-    fn start(&self, id: Id, group: Group, old: Option<&Running>) -> Arc<Running> {
+    /// Ends series of rules that are gone, unless other rules have taken them up meanwhile.
+    async fn end(&self, mut ended: BTreeSet<Labels>) {
+        let groups = || self.0.groups.lock().values().cloned().collect::<Vec<_>>();
+        let longest_ms = groups().iter().map(|running| running.interval_ms).max().unwrap_or(0);
+        let longest_ms = longest_ms.max(self.0.parts.settings.evaluation_interval_ms);
+        tokio::time::sleep(Duration::from_millis(2 * longest_ms.unsigned_abs())).await;
+        for running in groups() {
+            running.state.lock().rules.iter().flat_map(RuleState::series).for_each(|series| {
+                ended.remove(&series);
+            });
+        }
+        let (rules, runtime, at_ms) = (self.clone(), Handle::current(), self.now_ms());
+        let write = move || {
+            let Parts { engine, remote_write, .. } = &rules.0.parts;
+            let mut world = World::new(engine.clone(), remote_write.clone(), runtime, false);
+            let ends: Vec<Sample> = ended.into_iter().map(|labels| Sample { labels, value: Value::stale() }).collect();
+            world.write(&ends, at_ms).and_then(|()| world.flush())
+        };
+        // They end by their age if this fails.
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(write).await {
+            warn!(%error, "the ends of series of removed rules were not written");
+        }
+    }
+
+    fn start(&self, id: Id, group: Group, old: Option<&Running>, ended: &mut Vec<Labels>) -> Arc<Running> {
         let interval_ms = group.interval_ms.unwrap_or(self.0.parts.settings.evaluation_interval_ms);
         let state = match old {
-            // The series that nobody writes any more end by their age.
-            Some(old) => old.state.lock().clone().taken_over(&old.group, &group).0,
+            Some(old) => {
+                let (state, series) = old.state.lock().clone().taken_over(&old.group, &group);
+                ended.extend(series);
+                state
+            }
             None => self.restored(&id, &group),
         };
         let running = Arc::new(Running {
+            steps: group.steps(),
+            sources: group.rules.iter().enumerate().map(|(nth, rule)| source(&id, rule, nth).into()).collect(),
             slots: Slots::new(&id.0, &id.1, interval_ms),
             status: Mutex::new(GroupStatus::new(&group)),
             snapshot_ms: AtomicI64::new(self.0.parts.clock.now_ms()),
@@ -226,31 +276,35 @@ impl Rules {
         let Ok(_permit) = self.0.at_once.acquire().await else { return };
         let began_ms = self.now_ms();
         let may_resolve = self.may_resolve(running, slot_ms).await;
-        let (rules, group) = (self.clone(), Arc::clone(running));
-        let evaluated = tokio::task::spawn_blocking(move || rules.run(&group, slot_ms, may_resolve)).await;
-        let Ok(done) = evaluated else {
+        let (rules, group, runtime) = (self.clone(), Arc::clone(running), Handle::current());
+        let work = move || rules.run(&group, slot_ms, may_resolve, runtime);
+        // The engine ends last.
+        let Ok(evaluated) = self.0.parts.engine.on_thread(work) else { return };
+        let Ok(done) = evaluated.await else {
             warn!(group = running.id.1, file = running.id.0, "an evaluation broke off");
             return;
         };
         let rows = self.rows(running, &done, slot_ms);
-        while let Err(error) = self.0.parts.record.append(rows.clone()).await {
+        while let Err(error) = self.0.parts.record.append(&rows).await {
             warn!(%error, group = running.id.1, "what changed about alerts cannot be written down yet");
             tokio::time::sleep(AGAIN).await;
         }
+        drop(rows);
         self.tell(running, slot_ms);
         let took_ms = self.now_ms() - began_ms;
         let missed = running.status.lock().ended(&done, slot_ms, took_ms, running.slots);
         self.0.meter.evaluated(&running.id, &done, took_ms, missed);
     }
 
-    fn run(&self, running: &Running, slot_ms: i64, may_resolve: bool) -> Vec<alerting::Result<Done>> {
+    fn run(&self, running: &Running, slot_ms: i64, may_resolve: bool, runtime: Handle) -> Vec<alerting::Result<Done>> {
         let Parts { engine, remote_write, settings, external_url, .. } = &self.0.parts;
         let group = &running.group;
         let wants_data = |rule: &Rule| matches!(&rule.action, Action::Alert(alert) if alert.no_data != NoData::Resolve);
         let looks_for_data = group.rules.iter().any(wants_data);
-        let mut world = World::new(engine.clone(), remote_write.clone(), Handle::current(), looks_for_data);
+        let mut world = World::new(engine.clone(), remote_write.clone(), runtime, looks_for_data);
         let run = Run {
             group,
+            steps: &running.steps,
             expand: &super::templates::Templates,
             external_labels: &settings.external_labels,
             external_url,
@@ -290,27 +344,23 @@ impl Rules {
         let state = running.state.lock();
         let is_time = slot_ms - running.snapshot_ms.load(Ordering::Relaxed) >= SNAPSHOT_MS;
         let mut alerts = Vec::new();
-        for (nth, (rule, of_rule)) in running.group.rules.iter().zip(&state.rules).enumerate() {
-            let source: Arc<str> = source(&running.id, rule, nth).into();
-            let instances: BTreeMap<&Labels, &Instance> = of_rule.alerts.instances().collect();
-            if let Some(Ok(done)) = done.get(nth) {
-                for change in &done.transitions {
-                    alerts.push(self.row(rule, &source, change, instances.get(&change.labels).copied()));
-                }
+        let rules = running.group.rules.iter().zip(&running.sources).zip(&state.rules);
+        for (nth, ((rule, source), of_rule)) in rules.enumerate() {
+            let changes = done.get(nth).and_then(|done| done.as_ref().ok()).map_or(&[][..], |done| &done.transitions);
+            if changes.is_empty() && !is_time {
+                continue;
             }
+            let of = OfRule { source, generator_url: self.generator_url(rule).into(), run: Arc::default() };
+            let changed = changes.iter().map(|change| self.row(&of, change, of_rule.alerts.get(&change.labels)));
+            alerts.extend(changed);
             if is_time {
-                let changed: BTreeSet<&Labels> = done
-                    .get(nth)
-                    .and_then(|done| done.as_ref().ok())
-                    .map(|done| done.transitions.iter().map(|change| &change.labels).collect())
-                    .unwrap_or_default();
-                for (labels, instance) in
-                    instances.iter().filter(|(labels, of)| of.is_active() && !changed.contains(*labels))
-                {
+                let changed: BTreeSet<&Labels> = changes.iter().map(|change| &change.labels).collect();
+                let active = of_rule.alerts.instances().filter(|(_, of)| of.is_active());
+                for (labels, instance) in active.filter(|(labels, _)| !changed.contains(*labels)) {
                     let (from, to) = (Some(instance.phase), Some(instance.phase));
-                    let change = Transition { labels: (*labels).clone(), from, to, at_ms: slot_ms };
-                    let row = self.row(rule, &source, &change, Some(instance));
-                    alerts.push(AlertRow { reason: "snapshot".to_owned(), ..row });
+                    let change = Transition { labels: labels.clone(), from, to, at_ms: slot_ms };
+                    let row = self.row(&of, &change, Some(instance));
+                    alerts.push(AlertRow { reason: rows::SNAPSHOT, ..row });
                 }
             }
         }
@@ -320,7 +370,7 @@ impl Rules {
         Rows { alerts, ..Rows::default() }
     }
 
-    fn row(&self, rule: &Rule, source: &Arc<str>, change: &Transition, instance: Option<&Instance>) -> AlertRow {
+    fn row(&self, rule: &OfRule<'_>, change: &Transition, instance: Option<&Instance>) -> AlertRow {
         let state = match (change.to, change.from) {
             (Some(Phase::Pending), _) => rows::State::Pending,
             (Some(Phase::Firing), _) => rows::State::Firing,
@@ -330,8 +380,8 @@ impl Rules {
         AlertRow {
             at_ms: change.at_ms,
             state,
-            reason: "evaluated".to_owned(),
-            source: Arc::clone(source),
+            reason: rows::EVALUATED,
+            source: Arc::clone(rule.source),
             labels: self.outside(&change.labels),
             annotations: instance.map(|instance| instance.annotations.clone()).unwrap_or_default(),
             value: instance.map(|instance| instance.value),
@@ -339,14 +389,17 @@ impl Rules {
             starts_ms: instance.and_then(|instance| instance.fired_at_ms),
             ends_ms: instance.and_then(|instance| instance.resolved_at_ms),
             keep_firing_ms: instance.and_then(|instance| instance.keep_firing_since_ms),
-            generator_url: self.generator_url(rule),
-            run: "".into(),
+            generator_url: Arc::clone(&rule.generator_url),
+            run: Arc::clone(&rule.run),
         }
     }
 
     /// Labels as others see them: with those of this program.
     fn outside(&self, labels: &Labels) -> Labels {
         let external = &self.0.parts.settings.external_labels;
+        if external.is_empty() {
+            return labels.clone();
+        }
         labels.with(external.iter().filter(|(name, _)| labels.get(name).is_empty()))
     }
 
@@ -356,14 +409,18 @@ impl Rules {
         let mut alerts = Vec::new();
         let mut state = running.state.lock();
         for (rule, of_rule) in running.group.rules.iter().zip(&mut state.rules) {
+            let due = of_rule.alerts.due(slot_ms, RESEND_MS, running.interval_ms);
+            if due.is_empty() {
+                continue;
+            }
             let once = matches!(&rule.action, Action::Alert(alert) if alert.notify == Notify::Once);
-            let generator_url = self.generator_url(rule);
-            alerts.extend(of_rule.alerts.due(slot_ms, RESEND_MS, running.interval_ms).into_iter().map(|due| Alert {
+            let generator_url: Arc<str> = self.generator_url(rule).into();
+            alerts.extend(due.into_iter().map(|due| Alert {
                 labels: self.outside(&due.labels),
                 annotations: due.annotations,
                 starts_ms: due.starts_at_ms,
                 ends_ms: due.ends_at_ms,
-                generator_url: generator_url.clone(),
+                generator_url: Arc::clone(&generator_url),
                 updated_ms: now_ms,
                 is_timeout: false,
                 once,

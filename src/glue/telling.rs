@@ -207,7 +207,7 @@ impl Renderer<'_> {
                 annotations: alert.annotations.clone(),
                 starts_at: time(alert.starts_ms),
                 ends_at: (!is_firing).then(|| time(alert.ends_ms)),
-                generator_url: alert.generator_url.clone(),
+                generator_url: alert.generator_url.to_string(),
             }
         };
         let data = NotificationData {

@@ -27,6 +27,8 @@ use crate::import::encode::{Request, Sent, Series};
 
 /// Bytes of one message of samples that rules write.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Samples of rules that wait: those of a usual group are one record of the log, those of very many alerts are several.
+const WAITING_MAX: usize = 16_384;
 /// Rows of an answer of SQL that become alerts: beyond that it is no list that anybody reads.
 const ROWS_MAX: usize = 100_000;
 
@@ -54,13 +56,12 @@ impl World {
     /// # Errors
     /// Some were not written.
     pub fn flush(&mut self) -> Result<()> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let mut samples: Vec<(Vec<(&str, &str)>, Samples)> =
-            waiting.iter().map(|sample| (sample.labels.iter().collect(), one(&sample.value, self.at_ms))).collect();
-        samples.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.sort_by(|one, other| one.labels.cmp(&other.labels));
         let mut request = Request::default();
-        for (labels, samples) in &samples {
-            let series = Series { labels, samples, exemplars: &[], about: None };
+        for sample in &waiting {
+            let (labels, samples) = (sample.labels.iter().collect::<Vec<_>>(), one(&sample.value, self.at_ms));
+            let series = Series { labels: &labels, samples: &samples, exemplars: &[], about: None };
             let mut sent = Sent::default();
             while !request.add(&series, &mut sent, MESSAGE_BYTES_MAX) {
                 self.send(&mut request)?;
@@ -92,29 +93,23 @@ impl World {
 
 impl Query for World {
     fn instant(&mut self, query: &promql::Query, at_ms: i64) -> Result<Found> {
-        if self.may_read(query) {
-            self.flush()?;
+        let mut found = self.instants(&[query], at_ms);
+        found.pop().unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "a query was not answered")))
+    }
+
+    fn instants(&mut self, queries: &[&promql::Query], at_ms: i64) -> Vec<Result<Found>> {
+        if queries.iter().any(|query| self.may_read(query))
+            && let Err(error) = self.flush()
+        {
+            return queries.iter().map(|_| Err(error.again())).collect();
         }
-        let when = When { anew: true, ..When::at(at_ms) };
-        let found = self.runtime.block_on(self.engine.promql(query, when)).map_err(failed)?;
-        let samples = match &found.result {
-            promql::Outcome::Scalar(value) => vec![Sample { labels: Labels::default(), value: Value::Float(*value) }],
-            promql::Outcome::Vector(columns) => {
-                let row = |row: usize| {
-                    let labels = columns.labels[row].texts(&found.symbols).collect();
-                    let (_, point) = columns.points(row).next()?;
-                    let value = match point {
-                        promql::Point::Float(value) => Value::Float(value),
-                        promql::Point::Histogram(histogram) => Value::Histogram(Arc::new(histogram.clone())),
-                    };
-                    Some(Sample { labels, value })
-                };
-                (0..columns.labels.len()).filter_map(row).collect()
-            }
-            _ => return Err(Error::invalid("a rule's expression gives a vector or a number, and this one does not")),
-        };
-        let fresh = if self.looks_for_data { self.fewest(query, at_ms)? } else { None };
-        Ok(Found { samples, warnings: found.warnings, fresh })
+        let found = self.ask(queries, at_ms).into_iter().map(|found| samples(&found?));
+        let found: Vec<Result<Found>> = found.collect();
+        if !self.looks_for_data {
+            return found;
+        }
+        let fewest = self.fewest(queries, at_ms);
+        found.into_iter().zip(fewest).map(|(found, fresh)| Ok(Found { fresh: fresh?, ..found? })).collect()
     }
 
     fn sql(&mut self, sql: &Sql, at_ms: i64) -> Result<Found> {
@@ -145,30 +140,55 @@ impl Sink for World {
             self.at_ms = at_ms;
         }
         self.waiting.extend_from_slice(samples);
-        Ok(())
+        if self.waiting.len() >= WAITING_MAX { self.flush() } else { Ok(()) }
     }
 }
 
 impl World {
-    /// How many series the selector has that has the fewest.
-    fn fewest(&self, query: &promql::Query, at_ms: i64) -> Result<Option<u64>> {
-        let mut fewest = None;
-        for selector in query.selectors() {
-            let matchers = selector.matchers().iter().map(|matcher| {
-                let (label, op, value) = matcher.as_written();
-                format!("{}{op}{}", promql::quoted(label), promql::quoted(value))
-            });
-            let matchers: Vec<String> = matchers.collect();
-            let count = self.engine.parse(&format!("count({{{}}})", matchers.join(","))).map_err(failed)?;
-            let found = self.runtime.block_on(self.engine.promql(&count, When::at(at_ms))).map_err(failed)?;
-            let count = match &found.result {
-                promql::Outcome::Vector(columns) if columns.labels.is_empty() => 0,
-                promql::Outcome::Vector(columns) => columns.floats(0).next().map_or(0, |(_, value)| count_of(value)),
-                _ => return Ok(None),
-            };
-            fewest = Some(fewest.map_or(count, |fewest: u64| fewest.min(count)));
+    /// Answers of the engine.
+    fn ask(&self, queries: &[&promql::Query], at_ms: i64) -> Vec<Result<query::Found>> {
+        let when = When { anew: true, ..When::at(at_ms) };
+        match self.engine.promql_together(queries, when) {
+            Ok(answers) => answers.into_iter().map(|answer| answer.map_err(failed)).collect(),
+            Err(error) => {
+                let error = failed(error);
+                queries.iter().map(|_| Err(error.again())).collect()
+            }
         }
-        Ok(fewest)
+    }
+
+    /// Of each query, how many series the selector has that has the fewest.
+    fn fewest(&self, queries: &[&promql::Query], at_ms: i64) -> Vec<Result<Option<u64>>> {
+        let counts = |query: &&promql::Query| -> Result<Vec<promql::Query>> {
+            let selectors = query.selectors();
+            let counts = selectors.iter().map(|selector| {
+                let matchers = selector.matchers().iter().map(|matcher| {
+                    let (label, op, value) = matcher.as_written();
+                    format!("{}{op}{}", promql::quoted(label), promql::quoted(value))
+                });
+                let matchers: Vec<String> = matchers.collect();
+                self.engine.parse(&format!("count({{{}}})", matchers.join(","))).map_err(failed)
+            });
+            counts.collect()
+        };
+        let counts: Vec<Result<Vec<promql::Query>>> = queries.iter().map(counts).collect();
+        let all: Vec<&promql::Query> = counts.iter().flatten().flatten().collect();
+        let mut answers = self.ask(&all, at_ms).into_iter();
+        let of_query = |counts: Result<Vec<promql::Query>>| {
+            let mut fewest = None;
+            for found in answers.by_ref().take(counts?.len()) {
+                let count = match &found?.result {
+                    promql::Outcome::Vector(columns) if columns.labels.is_empty() => 0,
+                    promql::Outcome::Vector(columns) => {
+                        columns.floats(0).next().map_or(0, |(_, value)| count_of(value))
+                    }
+                    _ => return Ok(None),
+                };
+                fewest = Some(fewest.map_or(count, |fewest: u64| fewest.min(count)));
+            }
+            Ok(fewest)
+        };
+        counts.into_iter().map(of_query).collect()
     }
 
     /// How many rows of a table are later than a time.
@@ -183,6 +203,27 @@ impl World {
         let count = rows.first().map(|rows| cast(rows.column(0), &DataType::UInt64)).transpose().map_err(unreadable)?;
         Ok(count.map_or(0, |count| count.as_primitive::<arrow::datatypes::UInt64Type>().value(0)))
     }
+}
+
+/// The samples of an answer.
+fn samples(found: &query::Found) -> Result<Found> {
+    let samples = match &found.result {
+        promql::Outcome::Scalar(value) => vec![Sample { labels: Labels::default(), value: Value::Float(*value) }],
+        promql::Outcome::Vector(columns) => {
+            let row = |row: usize| {
+                let labels = columns.labels[row].texts(&found.symbols).collect();
+                let (_, point) = columns.points(row).next()?;
+                let value = match point {
+                    promql::Point::Float(value) => Value::Float(value),
+                    promql::Point::Histogram(histogram) => Value::Histogram(Arc::new(histogram.clone())),
+                };
+                Some(Sample { labels, value })
+            };
+            (0..columns.labels.len()).filter_map(row).collect()
+        }
+        _ => return Err(Error::invalid("a rule's expression gives a vector or a number, and this one does not")),
+    };
+    Ok(Found { samples, warnings: found.warnings.clone(), fresh: None })
 }
 
 /// A count, which is a whole number.

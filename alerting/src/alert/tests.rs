@@ -34,6 +34,11 @@ fn phases(params: &Params, steps: &[Input]) -> Vec<Option<Phase>> {
     all
 }
 
+/// As a start makes it again of rows.
+fn restarted(state: &State) -> State {
+    state.instances().map(|(labels, instance)| (labels.clone(), instance.clone())).collect()
+}
+
 const P: Option<Phase> = Some(Phase::Pending);
 const F: Option<Phase> = Some(Phase::Firing);
 const R: Option<Phase> = Some(Phase::Resolved);
@@ -110,8 +115,7 @@ fn nothing_ends_until_ingest_has_caught_up_and_time_away_counts() {
     let params = Params { for_ms: 10 * MINUTE, ..Params::default() };
     let mut state = State::default();
     state.step(0, &found(&["a", "b"]), &params).unwrap();
-    let stored = serde_json::to_string(&state).unwrap();
-    let mut state: State = serde_json::from_str(&stored).unwrap();
+    let mut state = restarted(&state);
     let early = Input { may_resolve: false, ..found(&["a"]) };
     state.step(30 * MINUTE, &early, &params).unwrap();
     assert_eq!((phase(&state, "a"), phase(&state, "b")), (F, P));
@@ -138,25 +142,45 @@ fn values_and_annotations_are_those_of_the_last_evaluation() {
     state.step(MINUTE, &input, &Params::default()).unwrap();
     let instance = &state.instances[&labels("a")];
     assert_eq!((instance.value, instance.annotations.get("v"), instance.active_at_ms), (f64::INFINITY, "inf", 0));
-    assert_eq!(serde_json::from_str::<State>(&serde_json::to_string(&state).unwrap()).unwrap(), state);
 }
 
 #[test]
 fn series_tell_of_pending_and_firing_alerts() {
     let mut state = State::default();
     let params = Params { for_ms: MINUTE, ..Params::default() };
-    state.step(90_500, &found(&["a"]), &params).unwrap();
-    let shown = |state: &State| {
-        let series = state.series().into_iter();
+    let shown = |state: &mut State, changes: &[Transition]| {
+        let series = state.series(changes);
         series.map(|(labels, value)| format!("{labels:?} {value}")).collect::<Vec<_>>().join("\n")
     };
+    let changes = state.step(90_500, &found(&["a"]), &params).unwrap();
     let pending = r#"{"__name__": "ALERTS", "alertname": "A", "alertstate": "pending", "i": "a"} 1
 {"__name__": "ALERTS_FOR_STATE", "alertname": "A", "i": "a"} 90"#;
-    assert_eq!(shown(&state), pending);
-    state.step(150_500, &found(&["a"]), &params).unwrap();
-    assert!(shown(&state).contains(r#""alertstate": "firing""#));
-    state.step(210_500, &found(&[]), &params).unwrap();
-    assert_eq!(state.series(), []);
+    assert_eq!(shown(&mut state, &changes), pending);
+    // It ends as one, and begins as the other.
+    let changes = state.step(150_500, &found(&["a"]), &params).unwrap();
+    let firing = r#"{"__name__": "ALERTS", "alertname": "A", "alertstate": "firing", "i": "a"} 1
+{"__name__": "ALERTS_FOR_STATE", "alertname": "A", "i": "a"} 90
+{"__name__": "ALERTS", "alertname": "A", "alertstate": "pending", "i": "a"} NaN"#;
+    assert_eq!(shown(&mut state, &changes), firing);
+    // After a start, too.
+    let mut state = restarted(&state);
+    let changes = state.step(210_500, &found(&[]), &params).unwrap();
+    let over = r#"{"__name__": "ALERTS", "alertname": "A", "alertstate": "firing", "i": "a"} NaN
+{"__name__": "ALERTS_FOR_STATE", "alertname": "A", "i": "a"} NaN"#;
+    assert_eq!(shown(&mut state, &changes), over);
+    assert_eq!(shown(&mut state, &[]), "");
+}
+
+#[test]
+fn series_of_alerts_that_a_limit_made_go_end_with_the_next_evaluation() {
+    let mut state = State::default();
+    let params = Params { limit: 1, limit_mode: LimitMode::Prometheus, ..Params::default() };
+    state.step(0, &found(&["a"]), &params).unwrap();
+    state.step(MINUTE, &found(&["a", "b"]), &params).unwrap_err();
+    assert_eq!(state.written().count(), 2, "those of a; b was never told of");
+    let changes = state.step(2 * MINUTE, &found(&[]), &params).unwrap();
+    assert_eq!(state.series(&changes).filter(|(_, value)| value.is_nan()).count(), 2);
+    assert_eq!(state.written().count(), 0);
 }
 
 /// What an alert is after some evaluations, told from all of them: each is its time and whether the condition held.
@@ -199,7 +223,7 @@ proptest! {
             let names = ["a", "b", "c"];
             let there: Vec<&str> = names.iter().zip(present).filter(|(_, is)| *is).map(|(name, _)| *name).collect();
             if restarts {
-                state = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
+                state = restarted(&state);
             }
             let before = state.clone();
             let changes = state.step(now, &found(&there), &params).unwrap();

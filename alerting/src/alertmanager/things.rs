@@ -174,11 +174,11 @@ impl Things {
 }
 
 /// A row about an alert that was posted.
-pub(super) fn posted_row(alert: &Alert, reason: &str, now_ms: i64) -> AlertRow {
+pub(super) fn posted_row(alert: &Alert, reason: &'static str, now_ms: i64) -> AlertRow {
     AlertRow {
         at_ms: now_ms,
         state: if alert.is_resolved(now_ms) { State::Resolved } else { State::Firing },
-        reason: reason.to_owned(),
+        reason: reason.into(),
         source: "api".into(),
         labels: alert.labels.clone(),
         annotations: alert.annotations.clone(),
@@ -187,7 +187,7 @@ pub(super) fn posted_row(alert: &Alert, reason: &str, now_ms: i64) -> AlertRow {
         starts_ms: Some(alert.starts_ms),
         ends_ms: Some(alert.ends_ms),
         keep_firing_ms: None,
-        generator_url: alert.generator_url.clone(),
+        generator_url: Arc::clone(&alert.generator_url),
         run: "".into(),
     }
 }

@@ -84,7 +84,7 @@ impl World {
 struct Disk(Arc<World>);
 
 impl Record for Disk {
-    fn append(&self, rows: Rows) -> Promise<'_, Result<()>> {
+    fn append<'a>(&'a self, rows: &'a Rows) -> Promise<'a, Result<()>> {
         Box::pin(async move {
             if self.0.is_full.load(Ordering::Relaxed) {
                 return Err(Error::new(crate::ErrorKind::Unavailable, "disk full"));
@@ -94,9 +94,9 @@ impl Record for Disk {
             }
             {
                 let mut disk = self.0.disk.lock();
-                disk.alerts.extend(rows.alerts);
-                disk.notifications.extend(rows.notifications);
-                disk.silences.extend(rows.silences);
+                disk.alerts.extend_from_slice(&rows.alerts);
+                disk.notifications.extend_from_slice(&rows.notifications);
+                disk.silences.extend_from_slice(&rows.silences);
             }
             // Written, and nobody was told.
             if !self.0.lives() {

@@ -2,49 +2,56 @@
 
 use std::collections::BTreeSet;
 
-use super::Run;
+use super::{Done, RuleState, Run};
 use crate::{
     ALERTNAME, Error, Labels, Result,
-    alert::{Element, Input, Params, State, Transition},
-    query::{About, Found, Query, Sample, VALUES, Value},
-    rules::{Action, Alert, Condition, Rule},
+    alert::{Element, Input, Params},
+    query::{About, Found, Query, Sample, Sink, VALUES, Value},
+    rules::{Action, Alert, Rule},
 };
 
-/// What is to be written and told.
-pub(super) struct Outcome {
-    pub samples: Vec<Sample>,
-    pub transitions: Vec<Transition>,
-    pub warnings: Vec<String>,
-    pub fresh: Option<u64>,
-}
+/// Samples that are written at once: of very many alerts not all series are in memory together.
+const WRITTEN_AT_ONCE: usize = 4_096;
 
 impl Run<'_> {
-    pub(super) fn outcome<W: Query + ?Sized>(
+    /// What comes of what a rule found, which is written.
+    pub(super) fn outcome<W>(
         &self,
-        rule: &Rule,
-        alerts: &mut State,
+        (rule, state): (&Rule, &mut RuleState),
         (slot_ms, may_resolve): (i64, bool),
+        found: Found,
         world: &mut W,
-    ) -> Result<Outcome> {
+    ) -> Result<Done>
+    where
+        W: Query + Sink + ?Sized,
+    {
+        let Found { samples: found, warnings, fresh } = found;
+        let mut done = Done { warnings, fresh, ..Done::default() };
         let at_ms = slot_ms - self.offset_ms();
-        let found = match &rule.condition {
-            Condition::Promql(query) => world.instant(query, at_ms)?,
-            Condition::Sql(sql) => world.sql(sql, at_ms)?,
-        };
         match &rule.action {
             Action::Record(name) => {
                 let samples = self.recorded(rule, name, &found)?;
-                Ok(Outcome { samples, transitions: Vec::new(), warnings: found.warnings, fresh: found.fresh })
+                let now: BTreeSet<Labels> = samples.iter().map(|sample| sample.labels.clone()).collect();
+                let before = std::mem::replace(&mut state.recorded, now);
+                let ended = before.difference(&state.recorded).cloned();
+                let ended = ended.map(|labels| Sample { labels, value: Value::stale() });
+                write(samples.into_iter().chain(ended), at_ms, world, &mut done);
             }
             Action::Alert(alert) => {
-                let elements = found.samples.iter().map(|sample| self.element(rule, alert, (sample, slot_ms), world));
-                let input = Input { elements: elements.collect(), has_data: found.fresh != Some(0), may_resolve };
-                let transitions = alerts.step(slot_ms, &input, &Params::of(self.group, alert))?;
-                let series = alerts.series().into_iter();
-                let samples = series.map(|(labels, value)| Sample { labels, value: Value::Float(value) }).collect();
-                Ok(Outcome { samples, transitions, warnings: found.warnings, fresh: found.fresh })
+                // One by one, so that what was found goes as alerts come.
+                let elements = found.into_iter().map(|sample| self.element(rule, alert, (&sample, slot_ms), world));
+                let elements = elements.collect();
+                let input = Input { elements, has_data: fresh != Some(0), may_resolve };
+                done.transitions = state.alerts.step(slot_ms, &input, &Params::of(self.group, alert))?;
+                drop(input);
+                let transitions = std::mem::take(&mut done.transitions);
+                let series = state.alerts.series(&transitions);
+                let samples = series.map(|(labels, value)| Sample { labels, value: Value::Float(value) });
+                write(samples, at_ms, world, &mut done);
+                done.transitions = transitions;
             }
         }
+        Ok(done)
     }
 
     /// Labels of the group and then of the rule, which has the last word.
@@ -53,10 +60,10 @@ impl Run<'_> {
         of_group.chain(&rule.labels).map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    fn recorded(&self, rule: &Rule, name: &str, found: &Found) -> Result<Vec<Sample>> {
+    fn recorded(&self, rule: &Rule, name: &str, found: &[Sample]) -> Result<Vec<Sample>> {
         let mut seen = BTreeSet::new();
-        let mut samples = Vec::with_capacity(found.samples.len());
-        for Sample { labels, value } in &found.samples {
+        let mut samples = Vec::with_capacity(found.len());
+        for Sample { labels, value } in found {
             let labels = without_values(labels).with([(promql::NAME, name)].into_iter().chain(self.labels(rule)));
             if !seen.insert(labels.clone()) {
                 let message = "vector contains metrics with the same labelset after applying rule labels";
@@ -104,6 +111,22 @@ impl Run<'_> {
         let labels = without_values(&sample.labels)
             .with([(promql::NAME, "")].into_iter().chain(over).chain([(ALERTNAME, alert.name.as_str())]));
         Element { labels, annotations: texts(&annotations), value: sample.value.number() }
+    }
+}
+
+/// Writes samples, and counts them: those that end a series apart.
+fn write<W: Sink + ?Sized>(samples: impl Iterator<Item = Sample>, at_ms: i64, world: &mut W, done: &mut Done) {
+    let mut some = Vec::new();
+    let mut samples = samples.peekable();
+    while let Some(sample) = samples.next() {
+        *if sample.value.is_stale() { &mut done.ended } else { &mut done.written } += 1;
+        some.push(sample);
+        if some.len() == WRITTEN_AT_ONCE || samples.peek().is_none() {
+            if let Err(error) = world.write(&some, at_ms) {
+                done.write_error.get_or_insert(error);
+            }
+            some.clear();
+        }
     }
 }
 

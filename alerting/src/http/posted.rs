@@ -134,6 +134,6 @@ fn alert(text: &str) -> Result<Posted, Error> {
         annotations,
         starts_ms: starts_at,
         ends_ms: ends_at,
-        generator_url: generator_url.unwrap_or_default(),
+        generator_url: generator_url.unwrap_or_default().into(),
     })
 }

@@ -165,7 +165,7 @@ impl Notification {
             let alert = Alert {
                 labels: labels(&shown.labels),
                 annotations: labels(&shown.annotations),
-                generator_url: escape(&shown.generator_url),
+                generator_url: escape(&shown.generator_url).into(),
                 ..Alert::clone(shown)
             };
             Shown { fingerprint: shown.fingerprint, alert: Arc::new(alert) }

@@ -62,7 +62,7 @@ pub(super) fn alert(labels: &[(&str, &str)], annotation: &str, is_firing: bool) 
         annotations: [("summary", annotation)].into_iter().collect(),
         starts_ms: NOW_MS - 60_000,
         ends_ms: if is_firing { NOW_MS + 300_000 } else { NOW_MS - 1_120 },
-        generator_url: "http://p/g?x=1&y=2".to_owned(),
+        generator_url: "http://p/g?x=1&y=2".into(),
         updated_ms: NOW_MS,
         is_timeout: is_firing,
         once: false,

@@ -12,7 +12,7 @@ fn alert(name: &str, ends_ms: i64) -> (u64, Arc<Alert>) {
         annotations: Labels::default(),
         starts_ms: 0,
         ends_ms,
-        generator_url: String::new(),
+        generator_url: "".into(),
         updated_ms: 0,
         is_timeout: false,
         once: false,

@@ -1,9 +1,14 @@
-//! Which rules of a group must run before which.
+//! Which rules of a group must run before which, and which may be asked together.
+
+use std::{collections::HashSet, ops::Range};
 
 use promql::{Matcher, NAME};
 
 use super::{Action, Condition, Group, Rule};
-use crate::ALERTNAME;
+use crate::{
+    ALERTNAME,
+    alert::{ALERTS, ALERTS_FOR_STATE},
+};
 
 /// Which rules of a group need which others to be evaluated before them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +53,53 @@ pub(super) fn dependencies(group: &Group) -> Dependencies {
     Dependencies { indeterminate: false, on }
 }
 
+/// What the rules of a step write.
+#[derive(Default)]
+struct Written<'a> {
+    recorded: HashSet<&'a str>,
+    alerts: HashSet<&'a str>,
+}
+
+/// Parts of a group, in order, within which no query of PromQL can select what an earlier rule of the part writes.
+pub(super) fn steps(group: &Group) -> Vec<Range<usize>> {
+    let (mut steps, mut begin, mut written) = (Vec::new(), 0, Written::default());
+    for (at, rule) in group.rules.iter().enumerate() {
+        if let Condition::Promql(query) = &rule.condition
+            && query.selectors().iter().any(|selector| written.is_read(selector.matchers()))
+        {
+            steps.push(begin..at);
+            (begin, written) = (at, Written::default());
+        }
+        match &rule.action {
+            Action::Record(name) => written.recorded.insert(name),
+            Action::Alert(alert) => written.alerts.insert(&alert.name),
+        };
+    }
+    if begin < group.rules.len() {
+        steps.push(begin..group.rules.len());
+    }
+    steps
+}
+
+impl Written<'_> {
+    /// Can a selector select any of it?
+    fn is_read(&self, matchers: &[Matcher]) -> bool {
+        let matches = |label: &str, value: &str| {
+            matchers.iter().all(|matcher| matcher.label() != label || matcher.matches(value))
+        };
+        let exact = matchers.iter().map(Matcher::as_written).find(|(label, op, _)| (*label, *op) == (NAME, "="));
+        let is_recorded = match exact {
+            Some((.., name)) => self.recorded.contains(name) && matches(NAME, name),
+            None => self.recorded.iter().any(|name| matches(NAME, name)),
+        };
+        let alerts = || {
+            [ALERTS, ALERTS_FOR_STATE].iter().any(|name| matches(NAME, name))
+                && self.alerts.iter().any(|alert| matches(ALERTNAME, alert))
+        };
+        is_recorded || alerts()
+    }
+}
+
 fn indeterminate(on: Vec<Vec<usize>>) -> Dependencies {
     Dependencies { indeterminate: true, on: vec![Vec::new(); on.len()] }
 }
@@ -59,7 +111,7 @@ fn reads(matchers: &[Matcher], rule: &Rule) -> bool {
     match &rule.action {
         Action::Record(name) => matches(NAME, name),
         Action::Alert(alert) => {
-            ["ALERTS", "ALERTS_FOR_STATE"].iter().any(|name| matches(NAME, name)) && matches(ALERTNAME, &alert.name)
+            [ALERTS, ALERTS_FOR_STATE].iter().any(|name| matches(NAME, name)) && matches(ALERTNAME, &alert.name)
         }
     }
 }

@@ -129,6 +129,27 @@ fn rules_depend_on_earlier_ones_whose_series_they_select() {
 }
 
 #[test]
+fn rules_that_do_not_read_one_another_are_asked_together() {
+    let steps = |rules: &[(&str, &str)]| {
+        let rules: String = rules.iter().map(|(name, expr)| format!("  - {name}\n    expr: '{expr}'\n")).collect();
+        read(&format!("groups:\n- name: g\n  rules:\n{rules}")).unwrap()[0].steps()
+    };
+    let chain = [
+        ("record: a", "x"),
+        ("record: b", "y"),
+        ("record: c", "a + z"),
+        ("alert: D", "b > 1"),
+        ("alert: E", "ALERTS{alertname=\"F\"}"),
+        ("alert: F", "ALERTS{alertname=~\"D|X\"}"),
+        ("record: g", "count({job=\"x\"})"),
+        ("record: h", "{__name__=~\"g.*\"}"),
+    ];
+    assert_eq!(steps(&chain), [0..2, 2..5, 5..6, 6..7, 7..8]);
+    assert_eq!(steps(&[("record: a", "a"), ("record: a", "1"), ("alert: b", "up")]), [0..3], "one's own is of before");
+    assert!(steps(&[]).is_empty());
+}
+
+#[test]
 fn a_file_of_many_rules_is_read() {
     let rule = |at: usize| {
         format!("  - record: r{at}\n    expr: sum(x{{n=\"{at}\"}})\n    labels: {{a: b, c: d, e: '{at}'}}\n")
@@ -136,5 +157,6 @@ fn a_file_of_many_rules_is_read() {
     let text = format!("groups:\n- name: g\n  rules:\n{}", (0..20_000).map(rule).collect::<String>());
     let groups = read(&text).unwrap();
     assert_eq!((groups[0].rules.len(), groups[0].rules[19_999].place), (20_000, (60_001, 5)));
+    assert_eq!(groups[0].steps(), [0..20_000]);
     assert!(wrong(&"#".repeat(FILE_BYTES_MAX + 1)).starts_with("rule file is too large; split it"));
 }

@@ -81,12 +81,14 @@ impl Unit<'_> {
             return Err(Error::invalid(message));
         }
         let mut states: Vec<group::State> = self.groups.iter().map(group::State::new).collect();
+        let steps: Vec<_> = self.groups.iter().map(Group::steps).collect();
         for since_start in (0..=last).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
             let now = test.start_ms.saturating_add(since_start);
             self.store.advance(now)?;
-            for (group, state) in self.groups.iter().zip(&mut states) {
+            for ((group, state), steps) in self.groups.iter().zip(&mut states).zip(&steps) {
                 let run = Run {
                     group,
+                    steps,
                     expand: self.options.expand,
                     external_labels: &test.external_labels,
                     external_url: &test.external_url,

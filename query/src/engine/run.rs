@@ -42,7 +42,11 @@ const STACK_BYTES: usize = 32 << 20;
 type Item = Result<Option<RecordBatch>>;
 
 /// The threads that work on queries.
-pub(super) struct Threads(Option<Runtime>);
+pub(crate) struct Threads {
+    runtime: Option<Runtime>,
+    /// How many work at once.
+    pub count: usize,
+}
 
 /// A query at work. Dropping it stops the work at the next point where it can stop.
 pub(super) struct Work {
@@ -63,7 +67,7 @@ impl Threads {
             .enable_all()
             .build();
         let failed = |error| Error::new(ErrorKind::Internal, format!("threads for queries cannot be started: {error}"));
-        Ok(Self(Some(runtime.map_err(failed)?)))
+        Ok(Self { runtime: Some(runtime.map_err(failed)?), count: threads })
     }
 
     /// Starts to plan and then to run a statement, which holds `permit` until it has ended.
@@ -100,22 +104,22 @@ impl Threads {
         Ok(AbortOnDropHandle::new(task))
     }
 
-    fn runtime(&self) -> Result<&Runtime> {
-        self.0.as_ref().ok_or_else(|| Error::new(ErrorKind::Unavailable, "the engine is stopping"))
+    pub(crate) fn runtime(&self) -> Result<&Runtime> {
+        self.runtime.as_ref().ok_or_else(|| Error::new(ErrorKind::Unavailable, "the engine is stopping"))
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
         // A runtime must not wait for its threads inside another one.
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 }
 
 /// What a query that panicked answers.
-pub(super) fn defect() -> Error {
+pub(crate) fn defect() -> Error {
     Error::new(ErrorKind::Internal, "query met a defect of the engine; the log has the place")
 }
 

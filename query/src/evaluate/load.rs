@@ -4,7 +4,7 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use promql::{HistogramSample, Options, Planned, Samples, Symbols, Want};
 
 use crate::{
-    Engine, Result,
+    Result,
     cut::{Cut, Extent, Located},
     native,
 };
@@ -20,12 +20,28 @@ pub(super) struct Loaded {
     pub read: usize,
 }
 
-impl Engine {
-    pub(super) async fn load(&self, planned: &Planned, cut: &Cut) -> Result<Loaded> {
-        let mut loaded = Loaded::default();
+/// The series of a query, before their samples are read.
+pub(super) struct Selected {
+    pub symbols: Symbols,
+    /// Of each want.
+    pub located: Vec<Located>,
+}
+
+impl Selected {
+    /// Finds the series of a query.
+    pub(super) async fn of(planned: &Planned, cut: &Cut) -> Result<Self> {
+        let mut selected = Self { symbols: Symbols::default(), located: Vec::with_capacity(planned.wants().len()) };
         for want in planned.wants() {
             let times_ms = want.after_ms.saturating_add(1)..want.to_ms.saturating_add(1);
-            let located = cut.find(&[&*want.matchers], times_ms, &mut loaded.symbols).await?;
+            selected.located.push(cut.find(&[&*want.matchers], times_ms, &mut selected.symbols).await?);
+        }
+        Ok(selected)
+    }
+
+    /// Reads their samples.
+    pub(super) async fn load(self, planned: &Planned, cut: &Cut) -> Result<Loaded> {
+        let mut loaded = Loaded { symbols: self.symbols, ..Loaded::default() };
+        for (want, located) in planned.wants().iter().zip(self.located) {
             let samples = loaded.read(cut, located, want, planned.options()).await?;
             loaded.samples.push(samples);
         }
@@ -33,26 +49,31 @@ impl Engine {
     }
 }
 
+/// Which samples a want is about, of which at most `samples_max` are read.
+pub(super) fn extent(want: &Want, options: &Options, samples_max: usize) -> Extent {
+    let from_ms = want.after_ms.saturating_add(1);
+    Extent {
+        times_ms: from_ms..want.to_ms.saturating_add(1),
+        // The sample before the first one tells whether its counter was reset.
+        histograms_from_ms: from_ms.saturating_sub(options.lookback_ms),
+        with_starts: options.features.start_timestamps,
+        samples_max,
+    }
+}
+
 impl Loaded {
     async fn read(&mut self, cut: &Cut, located: Located, want: &Want, options: &Options) -> Result<Samples> {
-        let from_ms = want.after_ms.saturating_add(1);
-        let extent = Extent {
-            times_ms: from_ms..want.to_ms.saturating_add(1),
-            // The sample before the first one tells whether its counter was reset.
-            histograms_from_ms: from_ms.saturating_sub(options.lookback_ms),
-            with_starts: options.features.start_timestamps,
-            samples_max: options.samples_max.saturating_sub(self.read),
-        };
+        let extent = extent(want, options, options.samples_max.saturating_sub(self.read));
+        let keys = located.keys(&self.symbols);
         if want.presence
-            && let Some(present) =
-                cut.read_present(&located, &self.symbols, extent.clone(), options.lookback_ms).await?
+            && let Some(present) = cut.read_present(&keys, extent.clone(), options.lookback_ms).await?
         {
             self.read += present.samples;
             self.memory.extend([located.memory, present.memory]);
             let samples = Samples { labels: located.labels, present: Some(present.spans), ..Samples::default() };
             return Ok(without_empty(samples));
         }
-        let (mut floats, rows) = cut.read(&located, &self.symbols, extent).await?;
+        let (mut floats, rows) = cut.read(&keys, extent).await?;
         let Located { labels, memory, .. } = located;
         self.memory.extend([memory, floats.take_memory()]);
         let mut histograms = Vec::new();
@@ -67,7 +88,7 @@ impl Loaded {
 }
 
 /// Leaves out series without samples: they were there at another time of the day.
-fn without_empty(samples: Samples) -> Samples {
+pub(super) fn without_empty(samples: Samples) -> Samples {
     let has_histograms = |at: usize| samples.histograms.get(at).is_some_and(|of: &Vec<HistogramSample>| !of.is_empty());
     let has_floats = |at: usize| samples.places.get(at).is_some_and(|place| place.start < place.end);
     let is_present = |at: usize| samples.present.as_ref().is_some_and(|present| !present[at].is_empty());

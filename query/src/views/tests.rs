@@ -73,7 +73,7 @@ async fn a_name_means_a_column_of_a_view_in_any_case_and_a_view_can_be_joined_wi
 async fn a_query_that_names_no_view_plans_none() {
     let bench = books(&[]);
     let engine = bench.engine();
-    let state = engine.session_state();
+    let state = datafusion::execution::SessionState::clone(engine.session_state());
     let tables = Tables::new(std::sync::Arc::new(state), std::collections::BTreeMap::new(), tags());
     // Names are looked at, and nothing else: without a table `costs` nothing could be planned.
     use datafusion::catalog::SchemaProvider;
