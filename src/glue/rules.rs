@@ -18,11 +18,11 @@ use std::{
 
 use alerting::{
     Labels,
-    alert::{Instance, Phase, Transition},
+    alert::{Instance, Transition},
     alertmanager::Alertmanager,
     alerts::Alert,
     group::{Done, Run, Slots, State},
-    rows::{self, AlertRow, Record, Rows},
+    rows::{AlertRow, Record, Rows},
     rules::{Action, Condition, Group, NoData, Notify, Rule},
 };
 
@@ -201,24 +201,9 @@ impl Rules {
     }
 
     fn instance(&self, row: AlertRow) -> Option<(Labels, Instance)> {
-        let phase = match row.state {
-            rows::State::Pending => Phase::Pending,
-            rows::State::Firing => Phase::Firing,
-            rows::State::Resolved | rows::State::Inactive => return None,
-        };
         let external = &self.0.parts.settings.external_labels;
         let own = row.labels.iter().filter(|(name, value)| external.get(name) != *value);
-        let instance = Instance {
-            phase,
-            active_at_ms: row.active_ms.unwrap_or(row.at_ms),
-            fired_at_ms: row.starts_ms,
-            resolved_at_ms: None,
-            keep_firing_since_ms: row.keep_firing_ms,
-            sent_at_ms: None,
-            value: row.value.unwrap_or(f64::NAN),
-            annotations: row.annotations,
-        };
-        Some((own.collect(), instance))
+        Some((own.collect(), row.instance()?))
     }
 
     /// Evaluates a group at a slot, writes down what changed, and tells.
@@ -321,26 +306,11 @@ impl Rules {
     }
 
     fn row(&self, rule: &Rule, source: &Arc<str>, change: &Transition, instance: Option<&Instance>) -> AlertRow {
-        let state = match (change.to, change.from) {
-            (Some(Phase::Pending), _) => rows::State::Pending,
-            (Some(Phase::Firing), _) => rows::State::Firing,
-            (Some(Phase::Resolved), _) | (None, Some(Phase::Firing)) => rows::State::Resolved,
-            (None, _) => rows::State::Inactive,
-        };
         AlertRow {
-            at_ms: change.at_ms,
-            state,
-            reason: "evaluated".to_owned(),
             source: Arc::clone(source),
             labels: self.outside(&change.labels),
-            annotations: instance.map(|instance| instance.annotations.clone()).unwrap_or_default(),
-            value: instance.map(|instance| instance.value),
-            active_ms: instance.map(|instance| instance.active_at_ms),
-            starts_ms: instance.and_then(|instance| instance.fired_at_ms),
-            ends_ms: instance.and_then(|instance| instance.resolved_at_ms),
-            keep_firing_ms: instance.and_then(|instance| instance.keep_firing_since_ms),
             generator_url: self.generator_url(rule),
-            run: "".into(),
+            ..AlertRow::changed(change, instance)
         }
     }
 
