@@ -10,6 +10,7 @@
 pub mod alerting;
 pub mod billing;
 mod memory;
+pub mod outbound;
 pub(crate) mod raw;
 mod retention;
 mod rules;
@@ -220,7 +221,7 @@ impl Raw {
                 ..required(origin, "sql", sql)?.validate(origin, budget, spill_dir)?
             },
             billing,
-            alerting: required(origin, "alerting", alerting)?.validate(origin)?,
+            alerting: required(origin, "alerting", alerting)?.validate(outside)?,
             log: telemetry::Config { format: required(origin, "log.format", log.format)?, level: level.value },
             file: None,
             shown: Shown::default(),

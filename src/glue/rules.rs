@@ -18,7 +18,7 @@ use std::{
 
 use alerting::{
     Labels,
-    alert::{Instance, Transition},
+    alert::{Instance, RESEND_MS, Transition},
     alertmanager::Alertmanager,
     alerts::Alert,
     group::{Done, Run, Slots, State},
@@ -41,8 +41,6 @@ use crate::config;
 
 /// Groups that are evaluated at once: queries of people want their share of the processors.
 const AT_ONCE: usize = 4;
-/// How often somebody is told again that an alert fires.
-const RESEND_MS: i64 = 60_000;
 /// For so long nothing ends after a start, unless samples have caught up before.
 const CATCH_UP_MS: i64 = 300_000;
 /// How often active alerts are written down again, so that a start has not to read far back.
@@ -159,7 +157,7 @@ impl Rules {
         };
         let running = Arc::new(Running {
             slots: Slots::new(&id.0, &id.1, interval_ms),
-            status: Mutex::new(GroupStatus::new(&group)),
+            status: Mutex::new(GroupStatus::new(&group, self.now_ms())),
             snapshot_ms: AtomicI64::new(self.0.parts.clock.now_ms()),
             state: Mutex::new(state),
             task: Mutex::default(),
@@ -215,6 +213,7 @@ impl Rules {
         let evaluated = tokio::task::spawn_blocking(move || rules.run(&group, slot_ms, may_resolve)).await;
         let Ok(done) = evaluated else {
             warn!(group = running.id.1, file = running.id.0, "an evaluation broke off");
+            running.status.lock().broke_off = true;
             return;
         };
         let rows = self.rows(running, &done, slot_ms);
