@@ -6,10 +6,14 @@ use std::{fs, path::Path, process::Command, thread::sleep, time::Duration};
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{
-    process::{self, Process},
-    receiver::{Receiver, Script, Told},
-    server::{Server, eventually, now_ms},
+use crate::{
+    auth,
+    support::{
+        process::{self, Process},
+        receiver::{Receiver, Script, Told},
+        server::{Server, eventually, now_ms},
+    },
+    tls::Authority,
 };
 
 const RULES: &str = "\
@@ -157,6 +161,60 @@ fn an_alertmanager_that_was_away_is_told_of_the_end() {
     assert!(of("errors_total").unwrap() >= 3.0);
     eventually(|| of("queue_length").filter(|waits| *waits < 0.5)).expect("nothing waits any more");
     assert_eq!(of("dropped_total"), Some(0.0));
+}
+
+#[test]
+fn one_of_ours_is_told_over_tls_and_nothing_is_lost_while_the_token_is_wrong() {
+    let (folder, there, receiver) = (tempdir().unwrap(), tempdir().unwrap(), Receiver::start());
+    let (authority, (token, entry)) = (Authority::new("own"), auth::token("sender", "write", &[]));
+    authority.server().store(there.path());
+    authority.client().store(folder.path());
+    for (path, text) in [
+        (there.path().join("clients.pem"), authority.certificate.pem()),
+        (folder.path().join("ca.pem"), authority.certificate.pem()),
+        (there.path().join("tokens.yaml"), entry),
+        (folder.path().join("token"), format!("{token}x")),
+        (
+            there.path().join("alertmanager.yml"),
+            format!(
+                "route: {{receiver: team, group_wait: 0s, group_interval: 1s}}\n\
+                 receivers: [{{name: team, webhook_configs: [{{url: '{}', send_resolved: true}}]}}]\n",
+                receiver.url("/hook")
+            ),
+        ),
+    ] {
+        fs::write(path, text).unwrap();
+    }
+    let at = |folder: &TempDir, name: &str| folder.path().join(name).display().to_string();
+    let settings = format!(
+        "  config: {}\n  allowed_networks: [127.0.0.0/8]\ntls: {{cert: {}, key: {}, client_ca: {}}}\nauth: {{tokens_file: {}}}\n",
+        at(&there, "alertmanager.yml"),
+        at(&there, "cert.pem"),
+        at(&there, "key.pem"),
+        at(&there, "clients.pem"),
+        at(&there, "tokens.yaml")
+    );
+    let other = start(there.path(), "groups: []", &settings);
+    let address = other.url("").trim_start_matches("https://").to_owned();
+    let settings = format!(
+        "  alertmanagers:\n    - scheme: https\n      static_configs: [{{targets: ['{address}']}}]\n      \
+         tls_config: {{ca_file: {}, cert_file: {}, key_file: {}}}\n      authorization: {{credentials_file: {}}}\n",
+        at(&folder, "ca.pem"),
+        at(&folder, "cert.pem"),
+        at(&folder, "key.pem"),
+        at(&folder, "token")
+    );
+    let mut server = start(folder.path(), RULES, &settings);
+    heat(&server, 99.0);
+    let refused = server.event("an Alertmanager does not take alerts");
+    assert!(refused["message"].as_str().unwrap().contains("status 401"), "{refused}");
+    fs::write(folder.path().join("token"), format!("{token}\n")).unwrap();
+    let told = eventually(|| receiver.told().first().cloned()).expect("its receiver is told");
+    assert_eq!(
+        (&told.body["status"], &told.body["alerts"][0]["labels"]["alertname"]),
+        (&json!("firing"), &json!("TooHot"))
+    );
+    assert!(!server.log_text().contains(&token) && !other.log_text().contains(&token), "a token is in the log");
 }
 
 #[test]

@@ -22,6 +22,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -35,7 +36,7 @@ use crate::{
     http::time::Time,
     notify::{Answer, Request, http},
     outbox::Verdict,
-    rows::{AlertRow, Promise, State},
+    rows::{API, AlertRow, Promise, State},
 };
 
 /// First pause after a failure, milliseconds; it doubles with each.
@@ -100,11 +101,18 @@ impl Forward {
 
     /// Takes up what ended shortly before a start: nobody else reports it again.
     pub fn restore(&self, rows: &[AlertRow], now_ms: i64) {
-        let is_told = |row: &&AlertRow| {
-            let is_recent = now_ms.saturating_sub(row.at_ms) <= RESOLVED_KEPT_MS;
-            row.state == State::Resolved && &*row.source != crate::rows::API && is_recent
-        };
-        let ended: Vec<Alert> = rows.iter().filter(is_told).filter_map(|row| row.alert(now_ms)).collect();
+        // A rule that was moved has another name, under which the same alert may have begun anew.
+        let mut last: HashMap<&Labels, &AlertRow> = HashMap::new();
+        for row in rows.iter().filter(|row| &*row.source != API) {
+            let known = last.entry(&row.labels).or_insert(row);
+            if known.at_ms < row.at_ms {
+                *known = row;
+            }
+        }
+        let is_recent = |row: &&&AlertRow| now_ms.saturating_sub(row.at_ms) <= RESOLVED_KEPT_MS;
+        let ended = last.values().filter(|row| row.state == State::Resolved).filter(is_recent);
+        let mut ended: Vec<Alert> = ended.filter_map(|row| row.alert(now_ms)).collect();
+        ended.sort_by_key(|alert| alert.ends_ms);
         self.put(&ended);
     }
 

@@ -159,8 +159,10 @@ async fn what_ended_shortly_before_a_start_is_told_again() {
         row("recent", "rules;g;a#0", State::Resolved, recent_ms),
         row("watched", "watch;a", State::Resolved, now_ms),
         row("old", "rules;g;a#0", State::Resolved, recent_ms - 1),
-        row("posted", crate::rows::API, State::Resolved, now_ms),
+        row("posted", API, State::Resolved, now_ms),
         row("firing", "rules;g;a#0", State::Firing, now_ms),
+        row("again", "rules;h;a#0", State::Firing, now_ms),
+        row("again", "rules;g;a#0", State::Resolved, now_ms - 1),
     ];
     forward.restore(&rows, now_ms);
     drain(&forward).await;
