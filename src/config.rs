@@ -480,6 +480,7 @@ impl Display for Config {
             writeln!(f, "HA pairs       named by label {}, their replicas by {}", ha.cluster, ha.replica)?;
         }
         write!(f, "{}", self.billing)?;
+        outbound::show(&self.alerting, f)?;
         if let Some(tls) = &self.tls {
             let clients =
                 tls.client_ca.as_ref().map_or_else(String::new, |ca| format!(", clients of {}", ca.display()));

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,6 +26,7 @@ use serde_saphyr::Spanned;
 
 use super::{
     Outside,
+    alerting::Alerting,
     raw::{self, Refused, outbound},
     rules::relabel,
     span,
@@ -286,6 +288,21 @@ pub(super) fn watches(
         });
     }
     Ok(watches)
+}
+
+/// Shows what would run, a line for each.
+pub(super) fn show(alerting: &Alerting, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for other in &alerting.others.active {
+        writeln!(f, "alertmanager   {}", other.url)?;
+    }
+    if let Some(heartbeat) = &alerting.heartbeat {
+        writeln!(f, "heartbeat      every {}", Span(heartbeat.every))?;
+    }
+    for watch in &alerting.watches {
+        let within = Span(Duration::from_millis(watch.within_ms.unsigned_abs()));
+        writeln!(f, "watch          {}: {} within {within}", watch.name, watch.matchers)?;
+    }
+    Ok(())
 }
 
 /// Hides what is secret in these settings as they are shown.

@@ -152,6 +152,24 @@ alerting:
 }
 
 #[test]
+fn check_shows_what_would_run() {
+    let text = "\
+alerting:
+  alertmanagers: [{static_configs: [{targets: ['a:9093']}]}]
+  heartbeat: {url: 'https://beat.example/hush', interval: 90s}
+  watch: [{name: Gone, matchers: [alertname=Watchdog]}]
+";
+    let shown = read(text).unwrap().to_string();
+    for line in [
+        "alertmanager   http://a:9093/api/v2/alerts\n",
+        "heartbeat      every 1m30s\n",
+        "watch          Gone: {alertname=\"Watchdog\"} within 5m\n",
+    ] {
+        assert!(shown.contains(line), "{shown}");
+    }
+}
+
+#[test]
 fn no_secret_is_shown() {
     let text = "\
 alerting:
