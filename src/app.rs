@@ -86,7 +86,7 @@ pub async fn serve(config: Config) -> Result<()> {
         }
         ended = server.ended() => return Err(ended),
     };
-    let _beside = Watches(vec![tokio::spawn(pull.run()), tokio::spawn(service.run())]);
+    let _beside = Watches(vec![tokio::spawn(pull.run()), tokio::spawn(service.clone().run())]);
     let url = format!("{scheme}://{address}/api/v1/write");
     info!(url, "ready; to send metrics, give Prometheus `remote_write: [{{url: \"{url}\"}}]`");
 
@@ -95,7 +95,7 @@ pub async fn serve(config: Config) -> Result<()> {
         ended = server.ended() => warn!(error = format!("{ended:#}"), "stopping: connections are no longer accepted"),
     }
     tokio::select! {
-        stopped = stop(&server, &storage) => stopped,
+        stopped = stop(&server, &storage, &service) => stopped,
         name = signals.next() => bail!("stopped at once by a second signal: acknowledged rows are in the log signal={name}"),
     }
 }
@@ -162,7 +162,7 @@ pub(crate) fn engine(
 }
 
 /// Ends requests, commits and closes, each in its time.
-async fn stop(server: &Serving, storage: &Storage) -> Result<()> {
+async fn stop(server: &Serving, storage: &Storage, service: &Service) -> Result<()> {
     server.handle.graceful_shutdown(Some(DRAIN_MAX));
     // Connections that are still there after the time are closed by the server itself.
     let drained = waiting("requests", DRAIN_MAX + Duration::from_secs(1), async {
@@ -170,7 +170,13 @@ async fn stop(server: &Serving, storage: &Storage) -> Result<()> {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    if drained.await.is_none() {
+    // What waits for other Alertmanagers goes out meanwhile.
+    let told = waiting("other Alertmanagers", DRAIN_MAX, service.close());
+    let (drained, told) = tokio::join!(drained, told);
+    if told.is_none() {
+        warn!("not everything that waits for other Alertmanagers could be sent: it is told again after the next start");
+    }
+    if drained.is_none() {
         warn!(connections = server.handle.connection_count(), "requests were cut");
     }
     match waiting("storage", COMMIT_MAX, storage.close()).await {

@@ -10,6 +10,7 @@
 pub mod alerting;
 pub mod billing;
 mod memory;
+pub mod outbound;
 pub(crate) mod raw;
 mod retention;
 mod rules;
@@ -220,7 +221,7 @@ impl Raw {
                 ..required(origin, "sql", sql)?.validate(origin, budget, spill_dir)?
             },
             billing,
-            alerting: required(origin, "alerting", alerting)?.validate(origin)?,
+            alerting: required(origin, "alerting", alerting)?.validate(outside)?,
             log: telemetry::Config { format: required(origin, "log.format", log.format)?, level: level.value },
             file: None,
             shown: Shown::default(),
@@ -479,6 +480,7 @@ impl Display for Config {
             writeln!(f, "HA pairs       named by label {}, their replicas by {}", ha.cluster, ha.replica)?;
         }
         write!(f, "{}", self.billing)?;
+        outbound::show(&self.alerting, f)?;
         if let Some(tls) = &self.tls {
             let clients =
                 tls.client_ca.as_ref().map_or_else(String::new, |ca| format!(", clients of {}", ca.display()));

@@ -3,6 +3,8 @@
 //! Called by `app`, which runs it all. Not here: what a rule, a group or a notification is (`alerting`).
 
 pub mod carrier;
+pub mod forward;
+pub mod heartbeat;
 pub mod mailer;
 pub mod meter;
 pub mod record;

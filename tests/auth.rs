@@ -8,7 +8,7 @@ use tempfile::tempdir;
 use crate::support::server::{Server, binary, body, eventually, run};
 
 /// A token as `streamgauge token` makes it: its text, and its entry for the file.
-fn token(name: &str, scope: &str, more: &[&str]) -> (String, String) {
+pub fn token(name: &str, scope: &str, more: &[&str]) -> (String, String) {
     let (code, out, err) = run(binary().args(["token", "--name", name, "--scope", scope]).args(more));
     assert_eq!(code, 0, "{err}");
     let text = out.lines().find(|line| line.starts_with("sg_")).expect("a token").to_owned();

@@ -9,19 +9,19 @@ use ureq::tls::{ClientCert, PrivateKey, RootCerts, TlsConfig};
 use crate::support::server::{Server, binary, eventually, run};
 
 /// A certificate authority.
-struct Authority {
-    certificate: Certificate,
+pub struct Authority {
+    pub certificate: Certificate,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate and its key, PEM.
-struct Identity {
+pub struct Identity {
     cert: String,
     key: String,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -38,17 +38,17 @@ impl Authority {
         Identity { cert: cert.pem(), key: key.serialize_pem() }
     }
 
-    fn server(&self) -> Identity {
+    pub fn server(&self) -> Identity {
         self.issue("127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    fn client(&self) -> Identity {
+    pub fn client(&self) -> Identity {
         self.issue("client", ExtendedKeyUsagePurpose::ClientAuth)
     }
 }
 
 impl Identity {
-    fn store(&self, folder: &Path) {
+    pub fn store(&self, folder: &Path) {
         fs::write(folder.join("cert.pem"), &self.cert).unwrap();
         fs::write(folder.join("key.pem"), &self.key).unwrap();
     }

@@ -25,6 +25,9 @@ use crate::{
 /// How long the end of an alert is told.
 pub const RESOLVED_KEPT_MS: i64 = 15 * 60_000;
 
+/// How often somebody is told again that an alert fires, or has ended.
+pub const RESEND_MS: i64 = 60_000;
+
 /// The series that says which alerts there are.
 pub const ALERTS: &str = "ALERTS";
 

@@ -5,7 +5,13 @@
 //! them has an answer; the lock is never held across a wait. Not here: what a clock says, how rows are kept ([`Record`]), how messages
 //! travel ([`Deliver`]), how alerts are routed ([`Plan`]).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -14,9 +20,12 @@ use crate::{
     Error, Result,
     alerts::{Alert, Change, Posted},
     dispatch::Dispatcher,
+    forward::Forward,
     outbox::{Attempt, Fate, Verdict},
+    pulse,
     rows::{Event, NotificationRow, Promise, Record, Rows},
     silence::Silence,
+    watch::{Seen, Watches},
 };
 
 mod look;
@@ -34,7 +43,7 @@ const ENDED_KEPT_MS: i64 = 900_000;
 /// How long an expired silence stays in memory; the table has all of them.
 const SILENCES_KEPT_MS: i64 = 5 * 86_400_000;
 /// How often what is over is forgotten.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_millis(pulse::STEP_MS.unsigned_abs());
 /// When to try again what could not be written down.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -66,6 +75,10 @@ pub struct Outside {
     pub now_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Random numbers.
     pub random: Arc<dyn Fn() -> u128 + Send + Sync>,
+    /// Other Alertmanagers.
+    pub forward: Forward,
+    /// What has to arrive.
+    pub watches: Watches,
 }
 
 /// Alerts, silences and notifications of a process. Cheap to clone.
@@ -75,15 +88,21 @@ pub struct Alertmanager(Arc<Inner>);
 struct Inner {
     state: Mutex<Things>,
     outside: Outside,
+    watches: Mutex<Watches>,
     wake: Notify,
+    /// When what is to be done was last done, milliseconds.
+    stepped_ms: AtomicI64,
 }
 
 impl Alertmanager {
     /// Goes on where it was left.
     #[must_use]
-    pub fn open(plan: Plan, known: Known, outside: Outside) -> Self {
-        let state = Mutex::new(restore::things(plan, known, (outside.now_ms)()));
-        Self(Arc::new(Inner { state, outside, wake: Notify::new() }))
+    pub fn open(plan: Plan, known: Known, mut outside: Outside) -> Self {
+        let now_ms = (outside.now_ms)();
+        let watches = Mutex::new(std::mem::take(&mut outside.watches));
+        let state = Mutex::new(restore::things(plan, known, now_ms));
+        let stepped_ms = AtomicI64::new(now_ms);
+        Self(Arc::new(Inner { state, outside, watches, wake: Notify::new(), stepped_ms }))
     }
 
     /// Routes by another configuration from now on.
@@ -128,12 +147,18 @@ impl Alertmanager {
         if !rows.is_empty() {
             self.0.outside.record.append(&rows).await?;
         }
-        self.tell(reports);
+        self.0.watches.lock().heard(&reports, now_ms);
+        self.take(reports);
         Ok(wrong)
     }
 
-    /// Takes alerts whose changes are on disk already, such as those of rules.
+    /// Takes alerts of rules and watches, whose changes are on disk already, and hands them on to other Alertmanagers.
     pub fn tell(&self, alerts: Vec<Alert>) {
+        self.0.outside.forward.put(&alerts);
+        self.take(alerts);
+    }
+
+    fn take(&self, alerts: Vec<Alert>) {
         let now_ms = (self.0.outside.now_ms)();
         let mut alerts = alerts.into_iter().peekable();
         while alerts.peek().is_some() {
@@ -216,6 +241,7 @@ impl Alertmanager {
     pub async fn step(&self) -> Result<Option<Duration>> {
         let inner = &self.0;
         let now_ms = (inner.outside.now_ms)();
+        let watch_wakes_ms = self.watch(now_ms).await?;
         let (mut due, rows) = {
             let things = inner.state.lock();
             let quiet = things.quiet(now_ms);
@@ -234,15 +260,46 @@ impl Alertmanager {
             things.dispatcher.went(due, now_ms);
             let attempts = things.outbox.take(now_ms);
             let attempts: Vec<_> = attempts.into_iter().map(|attempt| things.current(attempt)).collect();
-            let wakes = [things.dispatcher.wakes_ms(), things.outbox.wakes_ms()];
+            let wakes = [things.dispatcher.wakes_ms(), things.outbox.wakes_ms(), watch_wakes_ms];
             (attempts, wakes.into_iter().flatten().min())
         };
         for (attempt, answers) in attempts {
             let this = self.clone();
             tokio::spawn(async move { this.attempt(attempt, answers).await });
         }
+        inner.stepped_ms.store(now_ms, Ordering::Relaxed);
         let pause_ms = wakes_ms.map(|wakes_ms| (wakes_ms - (inner.outside.now_ms)()).max(0));
         Ok(pause_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or_default())))
+    }
+
+    /// Tells of watches that wait in vain; gives the time of the next look, milliseconds.
+    async fn watch(&self, now_ms: i64) -> Result<Option<i64>> {
+        let checked = self.0.watches.lock().check(now_ms);
+        if !checked.rows.is_empty() {
+            self.0.outside.record.append(&checked.rows).await?;
+        }
+        let alerts = checked.alerts.clone();
+        let wakes_ms = {
+            let mut watches = self.0.watches.lock();
+            watches.went(checked);
+            watches.wakes_ms(now_ms)
+        };
+        if !alerts.is_empty() {
+            self.tell(alerts);
+        }
+        Ok(wakes_ms)
+    }
+
+    /// How the watches go.
+    #[must_use]
+    pub fn watches(&self) -> Vec<Seen> {
+        self.0.watches.lock().seen().collect()
+    }
+
+    /// When what is to be done was last done, milliseconds; every minute at least, unless nothing can be written down.
+    #[must_use]
+    pub fn stepped_ms(&self) -> i64 {
+        self.0.stepped_ms.load(Ordering::Relaxed)
     }
 
     /// Tells somebody, and writes down what became of it.

@@ -14,7 +14,7 @@ mod groups;
 mod params;
 mod posted;
 mod silences;
-mod time;
+pub(crate) mod time;
 mod write;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ mod digest;
 pub mod discord;
 pub mod email;
 pub mod guard;
-mod http;
+pub(crate) mod http;
 pub mod msteamsv2;
 mod notification;
 pub mod pagerduty;

@@ -5,7 +5,16 @@
 
 use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
 
-use crate::{Labels, Result, outbox::Key, silence::Silence};
+use crate::{
+    Labels, Result,
+    alert::{Instance, Phase, Transition},
+    alerts::Alert,
+    outbox::Key,
+    silence::Silence,
+};
+
+/// Source of alerts that were posted.
+pub const API: &str = "api";
 
 /// What an alert is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,6 +83,75 @@ pub struct AlertRow {
     pub generator_url: Arc<str>,
     /// Empty for what happened; the name of a replay for what would have.
     pub run: Arc<str>,
+}
+
+impl AlertRow {
+    /// A change of an alert that is evaluated here, and how it is now. Its source and where to look are for the caller to say.
+    #[must_use]
+    pub fn changed(change: &Transition, instance: Option<&Instance>) -> Self {
+        let state = match (change.to, change.from) {
+            (Some(Phase::Pending), _) => State::Pending,
+            (Some(Phase::Firing), _) => State::Firing,
+            (Some(Phase::Resolved), _) | (None, Some(Phase::Firing)) => State::Resolved,
+            (None, _) => State::Inactive,
+        };
+        Self {
+            at_ms: change.at_ms,
+            state,
+            reason: EVALUATED,
+            source: Arc::default(),
+            labels: change.labels.clone(),
+            annotations: instance.map(|instance| instance.annotations.clone()).unwrap_or_default(),
+            value: instance.map(|instance| instance.value),
+            active_ms: instance.map(|instance| instance.active_at_ms),
+            starts_ms: instance.and_then(|instance| instance.fired_at_ms),
+            ends_ms: instance.and_then(|instance| instance.resolved_at_ms),
+            keep_firing_ms: instance.and_then(|instance| instance.keep_firing_since_ms),
+            generator_url: Arc::default(),
+            run: Arc::default(),
+        }
+    }
+
+    /// The alert as whoever evaluates it goes on with it; none if it is over.
+    #[must_use]
+    pub fn instance(&self) -> Option<Instance> {
+        let phase = match self.state {
+            State::Pending => Phase::Pending,
+            State::Firing => Phase::Firing,
+            State::Resolved | State::Inactive => return None,
+        };
+        Some(Instance {
+            phase,
+            active_at_ms: self.active_ms.unwrap_or(self.at_ms),
+            fired_at_ms: self.starts_ms,
+            resolved_at_ms: None,
+            keep_firing_since_ms: self.keep_firing_ms,
+            sent_at_ms: None,
+            value: self.value.unwrap_or(f64::NAN),
+            annotations: self.annotations.clone(),
+        })
+    }
+
+    /// The alert as people are told of it; none if it never fired. One that fires does so until `until_ms` at least, as nobody could say
+    /// otherwise while we were away.
+    #[must_use]
+    pub fn alert(&self, until_ms: i64) -> Option<Alert> {
+        let (ends_ms, is_timeout) = match self.state {
+            State::Firing => (self.ends_ms.unwrap_or(until_ms).max(until_ms), true),
+            State::Resolved => (self.ends_ms.unwrap_or(self.at_ms).min(self.at_ms), false),
+            State::Pending | State::Inactive => return None,
+        };
+        Some(Alert {
+            labels: self.labels.clone(),
+            annotations: self.annotations.clone(),
+            starts_ms: self.starts_ms.unwrap_or(self.at_ms),
+            ends_ms,
+            generator_url: self.generator_url.clone(),
+            updated_ms: self.at_ms,
+            is_timeout,
+            once: false,
+        })
+    }
 }
 
 /// What happened to a notification.

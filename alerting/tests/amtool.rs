@@ -16,9 +16,11 @@ use std::{
 use alerting::{
     Config, Result,
     alertmanager::{Alertmanager, Deliver, Delivered, Known, Outside, Plan},
+    forward::Forward,
     http::{About, router},
     outbox::{Attempt, Verdict},
     rows::{Promise, Record, Rows},
+    watch::Watches,
 };
 use serde_json::Value;
 
@@ -64,6 +66,8 @@ async fn serve() -> SocketAddr {
         deliver: Arc::new(Nowhere),
         now_ms: Arc::new(now_ms),
         random: Arc::new(move || u128::from(ids.fetch_add(1, Ordering::Relaxed))),
+        forward: Forward::default(),
+        watches: Watches::default(),
     };
     let config = Arc::new(Config::parse(CONFIG, Path::new(".")).unwrap());
     let manager = Alertmanager::open(Plan { config, receivers: Default::default() }, Known::default(), outside);

@@ -4,10 +4,12 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use alerting::{Labels, notify::guard::Allowed};
+use alerting::{Labels, notify::guard::Allowed, watch::Watch};
 use serde_saphyr::Spanned;
 
 use super::{
+    Outside,
+    outbound::{self, Heartbeat, Others},
     path,
     raw::{self, Refused},
     required, span,
@@ -32,10 +34,17 @@ pub struct Alerting {
     pub external_labels: Labels,
     /// Networks that are not public, and may be told something nevertheless.
     pub allowed: Allowed,
+    /// Other Alertmanagers that are told of alerts of rules and watches.
+    pub others: Others,
+    /// Where life is reported to.
+    pub heartbeat: Option<Heartbeat>,
+    /// What has to arrive.
+    pub watches: Vec<Watch>,
 }
 
 impl raw::Alerting {
-    pub(super) fn validate(self, origin: &str) -> Result<Alerting, Refused> {
+    pub(super) fn validate(self, outside: &Outside<'_>) -> Result<Alerting, Refused> {
+        let origin = outside.origin;
         let key = |name: &str| format!("alerting.{name}");
         let interval = required(origin, &key("evaluation_interval"), self.evaluation_interval)?;
         let offset = required(origin, &key("query_offset"), self.query_offset)?;
@@ -46,13 +55,18 @@ impl raw::Alerting {
             Allowed::parse([network.value.as_str()]).map_err(|reason| Refused::at(origin, network, reason))?;
             allowed.push(network.value.as_str());
         }
+        let external_labels = external_labels(origin, &self.external_labels.unwrap_or_default())?;
+        let for_all = self.alert_relabel_configs.unwrap_or_default();
         Ok(Alerting {
+            others: outbound::others(outside, self.alertmanagers.unwrap_or_default(), for_all)?,
+            heartbeat: self.heartbeat.map(|beat| outbound::heartbeat(outside, beat)).transpose()?,
+            watches: outbound::watches(origin, self.watch.unwrap_or_default(), &external_labels)?,
             config: self.config.map(|file| path(origin, file)).transpose()?,
             rules: self.rules.unwrap_or_default().into_iter().map(|rules| rules.value).collect(),
             evaluation_interval_ms: within(origin, &interval, span(1)..=span(86_400))?.millis(),
             query_offset_ms: within(origin, &offset, Span(std::time::Duration::ZERO)..=span(3_600))?.millis(),
             external_url,
-            external_labels: external_labels(origin, &self.external_labels.unwrap_or_default())?,
+            external_labels,
             allowed: Allowed::parse(allowed).map_err(|reason| Refused::whole(origin, reason))?,
         })
     }

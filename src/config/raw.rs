@@ -2,7 +2,9 @@
 //!
 //! Called by `config`, which lays the user's file over the defaults and validates the result. Unknown keys, doubled keys and
 //! values of a wrong type end here, with `file:line:column`.
-//! Invariant: no secret is in here but as the name of the variable that holds it, so none can be printed.
+//! Invariant: no secret is in here but as the name of the variable that holds it, or in a type that does not print it.
+
+pub mod outbound;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -182,6 +184,10 @@ pub struct Alerting {
     pub external_url: Option<Spanned<String>>,
     pub external_labels: Option<BTreeMap<String, Spanned<String>>>,
     pub allowed_networks: Option<Vec<Spanned<String>>>,
+    pub alertmanagers: Option<Vec<Spanned<outbound::Alertmanagers>>>,
+    pub alert_relabel_configs: Option<Vec<Spanned<Relabel>>>,
+    pub heartbeat: Option<Spanned<outbound::Heartbeat>>,
+    pub watch: Option<Vec<Spanned<outbound::Watch>>>,
 }
 
 impl Alerting {
@@ -194,6 +200,10 @@ impl Alerting {
             external_url: self.external_url.or(below.external_url),
             external_labels: self.external_labels.or(below.external_labels),
             allowed_networks: self.allowed_networks.or(below.allowed_networks),
+            alertmanagers: self.alertmanagers.or(below.alertmanagers),
+            alert_relabel_configs: self.alert_relabel_configs.or(below.alert_relabel_configs),
+            heartbeat: self.heartbeat.or(below.heartbeat),
+            watch: self.watch.or(below.watch),
         }
     }
 }

@@ -23,12 +23,18 @@ pub(super) fn rules(
     written: Option<Vec<Spanned<raw::Relabel>>>,
     ha: Option<raw::Ha>,
 ) -> Result<Rules, Refused> {
+    let relabel = relabel(origin, written.unwrap_or_default())?;
+    Ok(Rules { ha: ha.map(|ha| ha.validate(origin)).transpose()?, relabel })
+}
+
+/// Checks and compiles rules of relabelling.
+pub(super) fn relabel(origin: &str, written: Vec<Spanned<raw::Relabel>>) -> Result<Relabel, Refused> {
     let mut relabel = Relabel::none();
-    for rule in written.unwrap_or_default() {
+    for rule in written {
         let checked = rule.value.rule(origin)?;
         relabel.add(&checked).map_err(|fault| rule.value.refused(origin, fault.key, &rule, &fault.reason))?;
     }
-    Ok(Rules { ha: ha.map(|ha| ha.validate(origin)).transpose()?, relabel })
+    Ok(relabel)
 }
 
 /// The limits of series: of all, and of one metric.

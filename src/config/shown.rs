@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
-use super::Overrides;
+use super::{Overrides, outbound};
 
 /// Stands for what is not shown, as Prometheus has it.
 const SECRET: &str = "<secret>";
@@ -33,6 +33,7 @@ impl Shown {
                 (_, value) => drop(shown.insert(key, value)),
             }
         }
+        shown.get_mut("alerting").into_iter().for_each(outbound::hide);
         hide(shown.get_mut("auth").and_then(|auth| auth.get_mut("tokens")));
         Self(shown)
     }

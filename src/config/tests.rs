@@ -27,7 +27,7 @@ fn the_documented_file_says_what_the_defaults_are() {
 }
 
 /// Every setting outside of lists and maps.
-const SETTINGS: [&str; 69] = [
+const SETTINGS: [&str; 73] = [
     "data_dir",
     "data",
     "roots",
@@ -95,6 +95,10 @@ const SETTINGS: [&str; 69] = [
     "external_url",
     "external_labels",
     "allowed_networks",
+    "alertmanagers",
+    "alert_relabel_configs",
+    "heartbeat",
+    "watch",
     "format",
     "level",
 ];
@@ -114,6 +118,9 @@ fn the_documented_file_names_every_setting() {
         "billing: {tags: {Team: {zzz: 1}}}",
         "billing: {accounts: [{zzz: 1}]}",
         "billing: {exports: [{zzz: 1}]}",
+        "alerting: {alertmanagers: [{zzz: 1}]}",
+        "alerting: {heartbeat: {zzz: 1}}",
+        "alerting: {watch: [{zzz: 1}]}",
     ];
     for error in nested.map(|text| read(text).unwrap_err()) {
         let (_, known) = error.split_once("keys here are ").unwrap_or_else(|| panic!("{error}"));

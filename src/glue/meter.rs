@@ -2,9 +2,9 @@
 //!
 //! Invariant: labels are kinds of integrations, which are few.
 
-use alerting::{alertmanager::Alertmanager, outbox::Verdict};
+use alerting::{alertmanager::Alertmanager, outbox::Verdict, watch::Seen};
 use anyhow::Result;
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::http::status;
 
@@ -15,6 +15,8 @@ pub struct Meter {
     failed: IntCounterVec,
     owed: IntGauge,
     alerts: IntGaugeVec,
+    watch_seen: GaugeVec,
+    watch_missing: IntGaugeVec,
 }
 
 impl Meter {
@@ -33,6 +35,13 @@ impl Meter {
         let help = "Alerts that fire or were resolved not long ago.";
         let alerts = IntGaugeVec::new(Opts::new("streamgauge_alerts", help), &["state"])?;
         registry.register(Box::new(alerts.clone()))?;
+        let help =
+            "When what a watch waits for arrived last, seconds since the epoch; before that, when waiting began.";
+        let watch_seen = GaugeVec::new(Opts::new("streamgauge_watch_seen_timestamp_seconds", help), &["watch"])?;
+        registry.register(Box::new(watch_seen.clone()))?;
+        let help = "1 while what a watch waits for stays away.";
+        let watch_missing = IntGaugeVec::new(Opts::new("streamgauge_watch_missing", help), &["watch"])?;
+        registry.register(Box::new(watch_missing.clone()))?;
         let labels = [("version", status::VERSION), ("revision", status::REVISION), ("branch", "")];
         let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let help = "Always 1; for clients of Alertmanager, whose API is spoken here.";
@@ -44,6 +53,8 @@ impl Meter {
             failed: counter("notifications_failed_total", "Messages that a receiver did not take.")?,
             owed,
             alerts,
+            watch_seen,
+            watch_missing,
         })
     }
 
@@ -63,5 +74,12 @@ impl Meter {
         self.owed.set(number(owed));
         self.alerts.with_label_values(&["firing"]).set(number(firing));
         self.alerts.with_label_values(&["resolved"]).set(number(all - firing));
+        for Seen { name, seen_ms, is_missing } in manager.watches() {
+            self.watch_missing.with_label_values(&[&name]).set(i64::from(is_missing));
+            if let Some(seen_ms) = seen_ms {
+                #[expect(clippy::cast_precision_loss, reason = "a time of this millennium")]
+                self.watch_seen.with_label_values(&[&name]).set(seen_ms as f64 / 1000.0);
+            }
+        }
     }
 }

@@ -19,7 +19,7 @@ use std::{
 
 use alerting::{
     Labels,
-    alert::{Instance, Phase, Transition},
+    alert::{Instance, RESEND_MS, Transition},
     alertmanager::Alertmanager,
     alerts::Alert,
     group::{Done, RuleState, Run, Slots, State},
@@ -43,8 +43,6 @@ use crate::config;
 
 /// Groups that are evaluated at once: queries of people want their share of the processors.
 const AT_ONCE: usize = 4;
-/// How often somebody is told again that an alert fires.
-const RESEND_MS: i64 = 60_000;
 /// For so long nothing ends after a start, unless samples have caught up before.
 const CATCH_UP_MS: i64 = 300_000;
 /// How often active alerts are written down again, so that a start has not to read far back.
@@ -209,7 +207,7 @@ impl Rules {
             steps: group.steps(),
             sources: group.rules.iter().enumerate().map(|(nth, rule)| source(&id, rule, nth).into()).collect(),
             slots: Slots::new(&id.0, &id.1, interval_ms),
-            status: Mutex::new(GroupStatus::new(&group)),
+            status: Mutex::new(GroupStatus::new(&group, self.now_ms())),
             snapshot_ms: AtomicI64::new(self.0.parts.clock.now_ms()),
             state: Mutex::new(state),
             task: Mutex::default(),
@@ -251,24 +249,9 @@ impl Rules {
     }
 
     fn instance(&self, row: AlertRow) -> Option<(Labels, Instance)> {
-        let phase = match row.state {
-            rows::State::Pending => Phase::Pending,
-            rows::State::Firing => Phase::Firing,
-            rows::State::Resolved | rows::State::Inactive => return None,
-        };
         let external = &self.0.parts.settings.external_labels;
         let own = row.labels.iter().filter(|(name, value)| external.get(name) != *value);
-        let instance = Instance {
-            phase,
-            active_at_ms: row.active_ms.unwrap_or(row.at_ms),
-            fired_at_ms: row.starts_ms,
-            resolved_at_ms: None,
-            keep_firing_since_ms: row.keep_firing_ms,
-            sent_at_ms: None,
-            value: row.value.unwrap_or(f64::NAN),
-            annotations: row.annotations,
-        };
-        Some((own.collect(), instance))
+        Some((own.collect(), row.instance()?))
     }
 
     /// Evaluates a group at a slot, writes down what changed, and tells.
@@ -282,6 +265,7 @@ impl Rules {
         let Ok(evaluated) = self.0.parts.engine.on_thread(work) else { return };
         let Ok(done) = evaluated.await else {
             warn!(group = running.id.1, file = running.id.0, "an evaluation broke off");
+            running.status.lock().broke_off = true;
             return;
         };
         let rows = self.rows(running, &done, slot_ms);
@@ -371,26 +355,12 @@ impl Rules {
     }
 
     fn row(&self, rule: &OfRule<'_>, change: &Transition, instance: Option<&Instance>) -> AlertRow {
-        let state = match (change.to, change.from) {
-            (Some(Phase::Pending), _) => rows::State::Pending,
-            (Some(Phase::Firing), _) => rows::State::Firing,
-            (Some(Phase::Resolved), _) | (None, Some(Phase::Firing)) => rows::State::Resolved,
-            (None, _) => rows::State::Inactive,
-        };
         AlertRow {
-            at_ms: change.at_ms,
-            state,
-            reason: rows::EVALUATED,
             source: Arc::clone(rule.source),
             labels: self.outside(&change.labels),
-            annotations: instance.map(|instance| instance.annotations.clone()).unwrap_or_default(),
-            value: instance.map(|instance| instance.value),
-            active_ms: instance.map(|instance| instance.active_at_ms),
-            starts_ms: instance.and_then(|instance| instance.fired_at_ms),
-            ends_ms: instance.and_then(|instance| instance.resolved_at_ms),
-            keep_firing_ms: instance.and_then(|instance| instance.keep_firing_since_ms),
             generator_url: Arc::clone(&rule.generator_url),
             run: Arc::clone(&rule.run),
+            ..AlertRow::changed(change, instance)
         }
     }
 

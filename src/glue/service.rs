@@ -12,11 +12,15 @@ use std::{
 use alerting::{
     Config,
     alertmanager::{Alertmanager, Known, Outside},
+    forward::Forward,
+    notify::guard::Allowed,
     silence::Limits,
+    watch::{Watch, Watches},
 };
 use anyhow::{Context, Result};
 use ingest::remote_write::RemoteWrite;
 use parking_lot::Mutex;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use query::Engine;
 use sha2::{Digest, Sha256};
 use storage::{Clock, Storage};
@@ -27,12 +31,15 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
+    carrier::Carrier,
+    forward::forward,
+    heartbeat::{self, Heart},
     meter::Meter,
     record::{self, Recorder},
     rules::{self, Parts, READ_BACK_MS, Rules},
     telling::{Ready, Teller, Telling, ready},
 };
-use crate::config::{self, alerting::Alerting};
+use crate::config::{self, alerting::Alerting, outbound::Others};
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -49,6 +56,8 @@ struct Inner {
     rules: Rules,
     teller: Arc<Teller>,
     meter: Meter,
+    forward: Forward,
+    heart: Mutex<Option<(Heart, heartbeat::Meter)>>,
     /// Is told to look at the files now.
     look: Notify,
     seen: Mutex<[u8; 32]>,
@@ -98,13 +107,19 @@ impl Service {
             clock.clone(),
             meter.clone(),
         ));
-        let record: Arc<Recorder> = Arc::new(Recorder(storage));
+        let carrier = Arc::new(Carrier::new(Allowed::all()));
+        let forward = forward(&settings.others, &carrier, &clock, registry)?;
+        forward.restore(&known.alerts, started_ms);
+        let watches = Watches::new(watches(&settings, &external_url), &known.alerts, started_ms);
+        let record: Arc<Recorder> = Arc::new(Recorder(storage.clone()));
         let (now, random) = (clock.clone(), crate::app::env().random);
         let outside = Outside {
             record: Arc::<Recorder>::clone(&record),
             deliver: Arc::new(Telling(Arc::clone(&teller))),
             now_ms: Arc::new(move || now.now_ms()),
             random: Arc::new(move || random.bits()),
+            forward: forward.clone(),
+            watches,
         };
         let of_rules = known.alerts.clone();
         let known = Known {
@@ -119,14 +134,32 @@ impl Service {
             remote_write,
             record,
             manager: manager.clone(),
-            clock,
+            clock: clock.clone(),
             settings: settings.clone(),
             external_url,
         };
         let rules = Rules::new(parts, of_rules, registry)?;
         rules.apply(contents.rules);
-        let seen = Mutex::new(contents.digest);
-        Ok(Self(Arc::new(Inner { settings, manager, rules, teller, meter, look: Notify::new(), seen, started_ms })))
+        let heart = settings.heartbeat.clone().map(|settings| -> Result<_> {
+            let (rules, manager) = (rules.clone(), manager.clone());
+            let heart = Heart { settings, carrier, rules, manager, storage, clock };
+            Ok((heart, heartbeat::Meter::register(registry)?))
+        });
+        let heart = Mutex::new(heart.transpose()?);
+        let (look, seen) = (Notify::new(), Mutex::new(contents.digest));
+        let inner = Inner { settings, manager, rules, teller, meter, forward, heart, look, seen, started_ms };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Other Alertmanagers that are told of alerts.
+    #[must_use]
+    pub fn others(&self) -> &Others {
+        &self.0.settings.others
+    }
+
+    /// Sends other Alertmanagers what waits for them, for the last time.
+    pub async fn close(&self) {
+        self.0.forward.close().await;
     }
 
     /// Alerts, silences and notifications.
@@ -164,7 +197,14 @@ impl Service {
                 }
             }
         };
-        tokio::join!(self.0.manager.run(), looking);
+        let heart = self.0.heart.lock().take();
+        let beating = async {
+            if let Some((heart, meter)) = heart {
+                heart.run(meter).await;
+            }
+        };
+        // In one task: what ends one of them ends the heartbeat.
+        tokio::join!(self.0.manager.run(), looking, self.0.forward.run(), beating);
     }
 
     /// Puts the files into force if they have changed.
@@ -188,6 +228,20 @@ impl Service {
         info!("files of rules and notifications changed and are in force");
         Ok(())
     }
+}
+
+/// The watches of the settings, with where to look.
+fn watches(settings: &Alerting, external_url: &str) -> Vec<Watch> {
+    let watch = |watch: &Watch| {
+        let filters: Vec<String> = watch
+            .matchers
+            .iter()
+            .map(|matcher| utf8_percent_encode(&matcher.to_string(), NON_ALPHANUMERIC).to_string())
+            .collect();
+        let generator_url = format!("{external_url}/api/v2/alerts?filter={}", filters.join("&filter="));
+        Watch { generator_url: generator_url.into(), ..watch.clone() }
+    };
+    settings.watches.iter().map(watch).collect()
 }
 
 /// Reads and checks the files that settings name. Blocks.

@@ -3,15 +3,16 @@
 //! Merged by `app` with the crates' routers.
 
 use axum::{
-    Router,
+    Json, Router,
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{get, post},
 };
+use serde_json::{Value, json};
 
 use super::{refusal, rules};
-use crate::glue::service::Service;
+use crate::{config::outbound::Others, glue::service::Service};
 
 /// Routes of rules, alerts and notifications.
 pub fn router(service: Service) -> Router {
@@ -26,8 +27,20 @@ pub fn router(service: Service) -> Router {
     };
     let of_rules = rules::router(service.rules().clone());
     let of_alerts = alerting::http::router(service.manager().clone(), about);
-    let reload = Router::new().route("/-/reload", post(reload).put(reload)).with_state(service);
-    reload.merge(of_rules).merge(of_alerts)
+    let of_service = Router::new()
+        .route("/-/reload", post(reload).put(reload))
+        .route("/api/v1/alertmanagers", get(others))
+        .with_state(service);
+    of_service.merge(of_rules).merge(of_alerts)
+}
+
+/// Other Alertmanagers, as Prometheus shows those that it tells.
+async fn others(State(service): State<Service>) -> Json<Value> {
+    let Others { active, dropped } = service.others();
+    let active: Vec<Value> = active.iter().map(|other| json!({ "url": other.url })).collect();
+    let dropped: Vec<Value> = dropped.iter().map(|url| json!({ "url": url })).collect();
+    let data = json!({ "activeAlertmanagers": active, "droppedAlertmanagers": dropped });
+    Json(json!({ "status": "success", "data": data }))
 }
 
 async fn reload(State(service): State<Service>) -> Response {

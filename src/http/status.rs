@@ -21,7 +21,7 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 /// Version of the binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ENDPOINTS: [(&str, &str, &str); 33] = [
+const ENDPOINTS: [(&str, &str, &str); 34] = [
     ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
     (
         "POST",
@@ -60,7 +60,8 @@ const ENDPOINTS: [(&str, &str, &str); 33] = [
         "alerts and who is told, as Alertmanager; also alerts/groups, receivers, silences (scope read)",
     ),
     ("POST", "/api/v2/alerts", "alerts of a Prometheus; silences takes silences (scopes write, admin)"),
-    ("GET", "/api/v1/targets", "nothing, as we do not scrape; also scrape_pools, alertmanagers (scope read)"),
+    ("GET", "/api/v1/targets", "nothing, as we do not scrape; also scrape_pools (scope read)"),
+    ("GET", "/api/v1/alertmanagers", "other Alertmanagers that are told of alerts (scope read)"),
     ("GET", "/api/v1/features", "what is switched on (scope read)"),
     ("GET", "/metrics", "metrics of this server (scope read)"),
     ("GET", "/api/v1/status/buildinfo", "version; also config, flags, runtimeinfo, walreplay (scope read)"),

@@ -14,7 +14,7 @@ use crate::{
     dedup::{Reason, Told},
     dispatch::Dispatcher,
     outbox::{Outbox, Owed},
-    rows::{AlertRow, Event, NotificationRow, State},
+    rows::{AlertRow, Event, NotificationRow},
     silence::{self, Silence, Silences},
 };
 
@@ -39,7 +39,7 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
     // Whoever reports alerts does so every minute or so; none is taken for ended before it had time for it.
     let grace_ms = now_ms + plan.resolve_timeout_ms();
     for row in rows {
-        let Some(alert) = alert(row, grace_ms) else { continue };
+        let Some(alert) = row.alert(grace_ms) else { continue };
         by_fingerprint.insert(alert.labels.fingerprint(), Arc::new(alert.clone()));
         alerts.put(alert, now_ms);
     }
@@ -74,17 +74,6 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
     // Also those that ended: somebody may know of them as firing.
     known.iter().for_each(|alert| things.take(alert, now_ms));
     things
-}
-
-fn alert(row: AlertRow, grace_ms: i64) -> Option<Alert> {
-    let AlertRow { at_ms, state, labels, annotations, starts_ms, ends_ms, generator_url, .. } = row;
-    let (ends_ms, is_timeout) = match state {
-        State::Firing => (ends_ms.unwrap_or(grace_ms).max(grace_ms), true),
-        State::Resolved => (ends_ms.unwrap_or(at_ms).min(at_ms), false),
-        State::Pending | State::Inactive => return None,
-    };
-    let starts_ms = starts_ms.unwrap_or(at_ms);
-    Some(Alert { labels, annotations, starts_ms, ends_ms, generator_url, updated_ms: at_ms, is_timeout, once: false })
 }
 
 fn knows(row: &NotificationRow) -> Told {

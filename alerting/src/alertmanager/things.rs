@@ -13,7 +13,7 @@ use crate::{
     dispatch::{Dispatcher, Due, Hush, Integration, Kept, Quiet},
     inhibit::Sources,
     outbox::{Attempt, Key, Outbox, Owed, Rate},
-    rows::{AlertRow, Event, NotificationRow, Rows, State},
+    rows::{self, AlertRow, Event, NotificationRow, Rows, State},
     silence::Silences,
 };
 
@@ -179,7 +179,7 @@ pub(super) fn posted_row(alert: &Alert, reason: &'static str, now_ms: i64) -> Al
         at_ms: now_ms,
         state: if alert.is_resolved(now_ms) { State::Resolved } else { State::Firing },
         reason: reason.into(),
-        source: "api".into(),
+        source: rows::API.into(),
         labels: alert.labels.clone(),
         annotations: alert.annotations.clone(),
         value: None,

@@ -7,13 +7,13 @@ use std::{
 };
 
 use super::*;
-use crate::{Labels, rows::AlertRow, silence::Limits};
+use crate::{Labels, rows::AlertRow, silence::Limits, watch::Watch};
 
 /// Everything outside of the process.
 #[derive(Default)]
 pub struct World {
     pub now_ms: AtomicI64,
-    random: AtomicU64,
+    pub random: AtomicU64,
     pub disk: Mutex<Rows>,
     /// Can nothing be written?
     pub is_full: AtomicBool,
@@ -22,6 +22,8 @@ pub struct World {
     pub told: Mutex<Vec<Message>>,
     /// The process ends once so many more steps of a delivery or a write are done: before or after each.
     pub ends_after: Mutex<Option<u64>>,
+    /// What has to arrive.
+    pub watches: Vec<Watch>,
     pub has_ended: AtomicBool,
 }
 
@@ -47,12 +49,15 @@ impl World {
             silences: disk.silences,
             limits: Limits::default(),
         };
+        let watches = Watches::new(self.watches.clone(), &known.alerts, self.now());
         let (clock, random) = (Arc::clone(self), Arc::clone(self));
         let outside = Outside {
             record: Arc::new(Disk(Arc::clone(self))),
             deliver: Arc::new(Wire(Arc::clone(self))),
             now_ms: Arc::new(move || clock.now()),
             random: Arc::new(move || u128::from(random.random.fetch_add(1, Ordering::Relaxed) + 1)),
+            forward: Forward::default(),
+            watches,
         };
         Alertmanager::open(plan, known, outside)
     }

@@ -135,7 +135,11 @@ section! {
 pub struct ProxyUrl(pub String);
 
 impl HttpConfig {
-    pub(super) fn settle(&mut self, base: &Path) -> Result<(), String> {
+    /// Checks what may stand together, and finds the files of secrets below `base`.
+    ///
+    /// # Errors
+    /// What may not, in words.
+    pub fn settle(&mut self, base: &Path) -> Result<(), String> {
         Secret::settle(&mut self.bearer_token, &mut self.bearer_token_file, base, "bearer_token")?;
         if let Some(auth) = &mut self.basic_auth {
             auth.settle(base)?;

@@ -25,6 +25,12 @@ impl Allowed {
         networks.into_iter().map(network).collect::<Result<_, _>>().map(Self)
     }
 
+    /// All addresses.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(vec![(Ipv4Addr::UNSPECIFIED.into(), 0), (Ipv6Addr::UNSPECIFIED.into(), 0)])
+    }
+
     /// May an address be reached?
     #[must_use]
     pub fn allows(&self, address: IpAddr) -> bool {
@@ -143,7 +149,10 @@ mod tests {
         ] {
             assert_eq!(allows(&some, address), expected, "{address}");
         }
-        assert!(allows(&Allowed::parse(["0.0.0.0/0", "::/0"]).unwrap(), "::1"));
+        assert_eq!(Allowed::parse(["0.0.0.0/0", "::/0"]).unwrap(), Allowed::all());
+        for address in ["127.0.0.1", "10.0.0.1", "::1", "fd00::1", "8.8.8.8"] {
+            assert!(allows(&Allowed::all(), address), "{address}");
+        }
         for wrong in ["10.0.0.0/33", "localhost", "10.0.0.0/x", "::/129"] {
             assert!(Allowed::parse([wrong]).unwrap_err().contains(wrong), "{wrong}");
         }

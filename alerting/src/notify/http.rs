@@ -21,10 +21,10 @@ use crate::{
 /// How long a request may take if nothing is said: somebody else waits for the destination.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// When to ask again who limits without saying for how long.
-pub(super) const LIMITED_MS: i64 = 30_000;
+pub(crate) const LIMITED_MS: i64 = 30_000;
 
 /// A request with a body that is JSON.
-pub(super) fn post_json(
+pub(crate) fn post_json(
     url: String,
     body: Vec<u8>,
     http: Option<&HttpConfig>,
@@ -38,13 +38,13 @@ pub(super) fn post_json(
 }
 
 /// JSON of something that we made.
-pub(super) fn json(body: &impl Serialize) -> Result<Vec<u8>> {
+pub(crate) fn json(body: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(body)
         .map_err(|error| Error::new(ErrorKind::Internal, "a message cannot be written as JSON").caused_by(error))
 }
 
 /// Headers that say who we are, and others that were configured.
-pub(super) fn headers_of(http: Option<&HttpConfig>) -> Result<Vec<(String, String)>> {
+pub(crate) fn headers_of(http: Option<&HttpConfig>) -> Result<Vec<(String, String)>> {
     let Some(http) = http else { return Ok(Vec::new()) };
     let mut headers = Vec::new();
     let read = |secret: Option<&Secret>| secret.map_or_else(|| Ok(String::new()), Secret::read);

@@ -24,7 +24,7 @@ use super::{
 };
 
 /// A name and a value: a part of the request, or made by a rule.
-pub(crate) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,6 +274,19 @@ impl Relabel {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Applies all rules to labels of something that is no series, such as an alert; gives them sorted by name, or `None` if it is dropped.
+    /// What rules would make longer than any label is stays as it was before them.
+    #[must_use]
+    pub fn labels<'a>(&self, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<Vec<Pair<'a>>> {
+        /// Far above what somebody writes, and a bound for what rules double.
+        const LIMITS: LabelLimits =
+            LabelLimits { labels_max: 1_000, name_bytes_max: 64 << 10, value_bytes_max: 64 << 10 };
+        let mut pairs: Vec<Pair<'a>> =
+            labels.into_iter().map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value))).collect();
+        pairs.sort_unstable();
+        self.apply(pairs.clone(), &LIMITS).unwrap_or(Some(pairs))
     }
 
     /// Applies all rules to labels that are sorted by name; gives them sorted again, or `None` if the series is dropped.

@@ -1,4 +1,4 @@
-//! What Prometheus tells of its scraping: targets, pools, Alertmanagers; and what is switched on.
+//! What Prometheus tells of its scraping: targets and pools; and what is switched on.
 //!
 //! Called by [`router`](super::router). We do not scrape, so all of it is there and empty, and parameters are checked as Prometheus
 //! does: clients that list targets show an empty list instead of an error.
@@ -30,7 +30,6 @@ pub(super) fn router() -> Router<Engine> {
         .route("/api/v1/targets/relabel_steps", of(relabel_steps))
         .route("/api/v1/scrape_pools", of(|_| Ok(json!({ "scrapePools": [] }))))
         .route("/api/v1/scrape_pools/config", of(|params| no_pool(params).map(|never| match never {})))
-        .route("/api/v1/alertmanagers", of(|_| Ok(alertmanagers())))
         .route("/api/v1/features", get(features))
 }
 
@@ -43,10 +42,6 @@ fn respond(data: Result<Value>) -> Response {
 
 fn targets() -> Value {
     json!({ "activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {} })
-}
-
-fn alertmanagers() -> Value {
-    json!({ "activeAlertmanagers": [], "droppedAlertmanagers": [] })
 }
 
 fn metadata(params: &Params) -> Result<Value> {

@@ -2,10 +2,13 @@
 
 use alerting::{
     group::{Done, Slots},
+    pulse::Pulse,
     rules::Group,
 };
 use anyhow::Result;
 use prometheus::{GaugeVec, IntCounterVec, Opts, Registry};
+
+use super::Rules;
 
 /// How the last evaluation of a group went.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +19,10 @@ pub struct GroupStatus {
     pub took_ms: i64,
     /// Of each rule.
     pub rules: Vec<RuleStatus>,
+    /// Since when it is evaluated, milliseconds.
+    pub began_ms: i64,
+    /// Did the last evaluation break off?
+    pub broke_off: bool,
 }
 
 /// How the last evaluation of a rule went.
@@ -30,14 +37,25 @@ pub struct RuleStatus {
 }
 
 impl GroupStatus {
-    pub(super) fn new(group: &Group) -> Self {
-        Self { rules: group.rules.iter().map(|_| RuleStatus::default()).collect(), ..Self::default() }
+    pub(super) fn new(group: &Group, began_ms: i64) -> Self {
+        let rules = group.rules.iter().map(|_| RuleStatus::default()).collect();
+        Self { rules, began_ms, ..Self::default() }
+    }
+
+    fn pulse(&self, group: &str, interval_ms: i64) -> Pulse {
+        Pulse {
+            group: group.to_owned(),
+            interval_ms,
+            last_ms: self.at_ms.map_or(self.began_ms, |at_ms| at_ms.max(self.began_ms)),
+            broke_off: self.broke_off,
+            has_failed: !self.rules.is_empty() && self.rules.iter().all(|rule| rule.error.is_some()),
+        }
     }
 
     /// Notes an evaluation; gives how many slots were missed before it.
     pub(super) fn ended(&mut self, done: &[alerting::Result<Done>], slot_ms: i64, took_ms: i64, slots: Slots) -> i64 {
         let missed = self.at_ms.map_or(0, |last_ms| slots.missed(last_ms, slot_ms));
-        (self.at_ms, self.took_ms) = (Some(slot_ms), took_ms);
+        (self.at_ms, self.took_ms, self.broke_off) = (Some(slot_ms), took_ms, false);
         let of_rule = |done: &alerting::Result<Done>| match done {
             Ok(done) => RuleStatus {
                 is_known: true,
@@ -48,6 +66,15 @@ impl GroupStatus {
         };
         self.rules = done.iter().map(of_rule).collect();
         missed
+    }
+}
+
+impl Rules {
+    /// How groups do.
+    #[must_use]
+    pub fn pulses(&self) -> Vec<Pulse> {
+        let groups = self.0.groups.lock();
+        groups.values().map(|running| running.status.lock().pulse(&running.id.1, running.interval_ms)).collect()
     }
 }
 
