@@ -18,6 +18,7 @@ mod focus;
 mod grafana;
 mod labels;
 mod limits;
+mod notifiers;
 mod overload;
 mod prometheus_api;
 mod promql_hostile;

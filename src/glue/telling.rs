@@ -8,7 +8,7 @@ use std::sync::Arc;
 use alerting::{
     Config, Result,
     alertmanager::{Deliver, Delivered, Plan},
-    config::receiver::Integration,
+    config::receiver::{Integration, Receiver},
     dispatch,
     notify::{
         Answer, Credentials, Extra, Notification, Outgoing, Render, delivered, delivered_nothing, destination,
@@ -119,6 +119,25 @@ impl Teller {
         let told = self.tell_by(integration, &live, first.id, notification);
         self.meter.told(integration.kind().name(), &told.verdict);
         told
+    }
+
+    /// Tells all integrations of a receiver something that nobody is owed, and its end those that are told of ends; says what became of each.
+    /// Blocks.
+    #[must_use]
+    pub fn sample(&self, sample: &Notification, id: u128) -> Vec<(String, Verdict)> {
+        let live = self.live.read().clone();
+        let mut all = Vec::new();
+        for (nth, integration) in live.config.receiver(&sample.receiver).into_iter().flat_map(Receiver::integrations) {
+            let name = format!("{}[{nth}]", integration.kind().name());
+            let Delivered { verdict, answer } = self.tell_by(integration, &live, id, sample.clone());
+            let is_sent = verdict == Verdict::Sent;
+            all.push((format!("{name} firing"), verdict));
+            if is_sent && integration.send_resolved() {
+                let ended = self.tell_by(integration, &live, id, sample.ended(&answer));
+                all.push((format!("{name} resolved"), ended.verdict));
+            }
+        }
+        all
     }
 
     /// Tells by one integration.

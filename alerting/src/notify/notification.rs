@@ -6,7 +6,7 @@
 use std::{cmp::Ordering, ops::Deref, sync::Arc};
 
 use crate::{
-    ALERTNAME, Labels,
+    ALERTNAME, Labels, Route,
     alerts::Alert,
     dedup::Reason,
     outbox::{Attempt, Owed},
@@ -104,6 +104,44 @@ impl Notification {
             now_ms,
             summary,
         })
+    }
+
+    /// One that nobody is owed, to see whether a receiver can be told: an alert by itself, in a group that no real one is in.
+    #[must_use]
+    pub fn sample(
+        receiver: &str,
+        route: &Route,
+        alert: Alert,
+        (id, external_url, now_ms): (u128, Arc<str>, i64),
+    ) -> Self {
+        let group_labels = route.group_labels(&alert.labels);
+        let shown = Shown { fingerprint: alert.labels.fingerprint(), alert: Arc::new(alert) };
+        Self {
+            receiver: receiver.into(),
+            group_key: format!("{}#test-{id:032x}", route.group_key(&group_labels)).into(),
+            route_labels: route.labels().iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
+            group_labels,
+            reason: Reason::First,
+            alerts: vec![shown],
+            has_held: false,
+            external_url,
+            fallback_of: None,
+            answer: None,
+            now_ms,
+            summary: Vec::new(),
+        }
+    }
+
+    /// The same once all of it has ended, for a receiver that answered so.
+    #[must_use]
+    pub fn ended(&self, answer: &str) -> Self {
+        let ended = |shown: &Shown| {
+            let ends_ms = shown.ends_ms.min(self.now_ms);
+            Shown { alert: Arc::new(Alert { ends_ms, ..Alert::clone(shown) }), ..shown.clone() }
+        };
+        let answer = Some(answer.to_owned()).filter(|answer| !answer.is_empty());
+        let alerts = self.alerts.iter().map(ended).collect();
+        Self { reason: Reason::AllResolved, has_held: false, alerts, answer, ..self.clone() }
     }
 
     /// Does anything of it fire, told or not?
