@@ -1,12 +1,14 @@
 //! Receivers as they are met: samples by hand, PagerDuty that answers back, Slack with blocks, tokens that are borrowed, digests, reminders.
 
-use std::fs;
+use std::{fs, thread::sleep, time::Duration};
 
+use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
 use crate::support::{
-    receiver::{Receiver, Script},
-    server::{binary, run},
+    process,
+    receiver::{Receiver, Script, Told},
+    server::{Server, binary, eventually, run},
 };
 
 /// A folder with an `alertmanager.yml` and settings that let its receivers be local ones.
@@ -34,6 +36,19 @@ impl Files {
         self.folder.path().join(name).display().to_string()
     }
 
+    fn start(&self) -> Server {
+        Server::start(self.folder.path(), &["--config", &self.path("streamgauge.yaml")])
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    /// What came at a path.
+    fn told(&self, path: &str) -> Vec<Told> {
+        self.receiver.told().into_iter().filter(|told| told.path == path).collect()
+    }
+
     /// Sends a sample: exit code, stdout, stderr.
     fn sample(&self, args: &[&str]) -> (i32, String, String) {
         let mut command = binary();
@@ -46,6 +61,20 @@ impl Files {
         ]);
         run(command.args(args))
     }
+}
+
+/// Posts with headers; the status of the answer.
+fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> u16 {
+    let agent = process::agent(Duration::from_secs(20));
+    let post = agent.post(server.url(path)).header("Content-Type", "application/json");
+    let post = headers.iter().fold(post, |post, (name, value)| post.header(*name, *value));
+    post.send(body.as_bytes()).unwrap().status().as_u16()
+}
+
+/// Posts one alert that fires.
+fn alert(server: &Server, headers: &[(&str, &str)], labels: Value) {
+    let body = json!([{"labels": labels, "annotations": {"summary": "it is hot"}}]).to_string();
+    assert_eq!(post(server, "/api/v2/alerts", headers, &body), 200);
 }
 
 #[test]
@@ -77,4 +106,87 @@ fn a_sample_is_sent_where_labels_lead_and_failures_are_told_without_secrets() {
     assert_eq!((code, out.lines().count()), (0, 3), "{out}{err}");
     let (code, out, _) = files.sample(&["team=other"]);
     assert!(code == 0 && out.starts_with("all: it has no integrations"), "{out}");
+}
+
+/// An event of PagerDuty's V3 webhooks, and its HMAC-SHA-256 with the secret `webhook-secret`, made with Python.
+const ACKNOWLEDGED: (&str, &str) = (
+    r#"{"event":{"id":"01","event_type":"incident.acknowledged","resource_type":"incident","occurred_at":"2026-10-02T18:45:22.169Z","agent":{"type":"user_reference","summary":"Ann"},"data":{"id":"PX","type":"incident","incident_key":"k1"}}}"#,
+    "435b9c5225fe3a9e968f4ec7a829c05878c02a608c530f3325c4a7a989c9173e",
+);
+const CLOSED: (&str, &str) = (
+    r#"{"event":{"id":"02","event_type":"incident.resolved","resource_type":"incident","occurred_at":"2026-10-02T18:50:00Z","agent":{"type":"user_reference","summary":"Ann"},"data":{"id":"PX","type":"incident","incident_key":"k1"}}}"#,
+    "1196b23c2da3386e31909c0d859e57f2c9728fb1ee2345b45afb6af8be51382a",
+);
+
+#[test]
+fn an_incident_that_somebody_took_at_pagerduty_is_not_repeated_there_and_slack_hears_of_it() {
+    let files = Files::new(
+        "global: {slack_app_url: '{url}/api/chat.postMessage', slack_app_token: xoxb-1}\n\
+         route: {receiver: team, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 1s}\n\
+         receivers:\n- name: team\n  rate: 100 per 1s\n\
+         \x20 pagerduty_configs: [{routing_key: abc, url: '{url}/v2/enqueue'}]\n\
+         \x20 slack_configs: [{channel: '#a', thread_replies: true}]\n",
+        "  pagerduty_secrets_file: '{dir}/webhook'\nauth:\n  tokens:\n  - {name: all, scopes: [read, write], token: '${SECRET}'}\n",
+    );
+    files.write("webhook", "old-secret\nwebhook-secret\n");
+    files.receiver.answers("/v2/enqueue", 202, r#"{"status":"success","dedup_key":"k1"}"#);
+    files.receiver.answers("/api/chat.postMessage", 200, r#"{"ok":true,"ts":"1.1","channel":"C1"}"#);
+    let token = "t".repeat(40);
+    let settings = files.path("streamgauge.yaml");
+    let server = Server::start_with(files.folder.path(), &["--config", &settings], &[("SECRET", &token)]);
+    let authorization = format!("Bearer {token}");
+    let authorized = [("Authorization", authorization.as_str())];
+    alert(&server, &authorized, json!({"alertname": "Hot"}));
+    let sql = |statement: &str| {
+        let answer = server.call("POST", "/api/v1/sql?format=csv", Some(&authorization), statement.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Both have it, and what they answered is known.
+    let both = "SELECT count(DISTINCT integration) FROM notifications WHERE event = 'sent'";
+    eventually(|| (sql(both) == ["2"]).then_some(())).expect("both are told");
+
+    let hook = |(body, signature): (&str, &str)| {
+        let header = format!("v1={}, v1={signature}", "0".repeat(64));
+        post(&server, "/api/v1/pagerduty/webhook", &[("X-PagerDuty-Signature", &header)], body)
+    };
+    assert_eq!(hook((ACKNOWLEDGED.0, CLOSED.1)), 401, "signed for something else");
+    assert_eq!(post(&server, "/api/v1/pagerduty/webhook", &authorized, ACKNOWLEDGED.0), 401, "a token is no signature");
+    assert_eq!((hook(ACKNOWLEDGED), hook(ACKNOWLEDGED)), (204, 204), "it comes twice");
+    let steps = "SELECT event, \"by\"[1], integration FROM notifications WHERE event = 'acknowledged'";
+    assert_eq!(sql(steps), ["acknowledged,Ann,pagerduty[0]"]);
+    let kept = "SELECT \"by\"[1] FROM notifications WHERE event = 'kept' AND reason = 'acknowledged'";
+    assert_eq!(eventually(|| Some(sql(kept)).filter(|kept| !kept.is_empty())).expect("a reason"), ["Ann"]);
+    let (pages, messages) = (files.told("/v2/enqueue").len(), files.told("/api/chat.postMessage").len());
+    sleep(Duration::from_secs(4));
+    assert_eq!(files.told("/v2/enqueue").len(), pages, "it is not repeated");
+    assert!(files.told("/api/chat.postMessage").len() > messages, "others are told again");
+    let remarks = files.told("/api/chat.postMessage");
+    let remarks: Vec<_> = remarks.iter().filter(|told| told.body["text"] == "Acknowledged by Ann.").collect();
+    assert_eq!(remarks.len(), 1, "once");
+    assert_eq!((&remarks[0].body["thread_ts"], &remarks[0].body["channel"]), (&json!("1.1"), &json!("C1")));
+    assert!(remarks[0].header("authorization") == "Bearer xoxb-1" && !remarks[0].text.contains("xoxb-1"));
+    let history = server.get("/api/v1/notifications?event=acknowledged", Some(&authorization));
+    assert!(history.body.contains("\"Ann\""), "{}", history.body);
+    let url = server.url("");
+    let mut timeline = binary();
+    timeline.args(["incident", "timeline", "--from", "2026-01-01T00:00:00Z", "--to", "2126-01-01T00:00:00Z"]);
+    timeline.args(["--format", "csv", "--token-env", "SECRET", "--url", &url]).env("SECRET", &token);
+    let (code, out, err) = run(&mut timeline);
+    assert!(code == 0 && out.contains("acknowledged,at the receiver by Ann"), "{out}{err}");
+    // Closed there, and still firing here: it is told again.
+    assert_eq!(hook(CLOSED), 204);
+    eventually(|| (files.told("/v2/enqueue").len() > pages).then_some(())).expect("it is told again");
+}
+
+#[test]
+fn pagerduty_tells_nothing_unless_it_has_a_secret() {
+    let files = Files::new("route: {receiver: team}\nreceivers: [{name: team}]\n", "");
+    let server = files.start();
+    let header = format!("v1={}", ACKNOWLEDGED.1);
+    assert_eq!(post(&server, "/api/v1/pagerduty/webhook", &[("X-PagerDuty-Signature", &header)], ACKNOWLEDGED.0), 404);
+    let missing =
+        Files::new("route: {receiver: team}\nreceivers: [{name: team}]\n", "  pagerduty_secrets_file: '{dir}/none'\n");
+    let (code, _, err) = run(binary().args(["check", "--config", &missing.path("streamgauge.yaml")]));
+    assert!(code == 1 && err.contains("pagerduty_secrets_file"), "{err}");
 }

@@ -19,6 +19,7 @@ use crate::{
     silence::Silence,
 };
 
+mod incidents;
 mod look;
 mod plan;
 mod restore;
@@ -76,6 +77,8 @@ struct Inner {
     state: Mutex<Things>,
     outside: Outside,
     wake: Notify,
+    /// Steps of incidents are written down one after the other: what comes twice is seen to.
+    steps: tokio::sync::Mutex<()>,
 }
 
 impl Alertmanager {
@@ -83,15 +86,15 @@ impl Alertmanager {
     #[must_use]
     pub fn open(plan: Plan, known: Known, outside: Outside) -> Self {
         let state = Mutex::new(restore::things(plan, known, (outside.now_ms)()));
-        Self(Arc::new(Inner { state, outside, wake: Notify::new() }))
+        Self(Arc::new(Inner { state, outside, wake: Notify::new(), steps: tokio::sync::Mutex::default() }))
     }
 
     /// Routes by another configuration from now on.
     pub fn reload(&self, plan: Plan) {
         let now_ms = (self.0.outside.now_ms)();
         let mut things = self.0.state.lock();
-        let told = std::mem::take(&mut things.dispatcher).told();
-        things.dispatcher = Dispatcher::new(plan.receivers.clone(), told);
+        let memory = std::mem::take(&mut things.dispatcher).into_memory();
+        things.dispatcher = Dispatcher::new(plan.receivers.clone(), memory);
         things.plan = Arc::new(plan);
         let alerts: Vec<Arc<Alert>> =
             things.alerts.iter().filter(|alert| !alert.is_resolved(now_ms)).cloned().collect();
@@ -263,7 +266,7 @@ impl Alertmanager {
                 };
                 match fate {
                     Fate::Sent if !answer.is_empty() => drop(things.answers.insert(owed.key.clone(), answer.clone())),
-                    Fate::Dead(_) => things.dispatcher.failed(&owed.key),
+                    Fate::Dead(_) if !owed.reason.is_remark() => things.dispatcher.failed(&owed.key),
                     _ => {}
                 }
                 let row = NotificationRow {
@@ -315,6 +318,7 @@ impl Alertmanager {
         let dispatcher = &things.dispatcher;
         things.alerts.sweep(now_ms - ENDED_KEPT_MS, |labels| dispatcher.has(labels));
         things.silences.sweep(now_ms - SILENCES_KEPT_MS);
+        things.answers.retain(|key, _| dispatcher.knows(key).is_some());
     }
 }
 

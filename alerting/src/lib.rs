@@ -13,6 +13,7 @@ mod error;
 pub mod glob;
 pub mod group;
 pub mod http;
+pub mod incident;
 pub mod inhibit;
 mod interval;
 mod labels;

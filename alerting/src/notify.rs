@@ -123,6 +123,12 @@ pub fn message(
         told.summary.retain(Named::is_firing);
         told.summary.iter_mut().for_each(|named| named.resolved = 0);
     }
+    if told.reason.is_remark() && told.summary.is_empty() {
+        return match integration {
+            Integration::Slack(config) => Ok(slack::remark(config, &told)?.map(Outgoing::Http)),
+            _ => Ok(None),
+        };
+    }
     if told.alerts.is_empty() && told.summary.is_empty() {
         return Ok(None);
     }

@@ -61,6 +61,8 @@ pub struct Owed {
     pub merged: Vec<u128>,
     /// Why.
     pub reason: Reason,
+    /// Who is the reason, if somebody is.
+    pub by: Option<Arc<str>>,
     /// Alerts by fingerprint; ends are those that are known.
     pub alerts: BTreeMap<u64, Arc<Alert>>,
     /// Alerts that fire, but are silenced, inhibited or muted: the group has not ended.
@@ -195,7 +197,13 @@ impl Destination {
 
 impl Owed {
     /// This and what is owed after it, in one: as things are now, and with what was never told.
-    fn followed_by(self, later: Self) -> Self {
+    fn followed_by(mut self, later: Self) -> Self {
+        if later.reason.is_remark() && !self.reason.is_remark() {
+            // What it says of alerts is still to be told; the remark is told with it.
+            self.merged.push(later.id);
+            self.merged.extend(later.merged);
+            return Self { by: later.by, ..self };
+        }
         let Self { id, since_ms, failures, fell_back, mut alerts, mut merged, .. } = self;
         alerts.extend(later.alerts);
         merged.push(later.id);

@@ -32,6 +32,8 @@ pub struct Alerting {
     pub external_labels: Labels,
     /// Networks that are not public, and may be told something nevertheless.
     pub allowed: Allowed,
+    /// The file with the secrets of PagerDuty's webhooks, one a line; without one it tells us nothing.
+    pub pagerduty_secrets_file: Option<PathBuf>,
 }
 
 impl raw::Alerting {
@@ -54,6 +56,7 @@ impl raw::Alerting {
             external_url,
             external_labels: external_labels(origin, &self.external_labels.unwrap_or_default())?,
             allowed: Allowed::parse(allowed).map_err(|reason| Refused::whole(origin, reason))?,
+            pagerduty_secrets_file: self.pagerduty_secrets_file.map(|file| path(origin, file)).transpose()?,
         })
     }
 }

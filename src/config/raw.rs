@@ -182,6 +182,7 @@ pub struct Alerting {
     pub external_url: Option<Spanned<String>>,
     pub external_labels: Option<BTreeMap<String, Spanned<String>>>,
     pub allowed_networks: Option<Vec<Spanned<String>>>,
+    pub pagerduty_secrets_file: Option<Spanned<PathBuf>>,
 }
 
 impl Alerting {
@@ -194,6 +195,7 @@ impl Alerting {
             external_url: self.external_url.or(below.external_url),
             external_labels: self.external_labels.or(below.external_labels),
             allowed_networks: self.allowed_networks.or(below.allowed_networks),
+            pagerduty_secrets_file: self.pagerduty_secrets_file.or(below.pagerduty_secrets_file),
         }
     }
 }

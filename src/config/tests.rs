@@ -27,7 +27,7 @@ fn the_documented_file_says_what_the_defaults_are() {
 }
 
 /// Every setting outside of lists and maps.
-const SETTINGS: [&str; 69] = [
+const SETTINGS: [&str; 70] = [
     "data_dir",
     "data",
     "roots",
@@ -95,6 +95,7 @@ const SETTINGS: [&str; 69] = [
     "external_url",
     "external_labels",
     "allowed_networks",
+    "pagerduty_secrets_file",
     "format",
     "level",
 ];

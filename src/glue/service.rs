@@ -32,7 +32,10 @@ use super::{
     rules::{self, Parts, READ_BACK_MS, Rules},
     telling::{Ready, Teller, Telling, ready},
 };
-use crate::config::{self, alerting::Alerting};
+use crate::{
+    config::{self, alerting::Alerting},
+    http::pagerduty,
+};
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -135,6 +138,12 @@ impl Service {
         &self.0.manager
     }
 
+    /// The file with secrets by which PagerDuty signs what it tells, if it may tell something.
+    #[must_use]
+    pub fn pagerduty_secrets(&self) -> Option<&Path> {
+        self.0.settings.pagerduty_secrets_file.as_deref()
+    }
+
     /// When it began, milliseconds.
     #[must_use]
     pub fn started_ms(&self) -> i64 {
@@ -192,6 +201,9 @@ impl Service {
 
 /// Reads and checks the files that settings name. Blocks.
 fn contents(settings: &Alerting) -> Result<Contents> {
+    if let Some(file) = &settings.pagerduty_secrets_file {
+        pagerduty::secrets(file).context("`alerting.pagerduty_secrets_file`")?;
+    }
     let digest = digest(settings)?;
     let config = config_of(settings)?;
     Ok(Contents { ready: ready(config)?, rules: rules::load(Path::new("."), &settings.rules)?, digest })

@@ -10,7 +10,7 @@ use axum::{
     routing::post,
 };
 
-use super::{refusal, rules};
+use super::{pagerduty, refusal, rules};
 use crate::glue::service::Service;
 
 /// Routes of rules, alerts and notifications.
@@ -26,8 +26,10 @@ pub fn router(service: Service) -> Router {
     };
     let of_rules = rules::router(service.rules().clone());
     let of_alerts = alerting::http::router(service.manager().clone(), about);
+    let of_incidents =
+        service.pagerduty_secrets().map(|secrets| pagerduty::router(service.clone(), secrets.to_owned()));
     let reload = Router::new().route("/-/reload", post(reload).put(reload)).with_state(service);
-    reload.merge(of_rules).merge(of_alerts)
+    reload.merge(of_rules).merge(of_alerts).merge(of_incidents.unwrap_or_default())
 }
 
 async fn reload(State(service): State<Service>) -> Response {

@@ -12,7 +12,8 @@ use crate::{
     Labels,
     alerts::{Alert, Alerts},
     dedup::{Reason, Told},
-    dispatch::Dispatcher,
+    dispatch::{Dispatcher, Memory},
+    incident::Incidents,
     outbox::{Outbox, Owed},
     rows::{AlertRow, Event, NotificationRow, State},
     silence::{self, Silence, Silences},
@@ -44,24 +45,37 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
         alerts.put(alert, now_ms);
     }
     let (mut told, mut owed, mut answers) = (HashMap::new(), Vec::<NotificationRow>::new(), HashMap::new());
+    let mut incidents = Incidents::default();
     for row in notifications {
+        let is_remark = Reason::of(&row.reason).is_remark();
         match row.event {
             Event::Intent => {
-                told.insert(row.key.clone(), knows(&row));
+                if !is_remark {
+                    if row.firing.is_empty() && row.held.is_empty() {
+                        incidents.forget(&row.key);
+                    }
+                    told.insert(row.key.clone(), knows(&row));
+                }
                 owed.push(row);
             }
             Event::Waits | Event::Kept => {}
+            Event::Acknowledged | Event::Unacknowledged | Event::Closed => {
+                let by = row.by.first().map(String::as_str).unwrap_or_default();
+                incidents.put(row.key, row.event, by, (row.at_ms, row.id));
+            }
             Event::Sent | Event::Dead => {
                 owed.retain(|intent| intent.id != row.id);
                 if row.event == Event::Dead {
-                    told.remove(&row.key);
+                    if !is_remark {
+                        told.remove(&row.key);
+                    }
                 } else if !row.answer.is_empty() {
                     answers.insert(row.key, row.answer);
                 }
             }
         }
     }
-    let dispatcher = Dispatcher::new(plan.receivers.clone(), told);
+    let dispatcher = Dispatcher::new(plan.receivers.clone(), Memory { told, incidents });
     let mut outbox = Outbox::default();
     for row in owed {
         if let Some(integration) = dispatcher.integrations(&row.key.receiver).get(row.key.integration) {
@@ -106,12 +120,13 @@ fn owes(row: NotificationRow, destination: &Arc<str>, alerts: &HashMap<u64, Arc<
         route_labels: Labels::default(),
         merged: Vec::new(),
         reason: Reason::of(&row.reason),
+        by: row.by.first().map(|by| by.as_str().into()),
         alerts: known.collect(),
         held: row.held.into_iter().collect(),
         since_ms: row.at_ms,
         failures: 0,
         // One that was told because another one could not be has nobody behind it.
-        fell_back: row.reason.starts_with("fallback"),
+        fell_back: row.reason.starts_with("fallback") || Reason::of(&row.reason).is_remark(),
         fallback_of: None,
         key,
     }

@@ -73,7 +73,7 @@ impl Things {
         Rows { alerts: alerts.collect(), notifications: intents.chain(kept).collect(), silences: Vec::new() }
     }
 
-    fn kind(&self, key: &Key) -> &'static str {
+    pub fn kind(&self, key: &Key) -> &'static str {
         self.dispatcher.integrations(&key.receiver).get(key.integration).map_or("", |integration| integration.kind)
     }
 
@@ -93,7 +93,7 @@ impl Things {
             firing: ids(false),
             resolved: ids(true),
             held: owed.held.iter().copied().collect(),
-            by: Vec::new(),
+            by: owed.by.iter().map(ToString::to_string).collect(),
             group_labels: owed.group_labels.clone(),
             attempt: 0,
             error: String::new(),
@@ -113,6 +113,7 @@ impl Things {
                 Some(Quiet::Silenced(ids)) => ("silenced", ids.clone()),
                 Some(Quiet::Inhibited(by)) => ("inhibited", by.iter().map(|by| format!("{by:016x}")).collect()),
                 Some(Quiet::Muted(times)) => ("muted", times.clone()),
+                Some(Quiet::Acknowledged(by)) => ("acknowledged", vec![by.to_string()]),
                 None => ("told already", Vec::new()),
             };
             NotificationRow {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::{Labels, rows::AlertRow, silence::Limits};
+use crate::{Labels, outbox::Owed, rows::AlertRow, silence::Limits};
 
 /// Everything outside of the process.
 #[derive(Default)]
@@ -20,6 +20,10 @@ pub struct World {
     /// Answers that come before `Sent`.
     pub verdicts: Mutex<Vec<Verdict>>,
     pub told: Mutex<Vec<Message>>,
+    /// What a destination answers, for the message after.
+    pub answers: Mutex<BTreeMap<String, String>>,
+    /// What was remarked about groups: destination, reason and who.
+    pub remarks: Mutex<Vec<String>>,
     /// The process ends once so many more steps of a delivery or a write are done: before or after each.
     pub ends_after: Mutex<Option<u64>>,
     pub has_ended: AtomicBool,
@@ -116,11 +120,16 @@ impl Deliver for Wire {
                 std::future::pending::<()>().await;
             }
             let verdict = self.0.verdicts.lock().pop().unwrap_or(Verdict::Sent);
-            if verdict == Verdict::Sent {
-                let all = match attempt {
-                    Attempt::One(owed) => std::slice::from_ref(owed),
-                    Attempt::Summary(all) => all.as_slice(),
-                };
+            let all = match attempt {
+                Attempt::One(owed) => std::slice::from_ref(owed),
+                Attempt::Summary(all) => all.as_slice(),
+            };
+            let answer = self.0.answers.lock().get(&*all[0].destination).cloned().unwrap_or_default();
+            if all[0].reason.is_remark() {
+                let Owed { destination, reason, by, .. } = &all[0];
+                let by = by.as_deref().unwrap_or_default();
+                self.0.remarks.lock().push(format!("{destination}: {} {by}", reason.text()));
+            } else if verdict == Verdict::Sent {
                 let names = |is_resolved: bool| {
                     let alerts = all.iter().flat_map(|owed| owed.alerts.values());
                     let alerts = alerts.filter(|alert| alert.is_resolved(self.0.now()) == is_resolved);
@@ -133,7 +142,7 @@ impl Deliver for Wire {
             if !self.0.lives() {
                 std::future::pending::<()>().await;
             }
-            Delivered { verdict, answer: String::new() }
+            Delivered { verdict, answer }
         })
     }
 }

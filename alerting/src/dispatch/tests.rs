@@ -58,7 +58,7 @@ impl World {
             route,
             group_by: &["alertname"],
             alerts: Alerts::default(),
-            dispatcher: Dispatcher::new(receivers, HashMap::new()),
+            dispatcher: Dispatcher::new(receivers, Memory::default()),
             outbox: Outbox::default(),
             quiet: Box::new(|_, _| None),
             verdicts: Vec::new(),
@@ -261,12 +261,12 @@ fn after_a_restart_only_what_is_new_is_told() {
     assert_eq!(world.told, ["1000 a@0"]);
     // What is on disk: what receivers know, and alerts.
     let receivers = world.dispatcher.receivers.clone();
-    world.dispatcher = Dispatcher::new(receivers.clone(), world.dispatcher.told.clone());
+    world.dispatcher = Dispatcher::new(receivers.clone(), world.dispatcher.memory.clone());
     world.post("a", 0, None);
     world.until(5 * SECOND);
     assert_eq!(world.told.len(), 1, "{:?}", world.told);
     // It ended while nothing ran.
-    world.dispatcher = Dispatcher::new(receivers, world.dispatcher.told.clone());
+    world.dispatcher = Dispatcher::new(receivers, world.dispatcher.memory.clone());
     world.post("a", 0, Some(4_900));
     world.until(8 * SECOND);
     assert_eq!(world.told[1..], ["5000 a@0-4900"]);
@@ -290,12 +290,12 @@ fn what_was_refused_is_owed_anew_by_the_next_flush() {
     let mut world = World::new(true).times(SECOND, SECOND, 60 * SECOND);
     world.post("a", 0, None);
     world.until(1_500);
-    let key = world.dispatcher.told.keys().next().unwrap().clone();
+    let key = world.dispatcher.memory.told.keys().next().unwrap().clone();
     world.dispatcher.failed(&key);
     world.until(2_500);
     assert_eq!(world.told, ["1000 a@0", "2000 a@0"]);
     world.dispatcher.sweep(100 * SECOND, 10 * SECOND);
-    assert_eq!(world.dispatcher.told.len(), 1, "as long as the group is there");
+    assert_eq!(world.dispatcher.memory.told.len(), 1, "as long as the group is there");
 }
 
 #[test]

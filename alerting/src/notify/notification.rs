@@ -30,6 +30,8 @@ pub struct Notification {
     pub route_labels: Labels,
     /// Why it is told now.
     pub reason: Reason,
+    /// Who is the reason, if somebody is.
+    pub by: Option<Arc<str>>,
     /// The alerts, of which those fire that have not ended at [`now_ms`](Self::now_ms).
     pub alerts: Vec<Shown>,
     /// Do others fire of which nothing is said, because they are silenced, inhibited or muted?
@@ -96,6 +98,7 @@ impl Notification {
             group_labels: common(all.iter().map(|owed| &owed.group_labels)),
             route_labels: common(all.iter().map(|owed| &owed.route_labels)),
             reason: first.reason,
+            by: first.by.clone(),
             alerts,
             has_held: all.iter().any(|owed| !owed.held.is_empty()),
             external_url: Arc::clone(external_url),
@@ -122,6 +125,7 @@ impl Notification {
             route_labels: route.labels().iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
             group_labels,
             reason: Reason::First,
+            by: None,
             alerts: vec![shown],
             has_held: false,
             external_url,
@@ -223,6 +227,17 @@ impl Notification {
         match &self.fallback_of {
             Some(receiver) => format!("[{receiver} could not be told] {title}"),
             None => title.to_owned(),
+        }
+    }
+
+    /// What is remarked about the group: `Acknowledged by Ann.`
+    #[must_use]
+    pub fn remark(&self) -> String {
+        let by = self.by.as_ref().map(|by| format!(" by {}", text::one_line(by))).unwrap_or_default();
+        match self.reason {
+            Reason::Unacknowledged => format!("No longer acknowledged{by}."),
+            Reason::Closed => format!("The incident was closed{by}. Its alerts fire still."),
+            _ => format!("Acknowledged{by}."),
         }
     }
 

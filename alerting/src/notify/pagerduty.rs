@@ -210,10 +210,15 @@ pub fn delivered(config: &PagerDuty, answer: &Answer) -> Delivered {
     };
     let key = said["dedup_key"].as_str().or(said["incident_key"].as_str());
     let answer = match (&verdict, key) {
-        (Verdict::Sent, Some(key)) => value!({ "dedup_key": key }).to_string(),
+        (Verdict::Sent, Some(key)) => self::answer(key),
         _ => String::new(),
     };
     Delivered { verdict, answer }
+}
+
+/// What is kept of an answer: the key of the group's incident.
+pub(crate) fn answer(dedup_key: &str) -> String {
+    value!({ "dedup_key": dedup_key }).to_string()
 }
 
 #[cfg(test)]

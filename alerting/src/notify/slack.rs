@@ -177,6 +177,23 @@ pub fn request(config: &Slack, notification: &Notification, render: &dyn Render)
     post_json(url, json(&message)?, config.http_config.as_ref(), Some(config.timeout))
 }
 
+/// A remark about a group, as a reply to its message; none if there is no message.
+///
+/// # Errors
+/// `Unavailable` if a secret cannot be read.
+pub fn remark(config: &Slack, notification: &Notification) -> Result<Option<Request>> {
+    let Some(Place { ts, channel }) = place(notification) else { return Ok(None) };
+    let url = config.api_url.as_ref().ok_or_else(|| Error::invalid("there is no `api_url`"))?.read()?;
+    let text = truncated_slack(&for_slack(&notification.remark()), MESSAGE_CHARS_MAX);
+    let message = Message { channel, thread_ts: ts, text, ..Message::default() };
+    post_json(url, json(&message)?, config.http_config.as_ref(), Some(config.timeout)).map(Some)
+}
+
+/// Does an answer name a message that can be replied to?
+pub(crate) fn has_message(answer: &str) -> bool {
+    serde_json::from_str::<Place>(answer).is_ok_and(|place| !place.ts.is_empty())
+}
+
 /// Where the group's message is, unless the group begins anew. What ended has none: see [`delivered`](super::delivered).
 fn place(notification: &Notification) -> Option<Place> {
     let place: Place = serde_json::from_str(notification.answer.as_deref()?).ok()?;

@@ -78,6 +78,7 @@ pub(super) fn owed(alerts: &[Arc<Alert>]) -> Owed {
         route_labels: Labels::default(),
         merged: Vec::new(),
         reason: Reason::First,
+        by: None,
         alerts: alerts.iter().map(|alert| (alert.labels.fingerprint(), Arc::clone(alert))).collect(),
         held: std::iter::empty().collect(),
         since_ms: NOW_MS,

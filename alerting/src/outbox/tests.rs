@@ -30,6 +30,7 @@ fn owed(id: u128, group: &str, since_ms: i64, alerts: &[(&str, i64)]) -> Owed {
         route_labels: Labels::default(),
         merged: Vec::new(),
         reason: Reason::First,
+        by: None,
         alerts: alerts.iter().map(|(name, ends_ms)| alert(name, *ends_ms)).collect(),
         held: BTreeSet::new(),
         since_ms,
