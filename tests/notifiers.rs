@@ -125,7 +125,7 @@ fn an_incident_that_somebody_took_at_pagerduty_is_not_repeated_there_and_slack_h
          route: {receiver: team, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 1s}\n\
          receivers:\n- name: team\n  rate: 100 per 1s\n\
          \x20 pagerduty_configs: [{routing_key: abc, url: '{url}/v2/enqueue'}]\n\
-         \x20 slack_configs: [{channel: '#a', thread_replies: true}]\n",
+         \x20 slack_configs: [{channel: '#a', thread_replies: true, blocks: true}]\n",
         "  pagerduty_secrets_file: '{dir}/webhook'\nauth:\n  tokens:\n  - {name: all, scopes: [read, write], token: '${SECRET}'}\n",
     );
     files.write("webhook", "old-secret\nwebhook-secret\n");
@@ -157,6 +157,8 @@ fn an_incident_that_somebody_took_at_pagerduty_is_not_repeated_there_and_slack_h
     assert_eq!(sql(steps), ["acknowledged,Ann,pagerduty[0]"]);
     let kept = "SELECT \"by\"[1] FROM notifications WHERE event = 'kept' AND reason = 'acknowledged'";
     assert_eq!(eventually(|| Some(sql(kept)).filter(|kept| !kept.is_empty())).expect("a reason"), ["Ann"]);
+    let first = &files.told("/api/chat.postMessage")[0].body;
+    assert_eq!((&first["blocks"][0]["type"], &first["attachments"]), (&json!("header"), &json!([])), "{first:#}");
     let (pages, messages) = (files.told("/v2/enqueue").len(), files.told("/api/chat.postMessage").len());
     sleep(Duration::from_secs(4));
     assert_eq!(files.told("/v2/enqueue").len(), pages, "it is not repeated");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::notify::tests::{Fake, alert, answer, firing, notification, receiver, storm};
 
-fn of(config: &str) -> Slack {
+pub(super) fn of(config: &str) -> Slack {
     receiver(&format!("  slack_configs: [{config}]")).slack[0].value.clone()
 }
 
