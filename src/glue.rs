@@ -3,6 +3,7 @@
 //! Called by `app`, which runs it all. Not here: what a rule, a group or a notification is (`alerting`).
 
 pub mod carrier;
+mod kept;
 pub mod mailer;
 pub mod meter;
 pub mod record;

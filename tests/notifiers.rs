@@ -192,3 +192,54 @@ fn pagerduty_tells_nothing_unless_it_has_a_secret() {
     let (code, _, err) = run(binary().args(["check", "--config", &missing.path("streamgauge.yaml")]));
     assert!(code == 1 && err.contains("pagerduty_secrets_file"), "{err}");
 }
+
+#[test]
+fn a_webhook_behind_oauth2_and_a_topic_behind_a_role_are_told() {
+    let files = Files::new(
+        "route: {receiver: team}\n\
+         receivers:\n\
+         - name: team\n\
+         \x20 webhook_configs:\n\
+         \x20 - url: '{url}/hook'\n\
+         \x20   http_config: {oauth2: {client_id: me, client_secret_file: '{dir}/secret', token_url: '{url}/token', scopes: [tell]}}\n\
+         \x20 sns_configs:\n\
+         \x20 - api_url: '{url}/sns/'\n\
+         \x20   topic_arn: 'arn:aws:sns:eu-west-1:1:alerts'\n\
+         \x20   message: hot\n\
+         \x20   sigv4: {access_key: AKIDBASE, secret_key: base-secret, role_arn: 'arn:aws:iam::2:role/tell', sts_url: '{url}/sts/'}\n",
+        "",
+    );
+    files.write("secret", "s3cret\n");
+    files.receiver.answers("/token", 200, r#"{"access_token":"token-1","token_type":"Bearer","expires_in":3600}"#);
+    files.receiver.answers(
+        "/sts/",
+        200,
+        "<AssumeRoleResponse><Credentials><AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>role-secret</SecretAccessKey>\
+         <SessionToken>session</SessionToken><Expiration>2126-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResponse>",
+    );
+    let (code, out, err) = files.sample(&[]);
+    assert_eq!((code, out.matches(": sent").count()), (0, 4), "{out}{err}");
+    let tokens = files.told("/token");
+    assert_eq!((tokens.len(), tokens[0].text.as_str()), (1, "grant_type=client_credentials&scope=tell"), "once");
+    let hooks = files.told("/hook");
+    assert!(hooks.len() == 2 && hooks.iter().all(|told| told.header("authorization") == "Bearer token-1"));
+    let roles = files.told("/sts/");
+    assert_eq!(roles.len(), 1, "once");
+    assert!(roles[0].text.contains("Action=AssumeRole") && roles[0].header("authorization").contains("AKIDBASE/"));
+    let topic = files.told("/sns/");
+    assert!(topic.len() == 2 && topic[0].header("authorization").contains("Credential=ASIAROLE/"), "{topic:?}");
+    assert_eq!(topic[0].header("x-amz-security-token"), "session");
+    // Who may not assume the role is told so, and nobody's secret is.
+    files.receiver.script([Script::Answer(
+        403,
+        "",
+        "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>",
+    )]);
+    let both = fs::read_to_string(files.path("alertmanager.yml")).unwrap();
+    let (before, rest) = both.split_once("  webhook_configs:").unwrap();
+    let (_, after) = rest.split_once("  sns_configs:").unwrap();
+    files.write("alertmanager.yml", &format!("{before}  sns_configs:{after}"));
+    let (code, out, err) = files.sample(&[]);
+    assert!(code == 1 && out.contains("the role cannot be assumed: status 403 AccessDenied not you"), "{out}{err}");
+    assert!(!out.contains("base-secret"), "{out}");
+}

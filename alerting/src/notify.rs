@@ -6,6 +6,7 @@
 //! Invariants: what a request says is within the receiver's limits; text of labels and annotations is escaped for where it stands, before
 //! a template runs, so that it is never taken for the template's own markup; no secret is in an error or a verdict.
 
+pub mod borrowed;
 mod digest;
 pub mod discord;
 pub mod email;
@@ -32,7 +33,7 @@ use crate::{
 
 pub use email::Mail;
 pub use notification::{Named, Notification, Shown};
-pub use place::{destination, http_config, rate};
+pub use place::{destination, http_config, rate, unspoken};
 pub use sigv4::Credentials;
 
 /// Bytes of an answer that are read; they say why something was refused.
@@ -86,7 +87,7 @@ pub struct Extra {
     pub id: u128,
     /// Name of this machine.
     pub hostname: String,
-    /// Who signs requests to AWS, if the configuration does not say.
+    /// Who signs requests to AWS, if the configuration does not say, or says that a role is assumed: then it is that role.
     pub aws: Option<Credentials>,
 }
 

@@ -147,7 +147,8 @@ section! {
 }
 
 section! {
-    /// `sigv4`: who signs requests to AWS.
+    /// `sigv4`: who signs requests to AWS. `sts_url` is ours: where roles are assumed, if not at AWS' own address.
+    #[derive(PartialEq)]
     pub struct SigV4 {
         region: String = String::new(),
         access_key: String = String::new(),
@@ -156,6 +157,7 @@ section! {
         role_arn: String = String::new(),
         external_id: String = String::new(),
         use_fips_sts_endpoint: bool = false,
+        sts_url: String = String::new(),
     }
 }
 
