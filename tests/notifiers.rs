@@ -8,7 +8,7 @@ use tempfile::{TempDir, tempdir};
 use crate::support::{
     process,
     receiver::{Receiver, Script, Told},
-    server::{Server, binary, eventually, run},
+    server::{Server, binary, eventually, now_ms, run},
 };
 
 /// A folder with an `alertmanager.yml` and settings that let its receivers be local ones.
@@ -242,4 +242,36 @@ fn a_webhook_behind_oauth2_and_a_topic_behind_a_role_are_told() {
     let (code, out, err) = files.sample(&[]);
     assert!(code == 1 && out.contains("the role cannot be assumed: status 403 AccessDenied not you"), "{out}{err}");
     assert!(!out.contains("base-secret"), "{out}");
+}
+
+#[test]
+fn a_digest_comes_at_its_time_though_the_server_was_killed_before() {
+    // The next minute that is far enough away to be killed before.
+    let at_ms = (now_ms() + 15_000) / 60_000 * 60_000 + 60_000;
+    let at = chrono::DateTime::from_timestamp_millis(at_ms).unwrap().format("%H:%M");
+    let config = format!(
+        "route: {{receiver: day, group_by: [alertname], group_wait: 0s, group_interval: 1s}}\n\
+         receivers: [{{name: day, digest: {{at: '{at}'}}, webhook_configs: [{{url: '{{url}}/hook'}}]}}]\n"
+    );
+    let files = Files::new(&config, "");
+    let server = files.start();
+    alert(&server, &[], json!({"alertname": "Hot"}));
+    alert(&server, &[], json!({"alertname": "Cold"}));
+    let owed = "SELECT count(DISTINCT group_key) FROM notifications WHERE event = 'intent'";
+    eventually(|| (server.sql(owed) == ["2"]).then_some(())).expect("both are owed");
+    assert!(files.receiver.told().is_empty(), "before its time");
+    server.signal("KILL");
+    server.wait();
+    let server = files.start();
+    // Up to 75 s.
+    let told = eventually(|| files.receiver.told().first().cloned());
+    let told = told.or_else(|| eventually(|| files.receiver.told().first().cloned())).expect("a digest");
+    assert!(now_ms() >= at_ms, "not before its time");
+    let digest = told.body["digest"].as_array().unwrap();
+    let names: Vec<&str> = digest.iter().map(|group| group["name"].as_str().unwrap()).collect();
+    assert_eq!((names.len(), names.contains(&"alertname=Hot")), (2, true), "{:#}", told.body);
+    assert!(digest.iter().all(|group| group["times"] == 1 && group["firing"] == 1), "{:#}", told.body);
+    let sent = "SELECT count(*) FROM notifications WHERE event = 'sent'";
+    assert_eq!(eventually(|| Some(server.sql(sent)).filter(|sent| *sent == ["2"])).unwrap(), ["2"]);
+    assert_eq!(files.receiver.told().len(), 1, "one message");
 }

@@ -15,7 +15,7 @@ use std::{
 use hashbrown::{HashMap, HashSet};
 
 use crate::{
-    Labels, Route,
+    Daily, Labels, Route,
     alerts::Alert,
     dedup::{self, Question, Told},
     incident::Incidents,
@@ -33,6 +33,24 @@ pub struct Integration {
     pub sends_resolved: bool,
     /// How often it may be told.
     pub rate: Rate,
+    /// When it is told of a whole day in one message, if it is.
+    pub digest: Option<Daily>,
+}
+
+/// What still fires is in each digest, though the route repeats itself less often than that.
+const DIGEST_REPEAT_MS: i64 = 12 * 3_600_000;
+
+impl Integration {
+    /// When something is due that is owed from a time on.
+    #[must_use]
+    pub fn due_ms(&self, owed_ms: i64) -> i64 {
+        self.digest.map_or(owed_ms, |digest| digest.next_ms(owed_ms))
+    }
+
+    fn repeat_ms(&self, route: &Route) -> i64 {
+        let repeat_ms = ms(route.repeat_interval());
+        if self.digest.is_some() { repeat_ms.min(DIGEST_REPEAT_MS) } else { repeat_ms }
+    }
 }
 
 /// Why a receiver is not told of an alert.
@@ -205,7 +223,8 @@ impl Dispatcher {
             firing: &is_active,
             resolved: &resolved,
             sends_resolved: integration.sends_resolved,
-            repeat_ms: (!firing.is_empty() && !once && taken_by.is_none()).then_some(ms(group.route.repeat_interval())),
+            repeat_ms: (!firing.is_empty() && !once && taken_by.is_none())
+                .then_some(integration.repeat_ms(&group.route)),
             now_ms,
         };
         let reason = dedup::due(told, question);
@@ -231,7 +250,9 @@ impl Dispatcher {
             by: None,
             alerts: told_alerts.collect(),
             held,
-            since_ms: now_ms,
+            past: BTreeMap::new(),
+            since_ms: integration.due_ms(now_ms),
+            is_digest: integration.digest.is_some(),
             failures: 0,
             fell_back: false,
             fallback_of: None,

@@ -7,6 +7,7 @@ pub mod alert;
 pub mod alertmanager;
 pub mod alerts;
 pub mod config;
+mod daily;
 pub mod dedup;
 pub mod dispatch;
 mod error;
@@ -30,6 +31,7 @@ pub mod testing;
 mod yaml;
 
 pub use config::Config;
+pub use daily::Daily;
 pub use error::{Error, ErrorKind, Result};
 pub use inhibit::Inhibit;
 pub use interval::Interval;

@@ -119,7 +119,7 @@ pub fn message(
     // What is owed as firing and ended before it could be told is told, with both times, whoever asks for ends or not.
     let is_late =
         matches!(told.reason, crate::dedup::Reason::First | crate::dedup::Reason::NewAlerts) && !told.is_firing();
-    if !integration.send_resolved() && !is_late {
+    if !integration.send_resolved() && !is_late && !told.is_digest {
         told.alerts.retain(|alert| !alert.is_resolved(notification.now_ms));
         told.summary.retain(Named::is_firing);
         told.summary.iter_mut().for_each(|named| named.resolved = 0);

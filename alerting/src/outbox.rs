@@ -30,6 +30,8 @@ const FALLBACK_AFTER_MS: i64 = 600_000;
 const STORM: usize = 30;
 /// Messages under way to one destination that knows no rate.
 const UNDER_WAY_MAX: usize = 8;
+/// Groups of one digest; what is beyond is another one. A message names as many as it has room for, and counts the others.
+const DIGEST_GROUPS_MAX: usize = 10_000;
 /// Groups named in one message: at some 100 bytes each they fit what chats take.
 const SUMMARY_GROUPS_MAX: usize = 100;
 
@@ -67,14 +69,27 @@ pub struct Owed {
     pub alerts: BTreeMap<u64, Arc<Alert>>,
     /// Alerts that fire, but are silenced, inhibited or muted: the group has not ended.
     pub held: BTreeSet<u64>,
-    /// Since when it is owed, milliseconds.
+    /// Earlier occurrences of its alerts, by fingerprint, that were owed and are told with it.
+    pub past: BTreeMap<u64, Past>,
+    /// Since when it is due, milliseconds; that of a digest is to come.
     pub since_ms: i64,
+    /// Is it told with all else that is due by then?
+    pub is_digest: bool,
     /// Failures so far.
     pub failures: u32,
     /// Was the fallback told?
     pub fell_back: bool,
     /// Who should have been told and could not be, if this is owed to somebody in place of it.
     pub fallback_of: Option<Arc<str>>,
+}
+
+/// Occurrences of an alert that are over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Past {
+    /// How many.
+    pub times: u32,
+    /// How long they were in all, milliseconds.
+    pub ms: i64,
 }
 
 /// How often a destination may be asked, and whether it takes one message for many groups.
@@ -172,9 +187,16 @@ impl Destination {
             return None;
         }
         let is_ready = |key: &Key| entries.get(key).is_some_and(|entry| entry.next_ms <= now_ms);
-        let ready = self.waiting.iter().filter(|key| is_ready(key)).count();
-        let is_storm = ready > STORM && self.rate.is_some_and(|rate| rate.takes_summaries);
-        let mut left = if is_storm { SUMMARY_GROUPS_MAX } else { 1 };
+        let ready: Vec<&Key> = self.waiting.iter().filter(|key| is_ready(key)).collect();
+        // Digests have destinations of their own: one is, all are.
+        let first = ready.first().and_then(|key| entries.get(*key));
+        let is_digest = first.is_some_and(|entry| entry.owed.is_digest);
+        let is_storm = ready.len() > STORM && self.rate.is_some_and(|rate| rate.takes_summaries);
+        let mut left = match (is_digest, is_storm) {
+            (true, _) => DIGEST_GROUPS_MAX,
+            (false, true) => SUMMARY_GROUPS_MAX,
+            (false, false) => 1,
+        };
         let (taken, waiting): (Vec<Key>, Vec<Key>) = mem::take(&mut self.waiting).into_iter().partition(|key| {
             let takes = left > 0 && is_ready(key);
             left -= usize::from(takes);
@@ -188,7 +210,7 @@ impl Destination {
                 owed.push(entry.owed.clone());
             }
         }
-        let attempt = if is_storm { Attempt::Summary(owed) } else { Attempt::One(owed.pop()?) };
+        let attempt = if is_digest || is_storm { Attempt::Summary(owed) } else { Attempt::One(owed.pop()?) };
         self.under_way += 1;
         self.allowed_ms = self.allowed_ms.max(now_ms) + self.rate.map_or(0, |rate| rate.every_ms);
         Some(attempt)
@@ -204,13 +226,25 @@ impl Owed {
             self.merged.extend(later.merged);
             return Self { by: later.by, ..self };
         }
-        let Self { id, since_ms, failures, fell_back, mut alerts, mut merged, .. } = self;
-        alerts.extend(later.alerts);
+        let Self { id, since_ms, failures, fell_back, mut alerts, mut merged, mut past, .. } = self;
+        for (fingerprint, Past { times, ms }) in later.past {
+            let known = past.entry(fingerprint).or_default();
+            (known.times, known.ms) = (known.times + times, known.ms + ms);
+        }
+        for (fingerprint, alert) in later.alerts {
+            let Some(before) = alerts.insert(fingerprint, Arc::clone(&alert)) else { continue };
+            if before.starts_ms < alert.starts_ms {
+                // It ended and began anew; its end was a guess if nobody was told of it.
+                let known = past.entry(fingerprint).or_default();
+                known.times += 1;
+                known.ms += before.ends_ms.min(alert.starts_ms) - before.starts_ms;
+            }
+        }
         merged.push(later.id);
         merged.extend(later.merged);
         // What was never told as firing stays the first that is told, though it has ended since.
         let reason = if self.reason == Reason::First { Reason::First } else { later.reason };
-        Self { id, since_ms, failures, fell_back, alerts, merged, reason, ..later }
+        Self { id, since_ms, failures, fell_back, alerts, merged, past, reason, ..later }
     }
 }
 

@@ -92,8 +92,10 @@ impl Service {
             let settings = settings.clone();
             tokio::task::spawn_blocking(move || contents(&settings)).await??
         };
-        let since_us = (clock.now_ms() - READ_BACK_MS).saturating_mul(1000);
-        let known = record::known(&engine, since_us, since_us).await.context("what was written down about alerts")?;
+        let now_us = clock.now_us();
+        let since_us = now_us.saturating_sub(READ_BACK_MS.saturating_mul(1000));
+        let known =
+            record::known(&engine, (since_us, since_us), now_us).await.context("what was written down about alerts")?;
         let meter = Meter::register(registry)?;
         let teller = Arc::new(Teller::new(
             &contents.ready,
@@ -112,6 +114,7 @@ impl Service {
         let of_rules = known.alerts.clone();
         let known = Known {
             alerts: known.alerts,
+            ends: known.ends,
             notifications: known.notifications,
             silences: known.silences,
             limits: Limits::default(),

@@ -84,9 +84,15 @@ pub fn ready(config: Config) -> anyhow::Result<Ready> {
     let receivers = config.receivers().map(|receiver| {
         let integrations = receiver.integrations().map(|(_, integration)| dispatch::Integration {
             kind: integration.kind().name(),
-            destination: destination(integration).into(),
-            sends_resolved: integration.send_resolved(),
+            // A digest shares its message with nobody else.
+            destination: match receiver.digest {
+                Some(_) => format!("digest of {}: {}", receiver.name, destination(integration)).into(),
+                None => destination(integration).into(),
+            },
+            // What ended is a part of the day.
+            sends_resolved: integration.send_resolved() || receiver.digest.is_some(),
             rate: rate(integration, receiver.rate.as_ref()),
+            digest: receiver.digest,
         });
         (receiver.name.as_str().into(), integrations.collect())
     });

@@ -110,7 +110,9 @@ impl Things {
                 alerts: BTreeMap::new(),
                 // The group has not ended.
                 held: self.dispatcher.knows(other).map(|told| told.firing.clone()).unwrap_or_default(),
+                past: BTreeMap::new(),
                 since_ms: now_ms,
+                is_digest: false,
                 failures: 0,
                 // Nobody is told that a remark could not be made.
                 fell_back: true,

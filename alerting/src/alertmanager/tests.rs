@@ -29,8 +29,13 @@ impl Ways {
              receivers: [{{name: team, fallback: boss}}, {{name: boss}}]"
         );
         let rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
-        let integration =
-            |destination: &str| Integration { kind: "webhook", destination: destination.into(), sends_resolved, rate };
+        let integration = |destination: &str| Integration {
+            kind: "webhook",
+            destination: destination.into(),
+            sends_resolved,
+            rate,
+            digest: None,
+        };
         let receivers = [("team", "hook"), ("boss", "boss")]
             .map(|(name, destination)| (name.into(), Arc::from([integration(destination)])));
         Plan {
@@ -141,8 +146,13 @@ fn on_call() -> Plan {
     let text =
         "route: {receiver: team, group_wait: 1s, group_interval: 5s, repeat_interval: 10s}\nreceivers: [{name: team}]";
     let rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
-    let integration =
-        |kind: &'static str| Integration { kind, destination: kind.into(), sends_resolved: kind == "pagerduty", rate };
+    let integration = |kind: &'static str| Integration {
+        kind,
+        destination: kind.into(),
+        sends_resolved: kind == "pagerduty",
+        rate,
+        digest: None,
+    };
     let integrations: Arc<[Integration]> = Arc::from(["pagerduty", "slack"].map(integration));
     Plan {
         config: Arc::new(crate::Config::parse(text, std::path::Path::new(".")).unwrap()),
@@ -199,6 +209,74 @@ async fn what_somebody_took_is_not_repeated_to_him_and_others_hear_of_it() {
     post(&manager, "1", 110 * SECOND, Some(1_000 * SECOND)).await;
     until(&world, &manager, 135 * SECOND).await;
     assert!(world.told().len() >= told + 4, "both are told, and told again: {:?}", world.told());
+}
+
+/// A route to a receiver that is told each day, ten minutes after midnight.
+fn daily() -> Plan {
+    let text = "route: {receiver: team, group_by: [alertname], group_wait: 1s, group_interval: 6s, repeat_interval: 9d}\n\
+                receivers: [{name: team, digest: {at: '00:10'}}]";
+    let config = crate::Config::parse(text, std::path::Path::new(".")).unwrap();
+    let digest = config.receiver("team").unwrap().digest;
+    let rate = Rate { every_ms: 0, burst: 1, takes_summaries: true };
+    let integration = Integration { kind: "slack", destination: "chat".into(), sends_resolved: true, rate, digest };
+    Plan { config: Arc::new(config), receivers: [("team".into(), Arc::from([integration]))].into_iter().collect() }
+}
+
+#[tokio::test]
+async fn a_day_is_told_in_one_message_whatever_ends_in_between() {
+    const DAY: i64 = 86_400 * SECOND;
+    for (killed_at, is_up_when_due) in [(None, true), (Some(50), true), (Some(100), true), (Some(100), false)] {
+        let world = Arc::new(World::default());
+        let mut manager = world.start(daily());
+        post(&manager, "1", 0, Some(20 * SECOND)).await;
+        post(&manager, "2", 0, Some(2 * DAY)).await;
+        until(&world, &manager, 50 * SECOND).await;
+        if killed_at == Some(50) {
+            manager = world.start(daily());
+        }
+        until(&world, &manager, 60 * SECOND).await;
+        post(&manager, "1", 60 * SECOND, Some(90 * SECOND)).await;
+        until(&world, &manager, 100 * SECOND).await;
+        if killed_at == Some(100) {
+            manager = world.start(daily());
+        }
+        if is_up_when_due {
+            until(&world, &manager, 599 * SECOND).await;
+            assert_eq!(*world.digests.lock(), [], "not before its time");
+            until(&world, &manager, 601 * SECOND).await;
+        } else {
+            world.now_ms.store(600 * SECOND, Ordering::Relaxed);
+            manager = world.start(daily());
+            until(&world, &manager, 601 * SECOND).await;
+        }
+        // 20 s, 30 s, and ten minutes until now.
+        let expected = "Daily digest: 1 groups of alerts fired 3 times, 1 of them fire still\n[FIRING:1] alertname=a: 3 times, 10m";
+        assert_eq!(*world.digests.lock(), [(600 * SECOND, expected.to_owned())], "{killed_at:?}");
+        // What fires still is in the next one; and of what is over there is no other.
+        until(&world, &manager, DAY + 700 * SECOND).await;
+        post(&manager, "2", 0, Some(DAY + 700 * SECOND)).await;
+        until(&world, &manager, 4 * DAY).await;
+        let digests = world.digests.lock().clone();
+        assert_eq!(digests.len(), 3, "{digests:?}");
+        assert_eq!((digests[1].0, digests[2].0), (DAY + 600 * SECOND, 2 * DAY + 600 * SECOND));
+        assert!(digests[1].1.ends_with("[FIRING:1] alertname=a: once, 1d 0h"), "{digests:?}");
+        assert!(digests[2].1.ends_with("[RESOLVED] alertname=a: once, 1d 0h"), "{digests:?}");
+        assert!(world.told().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_digest_that_was_not_taken_is_told_later_once() {
+    let world = Arc::new(World::default());
+    let manager = world.start(daily());
+    world.verdicts.lock().extend([Verdict::Failed("down".into()), Verdict::Limited(30 * SECOND, "slow".into())]);
+    post(&manager, "1", 0, Some(20 * SECOND)).await;
+    until(&world, &manager, 700 * SECOND).await;
+    let digests = world.digests.lock().clone();
+    assert_eq!(digests.len(), 1, "{digests:?}");
+    assert!(digests[0].0 > 630 * SECOND, "{digests:?}");
+    let events: Vec<&str> = world.disk.lock().notifications.iter().map(|row| row.event.text()).collect();
+    assert_eq!(events, ["intent", "kept", "intent", "waits", "waits", "sent", "sent"], "both changes are told with it");
 }
 
 #[tokio::test]

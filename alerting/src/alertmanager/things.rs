@@ -146,7 +146,9 @@ impl Things {
             let key = Key { receiver: Arc::clone(&receiver), integration: nth, ..owed.key.clone() };
             let destination = Arc::clone(&integration.destination);
             let id = id.wrapping_add(nth as u128);
-            let owed = Owed { id, key, destination, since_ms: now_ms, failures: 0, merged: Vec::new(), ..owed.clone() };
+            let (since_ms, is_digest) = (integration.due_ms(now_ms), integration.digest.is_some());
+            let owed = Owed { since_ms, is_digest, failures: 0, merged: Vec::new(), ..owed.clone() };
+            let owed = Owed { id, key, destination, ..owed };
             // A fallback has no fallback of its own: two that name each other would tell each other for ever.
             (Owed { fell_back: true, fallback_of: of.clone(), ..owed }, integration.rate)
         };

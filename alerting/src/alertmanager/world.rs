@@ -22,6 +22,8 @@ pub struct World {
     pub told: Mutex<Vec<Message>>,
     /// What a destination answers, for the message after.
     pub answers: Mutex<BTreeMap<String, String>>,
+    /// Digests, as people read them, each with its time.
+    pub digests: Mutex<Vec<(i64, String)>>,
     /// What was remarked about groups: destination, reason and who.
     pub remarks: Mutex<Vec<String>>,
     /// The process ends once so many more steps of a delivery or a write are done: before or after each.
@@ -44,9 +46,11 @@ impl World {
         *self.ends_after.lock() = None;
         let disk = self.disk.lock().clone();
         let mut alerts: BTreeMap<Labels, AlertRow> = BTreeMap::new();
+        let ends = disk.alerts.iter().filter(|row| row.state == crate::rows::State::Resolved).cloned().collect();
         alerts.extend(disk.alerts.into_iter().map(|row| (row.labels.clone(), row)));
         let known = Known {
             alerts: alerts.into_values().collect(),
+            ends,
             notifications: disk.notifications,
             silences: disk.silences,
             limits: Limits::default(),
@@ -129,6 +133,10 @@ impl Deliver for Wire {
                 let Owed { destination, reason, by, .. } = &all[0];
                 let by = by.as_deref().unwrap_or_default();
                 self.0.remarks.lock().push(format!("{destination}: {} {by}", reason.text()));
+            } else if all[0].is_digest && verdict == Verdict::Sent {
+                let told = crate::notify::Notification::of(attempt, &[], &"u".into(), self.0.now()).unwrap();
+                let text = format!("{}\n{}", told.summary_title(), told.summary_lines(1_000));
+                self.0.digests.lock().push((self.0.now(), text));
             } else if verdict == Verdict::Sent {
                 let names = |is_resolved: bool| {
                     let alerts = all.iter().flat_map(|owed| owed.alerts.values());

@@ -163,3 +163,15 @@ fn the_place_of_a_message_is_kept() {
     assert!(wants_new_message(&answer(200, None, r#"{"ok":false,"error":"message_not_found"}"#)));
     assert!(!wants_new_message(&answer(200, None, r#"{"ok":false,"error":"invalid_auth"}"#)));
 }
+
+#[test]
+fn a_digest_says_what_fired_how_often_and_for_how_long() {
+    let told = Notification { is_digest: true, ..storm(3, "group") };
+    for config in ["{api_url: 'https://h/x'}", "{api_url: 'https://h/x', blocks: true}"] {
+        let (_, body) = sent(config, &told);
+        let text = body.to_string();
+        assert!(text.contains("Daily digest: 3 groups of alerts fired 3 times, 2 of them fire still"), "{text}");
+        assert!(text.contains("[FIRING:1] alertname=group0: once, 1m"), "{text}");
+        assert!(text.contains("[RESOLVED] alertname=group1: once, less than 1m"), "{text}");
+    }
+}
