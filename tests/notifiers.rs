@@ -275,3 +275,36 @@ fn a_digest_comes_at_its_time_though_the_server_was_killed_before() {
     assert_eq!(eventually(|| Some(server.sql(sent)).filter(|sent| *sent == ["2"])).unwrap(), ["2"]);
     assert_eq!(files.receiver.told().len(), 1, "one message");
 }
+
+#[test]
+fn silences_have_limits_and_somebody_is_reminded_before_one_ends() {
+    let files = Files::new(
+        "route: {receiver: none, routes: [{receiver: team, matchers: ['alertname=SilenceEnds'], group_wait: 0s}]}\n\
+         receivers: [{name: none}, {name: team, webhook_configs: [{url: '{url}/hook'}]}]\n",
+        "  silences: {duration_max: 1h, alerts_max: 1, remind_before: 1m}\n",
+    );
+    let server = files.start();
+    alert(&server, &[], json!({"alertname": "Hot", "team": "db", "instance": "1"}));
+    alert(&server, &[], json!({"alertname": "Hot", "team": "db", "instance": "2"}));
+    let silence = |name: &str, value: &str, seconds: i64| {
+        let time = |ms: i64| chrono::DateTime::from_timestamp_millis(ms).unwrap().to_rfc3339();
+        let now = now_ms();
+        let matchers = json!([{"name": name, "value": value, "isRegex": false}]);
+        let body = json!({"matchers": matchers, "startsAt": time(now), "endsAt": time(now + seconds * 1_000),
+            "createdBy": "ann", "comment": "c"});
+        post(&server, "/api/v2/silences", &[], &body.to_string())
+    };
+    assert_eq!(silence("instance", "1", 7_200), 400, "too long");
+    assert_eq!(silence("team", "db", 600), 400, "of two alerts");
+    assert_eq!(silence("instance", "1", 110), 200);
+    // It is looked at every minute, and ends in less than two.
+    let reminded = || files.told("/hook").first().cloned();
+    let told = eventually(reminded).or_else(|| eventually(reminded)).expect("a reminder");
+    let labels = &told.body["alerts"][0]["labels"];
+    assert_eq!(
+        (&labels["team"], &labels["instance"], &labels["severity"]),
+        (&json!("db"), &json!("1"), &json!("info"))
+    );
+    let summary = told.body["alerts"][0]["annotations"]["summary"].as_str().unwrap();
+    assert!(summary.starts_with("A silence of ann ends at "), "{summary}");
+}

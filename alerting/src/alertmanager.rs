@@ -22,6 +22,7 @@ use crate::{
 mod incidents;
 mod look;
 mod plan;
+mod reminders;
 mod restore;
 mod things;
 
@@ -155,8 +156,16 @@ impl Alertmanager {
     /// `Invalid` if it silences too much, `Unavailable` if it cannot be written down.
     pub async fn silence(&self, asked: Silence) -> Result<Option<String>> {
         let (now_ms, id) = ((self.0.outside.now_ms)(), uuid((self.0.outside.random)()));
-        let changes = self.0.state.lock().silences.change(asked, id, now_ms)?;
-        let Some(changes) = changes else { return Ok(None) };
+        let asked_id = asked.id.clone();
+        let changes = {
+            let things = self.0.state.lock();
+            let Some(changes) = things.silences.change(asked, id, now_ms)? else { return Ok(None) };
+            if let Some(new) = changes.last().filter(|silence| silence.id != asked_id) {
+                let firing = things.alerts.iter().filter(|alert| !alert.is_resolved(now_ms));
+                things.silences.check_breadth(new, firing.map(|alert| &alert.labels))?;
+            }
+            changes
+        };
         let id = changes.last().map(|silence| silence.id.clone());
         self.keep(changes).await?;
         Ok(id)
@@ -206,7 +215,12 @@ impl Alertmanager {
             tokio::select! {
                 () = due => {}
                 () = self.0.wake.notified() => {}
-                _ = sweep.tick() => self.sweep(),
+                _ = sweep.tick() => {
+                    self.sweep();
+                    if let Err(error) = self.remind().await {
+                        tracing::warn!(%error, "reminders of silences wait, because nothing can be written down");
+                    }
+                }
             }
         }
     }

@@ -32,6 +32,7 @@ use crate::{
 };
 
 pub use email::Mail;
+pub(crate) use notification::common;
 pub use notification::{Named, Notification, Shown};
 pub use place::{destination, http_config, rate, unspoken};
 pub use sigv4::Credentials;

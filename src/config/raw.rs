@@ -183,6 +183,17 @@ pub struct Alerting {
     pub external_labels: Option<BTreeMap<String, Spanned<String>>>,
     pub allowed_networks: Option<Vec<Spanned<String>>>,
     pub pagerduty_secrets_file: Option<Spanned<PathBuf>>,
+    pub silences: Option<Silences>,
+}
+
+/// How much a silence may silence, and when somebody is reminded of it.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Silences {
+    pub duration_max: Option<Spanned<Span>>,
+    pub silences_max: Option<Spanned<u64>>,
+    pub alerts_max: Option<Spanned<u64>>,
+    pub remind_before: Option<Spanned<Span>>,
 }
 
 impl Alerting {
@@ -196,6 +207,12 @@ impl Alerting {
             external_labels: self.external_labels.or(below.external_labels),
             allowed_networks: self.allowed_networks.or(below.allowed_networks),
             pagerduty_secrets_file: self.pagerduty_secrets_file.or(below.pagerduty_secrets_file),
+            silences: lay(self.silences, below.silences, |top, below| Silences {
+                duration_max: top.duration_max.or(below.duration_max),
+                silences_max: top.silences_max.or(below.silences_max),
+                alerts_max: top.alerts_max.or(below.alerts_max),
+                remind_before: top.remind_before.or(below.remind_before),
+            }),
         }
     }
 }

@@ -12,7 +12,6 @@ use std::{
 use alerting::{
     Config,
     alertmanager::{Alertmanager, Known, Outside},
-    silence::Limits,
 };
 use anyhow::{Context, Result};
 use ingest::remote_write::RemoteWrite;
@@ -117,7 +116,8 @@ impl Service {
             ends: known.ends,
             notifications: known.notifications,
             silences: known.silences,
-            limits: Limits::default(),
+            limits: settings.silences,
+            remind_before_ms: settings.remind_before_ms,
         };
         let manager = Alertmanager::open(contents.ready.plan, known, outside);
         let parts = Parts {

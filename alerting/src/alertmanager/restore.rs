@@ -32,11 +32,13 @@ pub struct Known {
     pub silences: Vec<Silence>,
     /// How much a silence may silence from now on.
     pub limits: silence::Limits,
+    /// How long before its end somebody is reminded of a silence, milliseconds; 0 for never.
+    pub remind_before_ms: i64,
 }
 
 /// Everything as it was.
 pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
-    let Known { alerts: rows, ends, notifications, silences, limits } = known;
+    let Known { alerts: rows, ends, notifications, silences, limits, remind_before_ms } = known;
     let mut alerts = Alerts::default();
     let mut history = History::default();
     // Whoever reports alerts does so every minute or so; none is taken for ended before it had time for it.
@@ -88,7 +90,7 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
         }
     }
     let silences = Silences::new(limits, silences);
-    let mut things = Things { plan: Arc::new(plan), alerts, dispatcher, silences, outbox, answers };
+    let mut things = Things { plan: Arc::new(plan), alerts, dispatcher, silences, remind_before_ms, outbox, answers };
     let known: Vec<Arc<Alert>> = things.alerts.iter().cloned().collect();
     // Also those that ended: somebody may know of them as firing.
     known.iter().for_each(|alert| things.take(alert, now_ms));

@@ -279,6 +279,87 @@ async fn a_digest_that_was_not_taken_is_told_later_once() {
     assert_eq!(events, ["intent", "kept", "intent", "waits", "waits", "sent", "sent"], "both changes are told with it");
 }
 
+fn silence(matchers: &str, ends_ms: i64) -> Silence {
+    Silence {
+        id: String::new(),
+        matchers: crate::Matchers::parse(matchers, crate::Mode::Fallback).unwrap(),
+        starts_ms: 0,
+        ends_ms,
+        updated_ms: 0,
+        created_by: "Ann".to_owned(),
+        comment: "a disk is on its way".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn somebody_is_reminded_once_of_a_silence_that_ends_while_something_fires() {
+    const HOUR: i64 = 3_600 * SECOND;
+    let world = Arc::new(World::default());
+    let mut manager = world.start(ways().plan());
+    let id = manager.silence(silence("alertname=a", HOUR)).await.unwrap().unwrap();
+    manager.silence(silence("alertname=other", HOUR)).await.unwrap().unwrap();
+    post(&manager, "1", 0, Some(3 * HOUR)).await;
+    // Nobody reports these any more: the process minds their end.
+    until(&world, &manager, HOUR - 901 * SECOND).await;
+    manager.remind().await.unwrap();
+    until(&world, &manager, HOUR - 899 * SECOND).await;
+    assert!(world.told().is_empty(), "it is silenced, and not yet to be reminded of: {:?}", world.told());
+    manager.remind().await.unwrap();
+    manager.remind().await.unwrap();
+    until(&world, &manager, HOUR - 800 * SECOND).await;
+    // It has the labels that are shared, and its own silence does not silence it.
+    let reminders = |world: &World| {
+        let disk = world.disk.lock();
+        let rows = disk.alerts.iter().filter(|row| row.labels.get("alertname") == "SilenceEnds");
+        rows.map(|row| (row.state, row.labels.clone(), row.annotations.get("summary").to_owned())).collect::<Vec<_>>()
+    };
+    let [(_, labels, summary)] = &reminders(&world)[..] else { panic!("{:?}", reminders(&world)) };
+    assert_eq!(
+        *labels,
+        [("alertname", "SilenceEnds"), ("instance", "1"), ("severity", "info"), ("silence", &id)].into_iter().collect()
+    );
+    assert_eq!(summary, "A silence of Ann ends at 1970-01-01T01:00:00Z, and an alert that it silences still fires");
+    assert_eq!(world.told().len(), 1, "{:?}", world.told());
+    // Once, also after a restart.
+    manager = world.start(ways().plan());
+    for _ in 0..3 {
+        manager.remind().await.unwrap();
+        let now_ms = world.now();
+        until(&world, &manager, now_ms + 60 * SECOND).await;
+    }
+    assert_eq!(world.told().len(), 1, "{:?}", world.told());
+    // It is made longer: the reminder has ended, and comes anew in time.
+    let longer = Silence { id: id.clone(), ..silence("alertname=a", 2 * HOUR) };
+    assert_eq!(manager.silence(longer).await.unwrap(), Some(id));
+    manager.remind().await.unwrap();
+    let now_ms = world.now();
+    until(&world, &manager, now_ms + 60 * SECOND).await;
+    assert_eq!(world.told().len(), 2, "{:?}", world.told());
+    assert!(world.told()[1].ends_with(" -1"));
+    until(&world, &manager, 2 * HOUR - 100 * SECOND).await;
+    post(&manager, "1", 0, Some(3 * HOUR)).await;
+    manager.remind().await.unwrap();
+    until(&world, &manager, 2 * HOUR - 50 * SECOND).await;
+    assert_eq!(world.told().len(), 3, "{:?}", world.told());
+}
+
+#[tokio::test]
+async fn a_silence_of_too_many_alerts_is_refused() {
+    let world = Arc::new(World::default());
+    let manager = world.start(ways().plan());
+    for instance in ["1", "2", "3", "4"] {
+        post(&manager, instance, 0, None).await;
+    }
+    let refused = manager.silence(silence("alertname=a", 600 * SECOND)).await.unwrap_err();
+    assert!(refused.message().contains("silences 4 alerts") && refused.message().contains("alerts_max=3"), "{refused}");
+    assert!(world.disk.lock().silences.is_empty());
+    let id = manager.silence(silence("alertname=a,instance!=4", 600 * SECOND)).await.unwrap();
+    // What is silenced already may be so for longer.
+    post(&manager, "5", 0, None).await;
+    let longer = Silence { id: id.clone().unwrap(), ..silence("alertname=a,instance!=4", 900 * SECOND) };
+    assert_eq!(manager.silence(longer).await.unwrap(), id);
+}
+
 #[tokio::test]
 async fn nobody_is_told_before_it_is_on_disk() {
     let world = Arc::new(World::default());

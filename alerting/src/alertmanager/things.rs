@@ -23,6 +23,8 @@ pub(super) struct Things {
     pub alerts: Alerts,
     pub dispatcher: Dispatcher,
     pub silences: Silences,
+    /// How long before its end somebody is reminded of a silence, milliseconds; 0 for never.
+    pub remind_before_ms: i64,
     pub outbox: Outbox,
     /// What receivers said of the last message of a key.
     pub answers: HashMap<Key, String>,

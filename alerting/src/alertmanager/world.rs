@@ -53,7 +53,8 @@ impl World {
             ends,
             notifications: disk.notifications,
             silences: disk.silences,
-            limits: Limits::default(),
+            limits: Limits { alerts_max: Some(3), ..Limits::default() },
+            remind_before_ms: 900_000,
         };
         let (clock, random) = (Arc::clone(self), Arc::clone(self));
         let outside = Outside {

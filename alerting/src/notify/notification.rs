@@ -347,7 +347,7 @@ fn lasting(ms: i64) -> String {
 }
 
 /// Pairs that all have; none if there is nobody.
-fn common<'a>(mut all: impl Iterator<Item = &'a Labels>) -> Labels {
+pub(crate) fn common<'a>(mut all: impl Iterator<Item = &'a Labels>) -> Labels {
     let Some(first) = all.next() else { return Labels::default() };
     let mut pairs: Vec<(&str, &str)> = first.iter().collect();
     for labels in all {
