@@ -308,3 +308,23 @@ fn silences_have_limits_and_somebody_is_reminded_before_one_ends() {
     let summary = told.body["alerts"][0]["annotations"]["summary"].as_str().unwrap();
     assert!(summary.starts_with("A silence of ann ends at "), "{summary}");
 }
+
+#[test]
+fn a_deploy_that_is_posted_as_an_alert_is_a_change_at_pagerduty() {
+    let files = Files::new(
+        "route: {receiver: none, routes: [{receiver: changes, matchers: ['alertname=Deploy'], group_by: ['...'], group_wait: 0s, \
+         group_interval: 1s, repeat_interval: 1s}]}\n\
+         receivers:\n- {name: none}\n- name: changes\n\
+         \x20 pagerduty_configs: [{routing_key: abc, url: '{url}/v2/enqueue', change_events: true, description: '{{ .CommonAnnotations.summary }}'}]\n",
+        "",
+    );
+    files.receiver.answers("/v2/change/enqueue", 202, r#"{"status":"success","message":"Change event processed"}"#);
+    let server = files.start();
+    alert(&server, &[], json!({"alertname": "Deploy", "service": "checkout", "version": "1.2.3"}));
+    let told = eventually(|| files.told("/v2/change/enqueue").first().cloned()).expect("a change");
+    assert_eq!((&told.body["routing_key"], &told.body["payload"]["summary"]), (&json!("abc"), &json!("it is hot")));
+    // It goes on and is repeated by the route, and is no other change.
+    let repeats = "SELECT count(*) > 0 FROM notifications WHERE event = 'sent' AND reason = 'repeat interval elapsed'";
+    eventually(|| (server.sql(repeats) == ["true"]).then_some(())).expect("a repetition of which nothing is told");
+    assert_eq!(files.receiver.told().len(), 1, "once, and no incident");
+}

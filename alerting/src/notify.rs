@@ -134,6 +134,10 @@ pub fn message(
     if told.alerts.is_empty() && told.summary.is_empty() {
         return Ok(None);
     }
+    if matches!(integration, Integration::PagerDuty(config) if config.change_events == Some(true) && !pagerduty::is_change(&told))
+    {
+        return Ok(None);
+    }
     let request = match integration {
         Integration::Slack(config) => slack::request(config, &told, render)?,
         Integration::PagerDuty(config) => pagerduty::request(config, &told, render)?,
