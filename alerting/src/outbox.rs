@@ -105,6 +105,7 @@ pub struct Rate {
 
 /// What goes out now.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "it is one mostly, and there are as many as messages under way")]
 pub enum Attempt {
     /// One group's message.
     One(Owed),
@@ -224,7 +225,7 @@ impl Owed {
             // What it says of alerts is still to be told; the remark is told with it.
             self.merged.push(later.id);
             self.merged.extend(later.merged);
-            return Self { by: later.by, ..self };
+            return Self { by: later.by, destination: later.destination, ..self };
         }
         let Self { id, since_ms, failures, fell_back, mut alerts, mut merged, mut past, .. } = self;
         for (fingerprint, Past { times, ms }) in later.past {
@@ -242,6 +243,7 @@ impl Owed {
         }
         merged.push(later.id);
         merged.extend(later.merged);
+        let since_ms = since_ms.min(later.since_ms);
         // What was never told as firing stays the first that is told, though it has ended since.
         let reason = if self.reason == Reason::First { Reason::First } else { later.reason };
         Self { id, since_ms, failures, fell_back, alerts, merged, past, reason, ..later }
@@ -257,6 +259,10 @@ fn pause_ms(failures: u32, jitter: f64) -> i64 {
     random.max(longest / 10)
 }
 
+fn destination_of<'a>(all: &'a mut HashMap<Arc<str>, Destination>, name: &Arc<str>) -> &'a mut Destination {
+    all.entry(Arc::clone(name)).or_default()
+}
+
 /// Everything that is owed.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -267,7 +273,7 @@ pub struct Outbox {
 impl Outbox {
     /// Adds what is owed, and is on disk. What waits already of the same group and integration is one with it.
     pub fn owe(&mut self, owed: Owed, rate: Rate) {
-        let destination = self.destinations.entry(Arc::clone(&owed.destination)).or_default();
+        let destination = destination_of(&mut self.destinations, &owed.destination);
         destination.rate = Some(rate);
         match self.entries.get_mut(&owed.key) {
             None => {
@@ -281,7 +287,18 @@ impl Outbox {
                     None => owed,
                 });
             }
-            Some(entry) => entry.owed = entry.owed.clone().followed_by(owed),
+            Some(entry) => {
+                let before = Arc::clone(&entry.owed.destination);
+                entry.owed = entry.owed.clone().followed_by(owed);
+                let Owed { key, destination, since_ms, .. } = &entry.owed;
+                if *destination == before {
+                    return;
+                }
+                // The receiver was configured anew: it waits where it goes to now, and has not failed there.
+                destination_of(&mut self.destinations, destination).waiting.push_back(key.clone());
+                entry.next_ms = *since_ms;
+                destination_of(&mut self.destinations, &before).waiting.retain(|waiting| waiting != key);
+            }
         }
     }
 

@@ -58,7 +58,9 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
         match row.event {
             Event::Intent => {
                 if !is_remark {
-                    if row.firing.is_empty() && row.held.is_empty() {
+                    // What was taken before was another incident.
+                    let has_ended = row.firing.is_empty() && row.held.is_empty();
+                    if has_ended || Reason::of(&row.reason) == Reason::First {
                         incidents.forget(&row.key);
                     }
                     told.insert(row.key.clone(), knows(&row));
