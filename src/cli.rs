@@ -17,7 +17,7 @@ use crate::{
     auth::{self, Scope},
     billing,
     config::{self, Config, Overrides},
-    focus, import, incident, promql, rules, sql, telemetry, upkeep,
+    focus, import, incident, promql, receivers, rules, sql, telemetry, upkeep,
 };
 
 /// Metrics, costs and audit events in Delta Lake tables, asked with PromQL and SQL.
@@ -206,6 +206,9 @@ enum OfAlertmanager {
     /// Say which receivers an alert gets to.
     #[command(after_help = rules::ROUTES_EXAMPLES)]
     Routes(rules::Routes),
+    /// Send a sample to the receivers that an alert gets to.
+    #[command(after_help = receivers::EXAMPLES)]
+    Test(receivers::Try),
 }
 
 #[derive(Debug, Args)]
@@ -236,6 +239,7 @@ impl Cli {
             Command::Billing(billing) => billing.run(),
             Command::Test(Tests::Rules(rules)) => rules.run(),
             Command::Alertmanager(OfAlertmanager::Routes(routes)) => routes.run(),
+            Command::Alertmanager(OfAlertmanager::Test(sample)) => sample.run(),
             Command::Incident(OfIncident::Timeline(timeline)) => timeline.run(),
             Command::Upkeep(upkeep) => upkeep.run(),
             Command::Token(token) => token.run(),

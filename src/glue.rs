@@ -5,6 +5,7 @@
 pub mod carrier;
 pub mod forward;
 pub mod heartbeat;
+mod kept;
 pub mod mailer;
 pub mod meter;
 pub mod record;

@@ -15,6 +15,7 @@ mod compress;
 pub mod listen;
 pub mod metrics;
 pub mod notifications;
+pub mod pagerduty;
 pub mod process;
 pub mod rules;
 pub mod status;

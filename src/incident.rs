@@ -50,6 +50,7 @@ impl Timeline {
                UNION ALL \
                SELECT at, 'notification', CAST(receiver AS VARCHAR) || ' ' || CAST(group_key AS VARCHAR), CAST(event AS VARCHAR), \
                       CAST(reason AS VARCHAR) || CASE WHEN error = '' THEN '' ELSE ': ' || error END \
+                      || CASE WHEN cardinality(\"by\") > 0 THEN ' by ' || array_to_string(\"by\", ', ') ELSE '' END \
                FROM notifications WHERE {within} \
                UNION ALL \
                SELECT at, 'silence', CAST(id AS VARCHAR), CASE WHEN ends_at <= at THEN 'expired' ELSE 'set' END, \

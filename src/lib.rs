@@ -20,6 +20,7 @@ pub mod http;
 pub mod import;
 pub mod incident;
 pub mod promql;
+pub mod receivers;
 pub mod reload;
 pub mod retention;
 pub mod rules;

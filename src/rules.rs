@@ -191,7 +191,8 @@ impl CheckAlertmanager {
     }
 }
 
-fn parsed(file: &Path) -> Result<Config> {
+/// A file in Alertmanager's grammar.
+pub(crate) fn parsed(file: &Path) -> Result<Config> {
     let text = crate::config::read(file)?;
     let folder = file.parent().unwrap_or(Path::new("."));
     Config::parse(&text, folder).map_err(|error| anyhow::anyhow!("{}:{error}", file.display()))
@@ -257,14 +258,19 @@ impl Routes {
     /// If the file is wrong, or a label is none.
     pub fn run(self) -> Result<()> {
         let config = parsed(&self.file)?;
-        let mut labels = Vec::new();
-        for label in &self.labels {
-            let (name, value) = label.split_once('=').unwrap_or((label, ""));
-            ensure!(!name.is_empty(), "a label is NAME=VALUE: {label:?}");
-            labels.push((name, value));
-        }
-        let labels: Labels = labels.into_iter().collect();
+        let labels = labels_of(&self.labels)?;
         writeln!(io::stdout(), "{}", config.routes.receivers(&labels).join(","))?;
         Ok(())
     }
+}
+
+/// Labels as they are given on the command line.
+pub(crate) fn labels_of(given: &[String]) -> Result<Labels> {
+    let mut labels = Vec::new();
+    for label in given {
+        let (name, value) = label.split_once('=').unwrap_or((label, ""));
+        ensure!(!name.is_empty(), "a label is NAME=VALUE: {label:?}");
+        labels.push((name, value));
+    }
+    Ok(labels.into_iter().collect())
 }

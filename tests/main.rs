@@ -19,6 +19,7 @@ mod focus;
 mod grafana;
 mod labels;
 mod limits;
+mod notifiers;
 mod overload;
 mod prometheus_api;
 mod promql_hostile;

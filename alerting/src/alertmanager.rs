@@ -28,8 +28,10 @@ use crate::{
     watch::{Seen, Watches},
 };
 
+mod incidents;
 mod look;
 mod plan;
+mod reminders;
 mod restore;
 mod things;
 
@@ -92,6 +94,8 @@ struct Inner {
     wake: Notify,
     /// When what is to be done was last done, milliseconds.
     stepped_ms: AtomicI64,
+    /// Steps of incidents are written down one after the other: what comes twice is seen to.
+    steps: tokio::sync::Mutex<()>,
 }
 
 impl Alertmanager {
@@ -101,16 +105,16 @@ impl Alertmanager {
         let now_ms = (outside.now_ms)();
         let watches = Mutex::new(std::mem::take(&mut outside.watches));
         let state = Mutex::new(restore::things(plan, known, now_ms));
-        let stepped_ms = AtomicI64::new(now_ms);
-        Self(Arc::new(Inner { state, outside, watches, wake: Notify::new(), stepped_ms }))
+        let (stepped_ms, steps) = (AtomicI64::new(now_ms), tokio::sync::Mutex::default());
+        Self(Arc::new(Inner { state, outside, watches, wake: Notify::new(), stepped_ms, steps }))
     }
 
     /// Routes by another configuration from now on.
     pub fn reload(&self, plan: Plan) {
         let now_ms = (self.0.outside.now_ms)();
         let mut things = self.0.state.lock();
-        let told = std::mem::take(&mut things.dispatcher).told();
-        things.dispatcher = Dispatcher::new(plan.receivers.clone(), told);
+        let memory = std::mem::take(&mut things.dispatcher).into_memory();
+        things.dispatcher = Dispatcher::new(plan.receivers.clone(), memory);
         things.plan = Arc::new(plan);
         let alerts: Vec<Arc<Alert>> =
             things.alerts.iter().filter(|alert| !alert.is_resolved(now_ms)).cloned().collect();
@@ -177,8 +181,16 @@ impl Alertmanager {
     /// `Invalid` if it silences too much, `Unavailable` if it cannot be written down.
     pub async fn silence(&self, asked: Silence) -> Result<Option<String>> {
         let (now_ms, id) = ((self.0.outside.now_ms)(), uuid((self.0.outside.random)()));
-        let changes = self.0.state.lock().silences.change(asked, id, now_ms)?;
-        let Some(changes) = changes else { return Ok(None) };
+        let asked_id = asked.id.clone();
+        let changes = {
+            let things = self.0.state.lock();
+            let Some(changes) = things.silences.change(asked, id, now_ms)? else { return Ok(None) };
+            if let Some(new) = changes.last().filter(|silence| silence.id != asked_id) {
+                let firing = things.alerts.iter().filter(|alert| !alert.is_resolved(now_ms));
+                things.silences.check_breadth(new, firing.map(|alert| &alert.labels))?;
+            }
+            changes
+        };
         let id = changes.last().map(|silence| silence.id.clone());
         self.keep(changes).await?;
         Ok(id)
@@ -229,7 +241,12 @@ impl Alertmanager {
             tokio::select! {
                 () = due => {}
                 () = self.0.wake.notified() => {}
-                _ = sweep.tick() => self.sweep(),
+                _ = sweep.tick() => {
+                    self.sweep();
+                    if let Err(error) = self.remind().await {
+                        tracing::warn!(%error, "reminders of silences wait, because nothing can be written down");
+                    }
+                }
             }
         }
     }
@@ -321,7 +338,7 @@ impl Alertmanager {
                 };
                 match fate {
                     Fate::Sent if !answer.is_empty() => drop(things.answers.insert(owed.key.clone(), answer.clone())),
-                    Fate::Dead(_) => things.dispatcher.failed(&owed.key),
+                    Fate::Dead(_) if !owed.reason.is_remark() => things.dispatcher.failed(&owed.key),
                     _ => {}
                 }
                 let row = NotificationRow {
@@ -373,6 +390,7 @@ impl Alertmanager {
         let dispatcher = &things.dispatcher;
         things.alerts.sweep(now_ms - ENDED_KEPT_MS, |labels| dispatcher.has(labels));
         things.silences.sweep(now_ms - SILENCES_KEPT_MS);
+        things.answers.retain(|key, _| dispatcher.knows(key).is_some());
     }
 }
 

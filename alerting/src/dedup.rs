@@ -30,6 +30,12 @@ pub enum Reason {
     AllResolved,
     /// It was told long ago.
     Repeat,
+    /// Somebody took the incident at another receiver.
+    Acknowledged,
+    /// Nobody has it any more.
+    Unacknowledged,
+    /// Somebody ended it there.
+    Closed,
 }
 
 impl Reason {
@@ -42,14 +48,25 @@ impl Reason {
             Self::SomeResolved => "some alerts resolved",
             Self::AllResolved => "all alerts resolved",
             Self::Repeat => "repeat interval elapsed",
+            Self::Acknowledged => "incident acknowledged",
+            Self::Unacknowledged => "incident unacknowledged",
+            Self::Closed => "incident closed",
         }
     }
 
     /// As it was written; what is not known is the first.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let all = [Self::NewAlerts, Self::SomeResolved, Self::AllResolved, Self::Repeat];
-        all.into_iter().find(|reason| reason.text() == text).unwrap_or(Self::First)
+        let of_alerts = [Self::NewAlerts, Self::SomeResolved, Self::AllResolved, Self::Repeat];
+        let of_incidents = [Self::Acknowledged, Self::Unacknowledged, Self::Closed];
+        let mut all = of_alerts.into_iter().chain(of_incidents);
+        all.find(|reason| reason.text() == text).unwrap_or(Self::First)
+    }
+
+    /// Is it a word about the group, of which the receiver learns nothing about its alerts?
+    #[must_use]
+    pub fn is_remark(self) -> bool {
+        matches!(self, Self::Acknowledged | Self::Unacknowledged | Self::Closed)
     }
 }
 

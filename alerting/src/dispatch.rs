@@ -15,9 +15,10 @@ use std::{
 use hashbrown::{HashMap, HashSet};
 
 use crate::{
-    Labels, Route,
+    Daily, Labels, Route,
     alerts::Alert,
     dedup::{self, Question, Told},
+    incident::Incidents,
     outbox::{Key, Owed, Rate},
 };
 
@@ -32,6 +33,24 @@ pub struct Integration {
     pub sends_resolved: bool,
     /// How often it may be told.
     pub rate: Rate,
+    /// When it is told of a whole day in one message, if it is.
+    pub digest: Option<Daily>,
+}
+
+/// What still fires is in each digest, though the route repeats itself less often than that.
+const DIGEST_REPEAT_MS: i64 = 12 * 3_600_000;
+
+impl Integration {
+    /// When something is due that is owed from a time on.
+    #[must_use]
+    pub fn due_ms(&self, owed_ms: i64) -> i64 {
+        self.digest.map_or(owed_ms, |digest| digest.next_ms(owed_ms))
+    }
+
+    fn repeat_ms(&self, route: &Route) -> i64 {
+        let repeat_ms = ms(route.repeat_interval());
+        if self.digest.is_some() { repeat_ms.min(DIGEST_REPEAT_MS) } else { repeat_ms }
+    }
 }
 
 /// Why a receiver is not told of an alert.
@@ -43,6 +62,17 @@ pub enum Quiet {
     Inhibited(Vec<u64>),
     /// By a time, by its name.
     Muted(Vec<String>),
+    /// By somebody who has taken the incident, so that it is not repeated.
+    Acknowledged(Arc<str>),
+}
+
+/// What receivers know, and what they told us. It outlives a configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// What they were told.
+    pub told: HashMap<Key, Told>,
+    /// Who took what there.
+    pub incidents: Incidents,
 }
 
 /// Says what is quiet; implemented where silences, inhibition rules and times are known.
@@ -105,16 +135,16 @@ pub struct Dispatcher {
     receivers: BTreeMap<Arc<str>, Arc<[Integration]>>,
     /// By route and key: routes with the same matchers share keys, not groups.
     groups: HashMap<Place, Group>,
-    told: HashMap<Key, Told>,
+    memory: Memory,
     /// What was last written down as kept.
     kept: HashMap<Key, BTreeMap<u64, Option<Quiet>>>,
 }
 
 impl Dispatcher {
-    /// With receivers, and what they were told before.
+    /// With receivers, and what they know.
     #[must_use]
-    pub fn new(receivers: BTreeMap<Arc<str>, Arc<[Integration]>>, told: HashMap<Key, Told>) -> Self {
-        Self { receivers, groups: HashMap::new(), told, kept: HashMap::new() }
+    pub fn new(receivers: BTreeMap<Arc<str>, Arc<[Integration]>>, memory: Memory) -> Self {
+        Self { receivers, groups: HashMap::new(), memory, kept: HashMap::new() }
     }
 
     /// Puts an alert into its groups.
@@ -167,7 +197,8 @@ impl Dispatcher {
         (group, alerts): (&Group, &[Standing]),
         now_ms: i64,
     ) -> (Option<(Owed, Told)>, Option<Kept>) {
-        let told = self.told.get(key);
+        let told = self.memory.told.get(key);
+        let taken_by = self.memory.incidents.taken_by(key);
         let was_told = |fingerprint: u64| told.is_some_and(|told| told.firing.contains(&fingerprint));
         let (mut firing, mut resolved, mut held) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let mut kept = BTreeMap::new();
@@ -192,12 +223,14 @@ impl Dispatcher {
             firing: &is_active,
             resolved: &resolved,
             sends_resolved: integration.sends_resolved,
-            repeat_ms: (!firing.is_empty() && !once).then_some(ms(group.route.repeat_interval())),
+            repeat_ms: (!firing.is_empty() && !once && taken_by.is_none())
+                .then_some(integration.repeat_ms(&group.route)),
             now_ms,
         };
         let reason = dedup::due(told, question);
         if reason.is_none() {
-            kept.extend(firing.iter().map(|fingerprint| (*fingerprint, None)));
+            let quiet = taken_by.map(|by| Quiet::Acknowledged(Arc::clone(by)));
+            kept.extend(firing.iter().map(|fingerprint| (*fingerprint, quiet.clone())));
         }
         let is_news = !kept.is_empty() && self.kept.get(key) != Some(&kept);
         let kept = is_news.then(|| Kept { key: key.clone(), alerts: kept });
@@ -214,9 +247,12 @@ impl Dispatcher {
             route_labels: group.route.labels().iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
             merged: Vec::new(),
             reason,
+            by: None,
             alerts: told_alerts.collect(),
             held,
-            since_ms: now_ms,
+            past: BTreeMap::new(),
+            since_ms: integration.due_ms(now_ms),
+            is_digest: integration.digest.is_some(),
             failures: 0,
             fell_back: false,
             fallback_of: None,
@@ -239,13 +275,19 @@ impl Dispatcher {
                 self.groups.remove(&place);
             }
         }
-        self.told.extend(due.told);
+        for (key, told) in due.told {
+            // What fires next is another incident.
+            if told.firing.is_empty() {
+                self.memory.incidents.forget(&key);
+            }
+            self.memory.told.insert(key, told);
+        }
         self.kept.extend(due.kept.into_iter().map(|kept| (kept.key, kept.alerts)));
     }
 
     /// A receiver will never have what it was owed: the next flush owes it anew.
     pub fn failed(&mut self, key: &Key) {
-        self.told.remove(key);
+        self.memory.told.remove(key);
     }
 
     /// When a group is due next, milliseconds; none if there is none.
@@ -260,10 +302,27 @@ impl Dispatcher {
         self.receivers.get(receiver).map(|all| &**all).unwrap_or_default()
     }
 
-    /// What receivers were told, for a dispatcher after this one.
+    /// What receivers know, for a dispatcher after this one.
     #[must_use]
-    pub fn told(self) -> HashMap<Key, Told> {
-        self.told
+    pub fn into_memory(self) -> Memory {
+        self.memory
+    }
+
+    /// What became of incidents.
+    #[must_use]
+    pub fn incidents(&self) -> &Incidents {
+        &self.memory.incidents
+    }
+
+    /// The same, to be changed.
+    pub fn incidents_mut(&mut self) -> &mut Incidents {
+        &mut self.memory.incidents
+    }
+
+    /// Is a receiver told, or was it, of the group of a key?
+    #[must_use]
+    pub fn knows(&self, key: &Key) -> Option<&Told> {
+        self.memory.told.get(key)
     }
 
     /// The groups, in no order.
@@ -274,7 +333,9 @@ impl Dispatcher {
     /// Forgets what receivers were told of groups that are gone for so long that they would be told anew.
     pub fn sweep(&mut self, now_ms: i64, kept_ms: i64) {
         let groups: HashSet<&str> = self.groups.values().map(|group| &*group.key).collect();
-        self.told.retain(|key, told| told.at_ms > now_ms - kept_ms || groups.contains(&*key.group));
+        let Memory { told, incidents } = &mut self.memory;
+        told.retain(|key, told| told.at_ms > now_ms - kept_ms || groups.contains(&*key.group));
+        incidents.retain(|key| told.contains_key(key));
         self.kept.retain(|key, _| groups.contains(&*key.group));
     }
 

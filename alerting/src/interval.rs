@@ -89,7 +89,7 @@ struct Years;
 
 /// A time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Zone {
+pub(crate) enum Zone {
     /// That of the machine.
     Local,
     Named(chrono_tz::Tz),
@@ -186,7 +186,7 @@ fn index(names: &[&str], text: &str) -> Option<i32> {
 }
 
 impl Zone {
-    fn parse(name: &str) -> Result<Self, String> {
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
         match name {
             "Local" => Ok(Self::Local),
             "" | "UTC" => Ok(Self::default()),
@@ -198,14 +198,14 @@ impl Zone {
         }
     }
 
-    fn local(self, at: DateTime<Utc>) -> NaiveDateTime {
+    pub(crate) fn local(self, at: DateTime<Utc>) -> NaiveDateTime {
         match self {
             Self::Local => at.with_timezone(&chrono::Local).naive_local(),
             Self::Named(zone) => at.with_timezone(&zone).naive_local(),
         }
     }
 
-    fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -231,7 +231,7 @@ impl TryFrom<WrittenTimes> for TimeOfDay {
     }
 }
 
-fn minute(text: &str) -> Result<u32, String> {
+pub(crate) fn minute(text: &str) -> Result<u32, String> {
     let bad = || format!("`{text}` is no time of day: write `00:00` to `24:00`");
     let (hour, minute) = text.split_once(':').ok_or_else(bad)?;
     let number = |part: &str| {

@@ -6,6 +6,7 @@
 //! Invariants: what a request says is within the receiver's limits; text of labels and annotations is escaped for where it stands, before
 //! a template runs, so that it is never taken for the template's own markup; no secret is in an error or a verdict.
 
+pub mod borrowed;
 mod digest;
 pub mod discord;
 pub mod email;
@@ -31,8 +32,9 @@ use crate::{
 };
 
 pub use email::Mail;
+pub(crate) use notification::common;
 pub use notification::{Named, Notification, Shown};
-pub use place::{destination, http_config, rate};
+pub use place::{destination, http_config, rate, unspoken};
 pub use sigv4::Credentials;
 
 /// Bytes of an answer that are read; they say why something was refused.
@@ -86,7 +88,7 @@ pub struct Extra {
     pub id: u128,
     /// Name of this machine.
     pub hostname: String,
-    /// Who signs requests to AWS, if the configuration does not say.
+    /// Who signs requests to AWS, if the configuration does not say, or says that a role is assumed: then it is that role.
     pub aws: Option<Credentials>,
 }
 
@@ -118,12 +120,22 @@ pub fn message(
     // What is owed as firing and ended before it could be told is told, with both times, whoever asks for ends or not.
     let is_late =
         matches!(told.reason, crate::dedup::Reason::First | crate::dedup::Reason::NewAlerts) && !told.is_firing();
-    if !integration.send_resolved() && !is_late {
+    if !integration.send_resolved() && !is_late && !told.is_digest {
         told.alerts.retain(|alert| !alert.is_resolved(notification.now_ms));
         told.summary.retain(Named::is_firing);
         told.summary.iter_mut().for_each(|named| named.resolved = 0);
     }
+    if told.reason.is_remark() && told.summary.is_empty() {
+        return match integration {
+            Integration::Slack(config) => Ok(slack::remark(config, &told)?.map(Outgoing::Http)),
+            _ => Ok(None),
+        };
+    }
     if told.alerts.is_empty() && told.summary.is_empty() {
+        return Ok(None);
+    }
+    if matches!(integration, Integration::PagerDuty(config) if config.change_events == Some(true) && !pagerduty::is_change(&told))
+    {
         return Ok(None);
     }
     let request = match integration {

@@ -30,6 +30,8 @@ const FALLBACK_AFTER_MS: i64 = 600_000;
 const STORM: usize = 30;
 /// Messages under way to one destination that knows no rate.
 const UNDER_WAY_MAX: usize = 8;
+/// Groups of one digest; what is beyond is another one. A message names as many as it has room for, and counts the others.
+const DIGEST_GROUPS_MAX: usize = 10_000;
 /// Groups named in one message: at some 100 bytes each they fit what chats take.
 const SUMMARY_GROUPS_MAX: usize = 100;
 
@@ -61,18 +63,33 @@ pub struct Owed {
     pub merged: Vec<u128>,
     /// Why.
     pub reason: Reason,
+    /// Who is the reason, if somebody is.
+    pub by: Option<Arc<str>>,
     /// Alerts by fingerprint; ends are those that are known.
     pub alerts: BTreeMap<u64, Arc<Alert>>,
     /// Alerts that fire, but are silenced, inhibited or muted: the group has not ended.
     pub held: BTreeSet<u64>,
-    /// Since when it is owed, milliseconds.
+    /// Earlier occurrences of its alerts, by fingerprint, that were owed and are told with it.
+    pub past: BTreeMap<u64, Past>,
+    /// Since when it is due, milliseconds; that of a digest is to come.
     pub since_ms: i64,
+    /// Is it told with all else that is due by then?
+    pub is_digest: bool,
     /// Failures so far.
     pub failures: u32,
     /// Was the fallback told?
     pub fell_back: bool,
     /// Who should have been told and could not be, if this is owed to somebody in place of it.
     pub fallback_of: Option<Arc<str>>,
+}
+
+/// Occurrences of an alert that are over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Past {
+    /// How many.
+    pub times: u32,
+    /// How long they were in all, milliseconds.
+    pub ms: i64,
 }
 
 /// How often a destination may be asked, and whether it takes one message for many groups.
@@ -88,6 +105,7 @@ pub struct Rate {
 
 /// What goes out now.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "it is one mostly, and there are as many as messages under way")]
 pub enum Attempt {
     /// One group's message.
     One(Owed),
@@ -170,9 +188,16 @@ impl Destination {
             return None;
         }
         let is_ready = |key: &Key| entries.get(key).is_some_and(|entry| entry.next_ms <= now_ms);
-        let ready = self.waiting.iter().filter(|key| is_ready(key)).count();
-        let is_storm = ready > STORM && self.rate.is_some_and(|rate| rate.takes_summaries);
-        let mut left = if is_storm { SUMMARY_GROUPS_MAX } else { 1 };
+        let ready: Vec<&Key> = self.waiting.iter().filter(|key| is_ready(key)).collect();
+        // Digests have destinations of their own: one is, all are.
+        let first = ready.first().and_then(|key| entries.get(*key));
+        let is_digest = first.is_some_and(|entry| entry.owed.is_digest);
+        let is_storm = ready.len() > STORM && self.rate.is_some_and(|rate| rate.takes_summaries);
+        let mut left = match (is_digest, is_storm) {
+            (true, _) => DIGEST_GROUPS_MAX,
+            (false, true) => SUMMARY_GROUPS_MAX,
+            (false, false) => 1,
+        };
         let (taken, waiting): (Vec<Key>, Vec<Key>) = mem::take(&mut self.waiting).into_iter().partition(|key| {
             let takes = left > 0 && is_ready(key);
             left -= usize::from(takes);
@@ -186,7 +211,7 @@ impl Destination {
                 owed.push(entry.owed.clone());
             }
         }
-        let attempt = if is_storm { Attempt::Summary(owed) } else { Attempt::One(owed.pop()?) };
+        let attempt = if is_digest || is_storm { Attempt::Summary(owed) } else { Attempt::One(owed.pop()?) };
         self.under_way += 1;
         self.allowed_ms = self.allowed_ms.max(now_ms) + self.rate.map_or(0, |rate| rate.every_ms);
         Some(attempt)
@@ -195,14 +220,33 @@ impl Destination {
 
 impl Owed {
     /// This and what is owed after it, in one: as things are now, and with what was never told.
-    fn followed_by(self, later: Self) -> Self {
-        let Self { id, since_ms, failures, fell_back, mut alerts, mut merged, .. } = self;
-        alerts.extend(later.alerts);
+    fn followed_by(mut self, later: Self) -> Self {
+        if later.reason.is_remark() && !self.reason.is_remark() {
+            // What it says of alerts is still to be told; the remark is told with it.
+            self.merged.push(later.id);
+            self.merged.extend(later.merged);
+            return Self { by: later.by, destination: later.destination, ..self };
+        }
+        let Self { id, since_ms, failures, fell_back, mut alerts, mut merged, mut past, .. } = self;
+        for (fingerprint, Past { times, ms }) in later.past {
+            let known = past.entry(fingerprint).or_default();
+            (known.times, known.ms) = (known.times + times, known.ms + ms);
+        }
+        for (fingerprint, alert) in later.alerts {
+            let Some(before) = alerts.insert(fingerprint, Arc::clone(&alert)) else { continue };
+            if before.starts_ms < alert.starts_ms {
+                // It ended and began anew; its end was a guess if nobody was told of it.
+                let known = past.entry(fingerprint).or_default();
+                known.times += 1;
+                known.ms += before.ends_ms.min(alert.starts_ms) - before.starts_ms;
+            }
+        }
         merged.push(later.id);
         merged.extend(later.merged);
+        let since_ms = since_ms.min(later.since_ms);
         // What was never told as firing stays the first that is told, though it has ended since.
         let reason = if self.reason == Reason::First { Reason::First } else { later.reason };
-        Self { id, since_ms, failures, fell_back, alerts, merged, reason, ..later }
+        Self { id, since_ms, failures, fell_back, alerts, merged, past, reason, ..later }
     }
 }
 
@@ -215,6 +259,10 @@ fn pause_ms(failures: u32, jitter: f64) -> i64 {
     random.max(longest / 10)
 }
 
+fn destination_of<'a>(all: &'a mut HashMap<Arc<str>, Destination>, name: &Arc<str>) -> &'a mut Destination {
+    all.entry(Arc::clone(name)).or_default()
+}
+
 /// Everything that is owed.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -225,7 +273,7 @@ pub struct Outbox {
 impl Outbox {
     /// Adds what is owed, and is on disk. What waits already of the same group and integration is one with it.
     pub fn owe(&mut self, owed: Owed, rate: Rate) {
-        let destination = self.destinations.entry(Arc::clone(&owed.destination)).or_default();
+        let destination = destination_of(&mut self.destinations, &owed.destination);
         destination.rate = Some(rate);
         match self.entries.get_mut(&owed.key) {
             None => {
@@ -239,7 +287,18 @@ impl Outbox {
                     None => owed,
                 });
             }
-            Some(entry) => entry.owed = entry.owed.clone().followed_by(owed),
+            Some(entry) => {
+                let before = Arc::clone(&entry.owed.destination);
+                entry.owed = entry.owed.clone().followed_by(owed);
+                let Owed { key, destination, since_ms, .. } = &entry.owed;
+                if *destination == before {
+                    return;
+                }
+                // The receiver was configured anew: it waits where it goes to now, and has not failed there.
+                destination_of(&mut self.destinations, destination).waiting.push_back(key.clone());
+                entry.next_ms = *since_ms;
+                destination_of(&mut self.destinations, &before).waiting.retain(|waiting| waiting != key);
+            }
         }
     }
 

@@ -167,6 +167,12 @@ pub enum Event {
     Dead,
     /// Nobody is told.
     Kept,
+    /// Somebody took the incident that the receiver keeps of it.
+    Acknowledged,
+    /// Nobody has the incident any more.
+    Unacknowledged,
+    /// Somebody ended the incident, which says nothing of the alerts.
+    Closed,
 }
 
 impl Event {
@@ -179,13 +185,18 @@ impl Event {
             Self::Waits => "waits",
             Self::Dead => "dead",
             Self::Kept => "kept",
+            Self::Acknowledged => "acknowledged",
+            Self::Unacknowledged => "unacknowledged",
+            Self::Closed => "closed",
         }
     }
 
     /// As it was written.
     #[must_use]
     pub fn of(text: &str) -> Option<Self> {
-        [Self::Intent, Self::Sent, Self::Waits, Self::Dead, Self::Kept].into_iter().find(|event| event.text() == text)
+        let of_ours = [Self::Intent, Self::Sent, Self::Waits, Self::Dead, Self::Kept];
+        let of_theirs = [Self::Acknowledged, Self::Unacknowledged, Self::Closed];
+        of_ours.into_iter().chain(of_theirs).find(|event| event.text() == text)
     }
 }
 
@@ -200,7 +211,7 @@ pub struct NotificationRow {
     pub kind: String,
     /// What happened.
     pub event: Event,
-    /// Names the intent; 0 for what is kept.
+    /// Names the intent, or what a receiver told us of its incident; 0 for what is kept.
     pub id: u128,
     /// Why it is told, or kept.
     pub reason: String,
@@ -210,7 +221,7 @@ pub struct NotificationRow {
     pub resolved: Vec<u64>,
     /// Alerts that fire and are not told.
     pub held: Vec<u64>,
-    /// What keeps it.
+    /// What keeps it, or who did it.
     pub by: Vec<String>,
     /// Labels that its alerts have in common.
     pub group_labels: Labels,

@@ -10,9 +10,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Labels, Result,
+    ALERTNAME, Error, Labels, Result,
     matcher::{Matcher, Matchers, Op},
 };
+
+/// Name of alerts that say that a silence ends soon.
+pub const REMINDER: &str = "SilenceEnds";
+/// Their label that has the silence's id.
+pub const REMINDER_OF: &str = "silence";
 
 /// A silence. Times are milliseconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +110,12 @@ impl Silence {
         }
     }
 
+    /// Does it silence an alert of these labels, in its time? Not what reminds of it.
+    #[must_use]
+    pub fn silences(&self, labels: &Labels) -> bool {
+        self.matchers.matches(labels) && !(labels.get(ALERTNAME) == REMINDER && labels.get(REMINDER_OF) == self.id)
+    }
+
     /// May it become another one under its id?
     fn may_become(&self, next: &Self, now_ms: i64) -> bool {
         let same_matchers = self.matchers == next.matchers;
@@ -125,12 +136,14 @@ pub struct Limits {
     pub silences_max: usize,
     /// Bytes of matchers, author and comment together.
     pub bytes_max: usize,
+    /// Alerts that a new one may silence at once; any number if none is said.
+    pub alerts_max: Option<usize>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // What is silenced for more than a year is a rule that nobody needs.
-        Self { duration_ms_max: 366 * 86_400_000, silences_max: 10_000, bytes_max: 64 << 10 }
+        Self { duration_ms_max: 366 * 86_400_000, silences_max: 10_000, bytes_max: 64 << 10, alerts_max: None }
     }
 }
 
@@ -221,6 +234,22 @@ impl Silences {
         Ok(())
     }
 
+    /// Refuses a silence that is about more alerts than one may be.
+    ///
+    /// # Errors
+    /// `Invalid` if it is.
+    pub fn check_breadth<'a>(&self, silence: &Silence, firing: impl Iterator<Item = &'a Labels>) -> Result<()> {
+        let Some(alerts_max) = self.limits.alerts_max else { return Ok(()) };
+        let count = firing.filter(|labels| silence.silences(labels)).count();
+        if count <= alerts_max {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "this silences {count} alerts that fire now, which is more than one silence may; name more of what is silenced \
+             alerts_max={alerts_max}"
+        )))
+    }
+
     /// The silence of an id as it is when it ends now, or as it is if it has ended; `None` if there is none.
     #[must_use]
     pub fn expire(&self, id: &str, now_ms: i64) -> Option<Silence> {
@@ -249,7 +278,7 @@ impl Silences {
     #[must_use]
     pub fn silencing(&self, labels: &Labels, now_ms: i64) -> Vec<String> {
         let all = self.all.values().filter(|silence| silence.state(now_ms) == State::Active);
-        all.filter(|silence| silence.matchers.matches(labels)).map(|silence| silence.id.clone()).collect()
+        all.filter(|silence| silence.silences(labels)).map(|silence| silence.id.clone()).collect()
     }
 
     /// Forgets those that ended before a time.

@@ -24,14 +24,24 @@ pub fn notifications() -> &'static Dataset {
                 text("group_key", "The group: its route and labels."),
                 text(
                     "event",
-                    "`intent`: it is owed; `sent`: it was told; `waits`: it is tried again; `dead`: it is given up; `kept`: nobody is told.",
+                    "`intent`: it is owed; `sent`: it was told; `waits`: it is tried again; `dead`: it is given up; `kept`: nobody is told. Of \
+                     the incident at the receiver: `acknowledged`, `unacknowledged`, `closed`.",
                 ),
-                text("id", "Names the intent; the same in all rows of it. Empty for what is kept."),
-                text("reason", "Why it is told, or why it is kept: `silenced`, `inhibited`, `muted`, `told already`."),
+                text(
+                    "id",
+                    "Names the intent, the same in all rows of it, or what a receiver told us. Empty for what is kept.",
+                ),
+                text(
+                    "reason",
+                    "Why it is told, or why it is kept: `silenced`, `inhibited`, `muted`, `acknowledged`, `told already`.",
+                ),
                 alerts("firing", "Alerts that fire, by fingerprint."),
                 alerts("resolved", "Alerts that ended, by fingerprint."),
                 alerts("held", "Alerts that fire and are not told."),
-                alerts("by", "What keeps it: ids of silences, fingerprints of alerts, names of times."),
+                alerts(
+                    "by",
+                    "What keeps it: ids of silences, fingerprints of alerts, names of times; or who acknowledged.",
+                ),
                 Column::new(
                     "group_labels",
                     string_map(),

@@ -61,6 +61,8 @@ fn every_path_needs_a_scope_but_the_probes() {
     let expected = [
         ("/-/healthy", None),
         ("/-/ready", None),
+        ("/api/v1/pagerduty/webhook", None),
+        ("/api/v1/pagerduty", Some(Scope::Read)),
         ("/api/v1/write", Some(Scope::Write)),
         ("/api/v1/admin/flush", Some(Scope::Admin)),
         ("/api/v1/sql", Some(Scope::Read)),

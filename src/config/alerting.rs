@@ -2,9 +2,9 @@
 //!
 //! Called while settings are validated. What is in those files is read by `glue`, at start and whenever they change.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use alerting::{Labels, notify::guard::Allowed, watch::Watch};
+use alerting::{Labels, notify::guard::Allowed, silence::Limits, watch::Watch};
 use serde_saphyr::Spanned;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     outbound::{self, Heartbeat, Others},
     path,
     raw::{self, Refused},
-    required, span,
+    required, size, span,
     units::Span,
     within,
 };
@@ -40,6 +40,12 @@ pub struct Alerting {
     pub heartbeat: Option<Heartbeat>,
     /// What has to arrive.
     pub watches: Vec<Watch>,
+    /// The file with the secrets of PagerDuty's webhooks, one a line; without one it tells us nothing.
+    pub pagerduty_secrets_file: Option<PathBuf>,
+    /// How much a silence may silence.
+    pub silences: Limits,
+    /// How long before its end somebody is reminded of a silence, milliseconds; 0 for never.
+    pub remind_before_ms: i64,
 }
 
 impl raw::Alerting {
@@ -57,18 +63,45 @@ impl raw::Alerting {
         }
         let external_labels = external_labels(origin, &self.external_labels.unwrap_or_default())?;
         let for_all = self.alert_relabel_configs.unwrap_or_default();
+        let (silences, remind_before_ms) = required(origin, &key("silences"), self.silences)?.validate(origin)?;
         Ok(Alerting {
             others: outbound::others(outside, self.alertmanagers.unwrap_or_default(), for_all)?,
             heartbeat: self.heartbeat.map(|beat| outbound::heartbeat(outside, beat)).transpose()?,
             watches: outbound::watches(origin, self.watch.unwrap_or_default(), &external_labels)?,
+            silences,
+            remind_before_ms,
             config: self.config.map(|file| path(origin, file)).transpose()?,
             rules: self.rules.unwrap_or_default().into_iter().map(|rules| rules.value).collect(),
             evaluation_interval_ms: within(origin, &interval, span(1)..=span(86_400))?.millis(),
-            query_offset_ms: within(origin, &offset, Span(std::time::Duration::ZERO)..=span(3_600))?.millis(),
+            query_offset_ms: within(origin, &offset, Span(Duration::ZERO)..=span(3_600))?.millis(),
             external_url,
             external_labels,
             allowed: Allowed::parse(allowed).map_err(|reason| Refused::whole(origin, reason))?,
+            pagerduty_secrets_file: self.pagerduty_secrets_file.map(|file| path(origin, file)).transpose()?,
         })
+    }
+}
+
+impl raw::Silences {
+    fn validate(self, origin: &str) -> Result<(Limits, i64), Refused> {
+        let key = |name: &str| format!("alerting.silences.{name}");
+        let duration = required(origin, &key("duration_max"), self.duration_max)?;
+        let silences = required(origin, &key("silences_max"), self.silences_max)?;
+        let remind = required(origin, &key("remind_before"), self.remind_before)?;
+        let alerts_max = self.alerts_max.map(|count| within(origin, &count, 1..=1_000_000)).transpose()?;
+        let limits = Limits {
+            duration_ms_max: within(origin, &duration, span(60)..=span(3_650 * 86_400))?.millis(),
+            silences_max: size(within(origin, &silences, 1..=1_000_000)?),
+            alerts_max: alerts_max.map(size),
+            ..Limits::default()
+        };
+        // They are looked at every minute.
+        let before = if remind.value == Span(Duration::ZERO) {
+            remind.value
+        } else {
+            within(origin, &remind, span(60)..=span(7 * 86_400))?
+        };
+        Ok((limits, before.millis()))
     }
 }
 

@@ -183,7 +183,6 @@ fn http(outside: &Outside<'_>, mut http: HttpConfig) -> Result<HttpConfig, Strin
     http.settle(Path::new(""))?;
     let tls = &http.tls_config;
     let ignored = [
-        ("oauth2", http.oauth2.is_some()),
         ("no_proxy", !http.no_proxy.is_empty()),
         ("proxy_connect_header", !http.proxy_connect_header.is_empty()),
         ("tls_config.server_name", !tls.server_name.is_empty()),
@@ -197,7 +196,8 @@ fn http(outside: &Outside<'_>, mut http: HttpConfig) -> Result<HttpConfig, Strin
     let bearer = http.authorization.as_mut().and_then(|auth| auth.credentials.as_mut());
     let headers = http.http_headers.values_mut().flat_map(|header| &mut header.secrets);
     let key = http.tls_config.key.as_mut();
-    for secret in basic.into_iter().chain(bearer).chain(headers).chain(key) {
+    let client = http.oauth2.as_mut().and_then(|oauth2| oauth2.client_secret.as_mut());
+    for secret in basic.into_iter().chain(bearer).chain(headers).chain(key).chain(client) {
         from_variable(outside, secret)?;
     }
     Ok(http)

@@ -188,6 +188,18 @@ pub struct Alerting {
     pub alert_relabel_configs: Option<Vec<Spanned<Relabel>>>,
     pub heartbeat: Option<Spanned<outbound::Heartbeat>>,
     pub watch: Option<Vec<Spanned<outbound::Watch>>>,
+    pub pagerduty_secrets_file: Option<Spanned<PathBuf>>,
+    pub silences: Option<Silences>,
+}
+
+/// How much a silence may silence, and when somebody is reminded of it.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Silences {
+    pub duration_max: Option<Spanned<Span>>,
+    pub silences_max: Option<Spanned<u64>>,
+    pub alerts_max: Option<Spanned<u64>>,
+    pub remind_before: Option<Spanned<Span>>,
 }
 
 impl Alerting {
@@ -204,6 +216,13 @@ impl Alerting {
             alert_relabel_configs: self.alert_relabel_configs.or(below.alert_relabel_configs),
             heartbeat: self.heartbeat.or(below.heartbeat),
             watch: self.watch.or(below.watch),
+            pagerduty_secrets_file: self.pagerduty_secrets_file.or(below.pagerduty_secrets_file),
+            silences: lay(self.silences, below.silences, |top, below| Silences {
+                duration_max: top.duration_max.or(below.duration_max),
+                silences_max: top.silences_max.or(below.silences_max),
+                alerts_max: top.alerts_max.or(below.alerts_max),
+                remind_before: top.remind_before.or(below.remind_before),
+            }),
         }
     }
 }

@@ -27,7 +27,7 @@ fn the_documented_file_says_what_the_defaults_are() {
 }
 
 /// Every setting outside of lists and maps.
-const SETTINGS: [&str; 73] = [
+const SETTINGS: [&str; 75] = [
     "data_dir",
     "data",
     "roots",
@@ -99,6 +99,8 @@ const SETTINGS: [&str; 73] = [
     "alert_relabel_configs",
     "heartbeat",
     "watch",
+    "pagerduty_secrets_file",
+    "silences",
     "format",
     "level",
 ];
@@ -115,6 +117,7 @@ fn the_documented_file_names_every_setting() {
         "remote_write: {ha: {zzz: 1}}",
         "remote_write: {relabel: [{zzz: 1}]}",
         "storage: {retention_rules: [{zzz: 1}]}",
+        "alerting: {silences: {zzz: 1}}",
         "billing: {tags: {Team: {zzz: 1}}}",
         "billing: {accounts: [{zzz: 1}]}",
         "billing: {exports: [{zzz: 1}]}",
@@ -423,4 +426,14 @@ fn bad_places_for_tables_are_refused_with_place_and_hint() {
         assert!(read(&format!("s3: {{endpoint: '{fine}'}}\n")).is_ok(), "{fine}");
     }
     assert!(read("s3: {endpoint: 'http://10.0.0.1:9000', allow_http: true}\n").is_ok());
+}
+
+#[test]
+fn silences_have_limits() {
+    let config = read("alerting: {silences: {duration_max: 7d, alerts_max: 50, remind_before: 0s}}").unwrap();
+    let limits = config.alerting.silences;
+    assert_eq!((limits.duration_ms_max, limits.alerts_max, limits.silences_max), (7 * 86_400_000, Some(50), 10_000));
+    assert_eq!((config.alerting.remind_before_ms, read("").unwrap().alerting.remind_before_ms), (0, 900_000));
+    refused("alerting: {silences: {remind_before: 1s}}", "out of range");
+    refused("alerting: {silences: {alerts_max: 0}}", "out of range");
 }

@@ -2,13 +2,16 @@
 //!
 //! Called on threads that may wait. Invariants: a name becomes addresses once, each is looked at, and the connection goes to one that was
 //! ([`Allowed`]); redirects are not followed, since they could lead anywhere; an answer is read up to a bound; an error says what failed and
-//! never the address, which may have a secret in it.
+//! never the address, which may have a secret in it; a token of OAuth2 is kept until it is worn or refused, and is in no answer.
 
 use std::{fmt, io::Read as _, time::Duration};
 
 use alerting::{
-    config::http::{HttpConfig, TlsConfig},
-    notify::{ANSWER_BYTES_MAX, Answer, Request, guard::Allowed},
+    config::{
+        http::{HttpConfig, OAuth2, TlsConfig},
+        values::HIDDEN,
+    },
+    notify::{ANSWER_BYTES_MAX, Answer, Request, borrowed::oauth2, guard::Allowed},
 };
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
@@ -22,6 +25,7 @@ use ureq::{
     },
 };
 
+use super::kept::Kept;
 use crate::{client, tls};
 
 /// Longest time to wait for a connection.
@@ -36,20 +40,57 @@ pub struct Carrier {
     allowed: Allowed,
     /// By what they are configured with.
     agents: Mutex<Vec<(HttpConfig, ureq::Agent)>>,
+    tokens: Kept<OAuth2, String>,
 }
 
 impl Carrier {
     /// Reaches public addresses, and those that are allowed.
     #[must_use]
     pub fn new(allowed: Allowed) -> Self {
-        Self { allowed, agents: Mutex::default() }
+        Self { allowed, agents: Mutex::default(), tokens: Kept::default() }
     }
 
-    /// Sends a request and reads the answer. Blocks.
+    /// Sends a request, with a token if one is configured, and reads the answer. Blocks.
     ///
     /// # Errors
     /// Why there is no answer, without the address.
     pub fn send(&self, request: &Request, http: &HttpConfig, now: DateTime<Utc>) -> Result<Answer, String> {
+        const REFUSED: u16 = 401;
+        let Some(config) = &http.oauth2 else { return self.carry(request, http, now) };
+        let with = |token: &str| {
+            let mut request = request.clone();
+            request.headers.push(("Authorization".to_owned(), format!("Bearer {token}")));
+            let answer = self.carry(&request, http, now)?;
+            // Servers like to quote what they were asked.
+            let body = String::from_utf8_lossy(&answer.body).replace(token, HIDDEN).into_bytes();
+            Ok::<_, String>(Answer { body, ..answer })
+        };
+        if let Some(token) = self.tokens.get(config, now.timestamp_millis()) {
+            let answer = with(&token)?;
+            // One that was revoked before its time is no good any more.
+            if answer.status != REFUSED {
+                return Ok(answer);
+            }
+        }
+        with(&self.token(config, now)?)
+    }
+
+    /// Another token.
+    fn token(&self, config: &OAuth2, now: DateTime<Utc>) -> Result<String, String> {
+        let http = oauth2::http_config(config);
+        let ask = |is_in_body: bool| {
+            let request = oauth2::request(config, is_in_body).map_err(|error| error.to_string())?;
+            self.carry(&request, &http, now).map_err(|why| format!("no token of OAuth2: {why}"))
+        };
+        let mut answer = ask(false)?;
+        if oauth2::wants_body(&answer) {
+            answer = ask(true)?;
+        }
+        let token = oauth2::token(config, &answer, now.timestamp_millis()).map_err(|error| error.to_string())?;
+        Ok(self.tokens.put(config, token))
+    }
+
+    fn carry(&self, request: &Request, http: &HttpConfig, now: DateTime<Utc>) -> Result<Answer, String> {
         let agent = self.agent(http)?;
         let mut builder = ureq::http::Request::builder().method(request.method).uri(&request.url);
         for (name, value) in &request.headers {
@@ -193,6 +234,78 @@ mod tests {
     };
 
     use super::*;
+
+    /// Answers connections one after the other as scripted; gives what was asked, each a head and a body of the length it says.
+    fn scripted(answers: Vec<(u16, &'static str)>) -> (u16, thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            let answer = |(status, body): (u16, &str)| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut asked = Vec::new();
+                let whole = |asked: &[u8]| {
+                    let text = String::from_utf8_lossy(asked).to_lowercase();
+                    let (head, body) = text.split_once("\r\n\r\n")?;
+                    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+                    (body.len() >= length.trim().parse::<usize>().unwrap()).then_some(())
+                };
+                while whole(&asked).is_none() {
+                    let mut piece = [0; 4096];
+                    let read = stream.read(&mut piece).unwrap();
+                    assert!(read > 0, "{}", String::from_utf8_lossy(&asked));
+                    asked.extend_from_slice(&piece[..read]);
+                }
+                let length = body.len();
+                let answer =
+                    format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).unwrap();
+                String::from_utf8(asked).unwrap()
+            };
+            answers.into_iter().map(answer).collect()
+        });
+        (port, server)
+    }
+
+    #[test]
+    fn a_token_is_fetched_once_kept_until_it_is_worn_and_fetched_anew_when_it_is_refused() {
+        let (port, server) = scripted(vec![
+            (400, r#"{"error":"invalid_client"}"#),
+            (200, r#"{"access_token":"token-1","expires_in":100}"#),
+            (200, "first, by token-1"),
+            (200, "second"),
+            (401, "revoked"),
+            (200, r#"{"access_token":"token-2","expires_in":100}"#),
+            (200, "third"),
+            (200, r#"{"access_token":"token-3","expires_in":100}"#),
+            (401, "not you"),
+        ]);
+        let carrier = Carrier::new(Allowed::parse(["127.0.0.0/8"]).unwrap());
+        let text = format!(
+            "route: {{receiver: a}}\nreceivers: [{{name: a, webhook_configs: [{{url: 'http://h/', http_config: {{oauth2: \
+             {{client_id: me, client_secret: s3cret, token_url: 'http://127.0.0.1:{port}/token'}}}}}}]}}]"
+        );
+        let config = alerting::Config::parse(&text, std::path::Path::new(".")).unwrap();
+        let http = config.receiver("a").unwrap().webhook[0].value.http_config.clone().unwrap();
+        let send = |at_s: i64| {
+            let now = DateTime::from_timestamp(at_s, 0).unwrap();
+            carrier.send(&request(format!("http://127.0.0.1:{port}/hook")), &http, now).unwrap()
+        };
+        assert_eq!(send(0).text(), "first, by <secret>");
+        assert_eq!(send(50).text(), "second");
+        // Refused before its time.
+        assert_eq!(send(60).text(), "third");
+        // Worn; and what is refused with a token that is new is refused.
+        assert_eq!(send(1_000).status, 401);
+        let asked = server.join().unwrap();
+        let has = |nth: usize, text: &str| asked[nth].to_lowercase().contains(&text.to_lowercase());
+        assert!(has(0, "authorization: basic bWU6czNjcmV0") && has(0, "grant_type=client_credentials"), "{asked:?}");
+        assert!(has(1, "client_id=me&client_secret=s3cret") && !has(1, "authorization:"), "{asked:?}");
+        let bearers: Vec<usize> = (0..9).filter(|nth| has(*nth, "POST /hook")).collect();
+        assert_eq!(bearers, [2, 3, 4, 6, 8]);
+        for (nth, token) in [(2, "token-1"), (3, "token-1"), (4, "token-1"), (6, "token-2"), (8, "token-3")] {
+            assert!(has(nth, &format!("authorization: bearer {token}")), "{nth}: {asked:?}");
+        }
+    }
 
     fn request(url: String) -> Request {
         Request {

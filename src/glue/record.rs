@@ -182,17 +182,22 @@ fn unexpected() -> arrow::error::ArrowError {
 pub struct Known {
     /// The last change of each alert and rule, oldest first.
     pub alerts: Vec<AlertRow>,
+    /// Ends of alerts for as long as a digest may be owed, oldest first.
+    pub ends: Vec<AlertRow>,
     /// Steps of notifications, oldest first, without what was kept.
     pub notifications: Vec<NotificationRow>,
     /// Silences as they are.
     pub silences: Vec<Silence>,
 }
 
-/// Reads what was written down since times, microseconds: changes of alerts, and steps of notifications.
+/// For so long a digest may be owed, microseconds: a day until it is due, and another one of trying.
+const DIGEST_US_MAX: i64 = 2 * 86_400_000_000;
+
+/// Reads what was written down since times, microseconds, as of now: changes of alerts, and steps of notifications.
 ///
 /// # Errors
 /// `Unavailable` if it cannot be read.
-pub async fn known(engine: &Engine, alerts_us: i64, notifications_us: i64) -> Result<Known> {
+pub async fn known(engine: &Engine, (alerts_us, notifications_us): (i64, i64), now_us: i64) -> Result<Known> {
     let since = |us: i64| format!("to_timestamp_micros({us})");
     let rows = ask(
         engine,
@@ -206,6 +211,15 @@ pub async fn known(engine: &Engine, alerts_us: i64, notifications_us: i64) -> Re
     let alerts = rows.iter().map(to_alerts).collect::<Built<Vec<_>>>().map_err(unread)?.concat();
     let rows = ask(
         engine,
+        &format!(
+            "SELECT * FROM alerts WHERE run = '' AND state = 'resolved' AND at >= {} ORDER BY at",
+            since(notifications_us.max(now_us - DIGEST_US_MAX))
+        ),
+    )
+    .await?;
+    let ends = rows.iter().map(to_alerts).collect::<Built<Vec<_>>>().map_err(unread)?.concat();
+    let rows = ask(
+        engine,
         &format!("SELECT * FROM notifications WHERE event <> 'kept' AND at >= {} ORDER BY at", since(notifications_us)),
     )
     .await?;
@@ -217,7 +231,7 @@ pub async fn known(engine: &Engine, alerts_us: i64, notifications_us: i64) -> Re
     )
     .await?;
     let silences = rows.iter().map(to_silences).collect::<Result<Vec<_>>>()?.concat();
-    Ok(Known { alerts, notifications, silences })
+    Ok(Known { alerts, ends, notifications, silences })
 }
 
 async fn ask(engine: &Engine, sql: &str) -> Result<Vec<RecordBatch>> {

@@ -14,7 +14,6 @@ use alerting::{
     alertmanager::{Alertmanager, Known, Outside},
     forward::Forward,
     notify::guard::Allowed,
-    silence::Limits,
     watch::{Watch, Watches},
 };
 use anyhow::{Context, Result};
@@ -39,7 +38,10 @@ use super::{
     rules::{self, Parts, READ_BACK_MS, Rules},
     telling::{Ready, Teller, Telling, ready},
 };
-use crate::config::{self, alerting::Alerting, outbound::Others};
+use crate::{
+    config::{self, alerting::Alerting, outbound::Others},
+    http::pagerduty,
+};
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -98,8 +100,10 @@ impl Service {
             let settings = settings.clone();
             tokio::task::spawn_blocking(move || contents(&settings)).await??
         };
-        let since_us = (clock.now_ms() - READ_BACK_MS).saturating_mul(1000);
-        let known = record::known(&engine, since_us, since_us).await.context("what was written down about alerts")?;
+        let now_us = clock.now_us();
+        let since_us = now_us.saturating_sub(READ_BACK_MS.saturating_mul(1000));
+        let known =
+            record::known(&engine, (since_us, since_us), now_us).await.context("what was written down about alerts")?;
         let meter = Meter::register(registry)?;
         let teller = Arc::new(Teller::new(
             &contents.ready,
@@ -124,9 +128,11 @@ impl Service {
         let of_rules = known.alerts.clone();
         let known = Known {
             alerts: known.alerts,
+            ends: known.ends,
             notifications: known.notifications,
             silences: known.silences,
-            limits: Limits::default(),
+            limits: settings.silences,
+            remind_before_ms: settings.remind_before_ms,
         };
         let manager = Alertmanager::open(contents.ready.plan, known, outside);
         let parts = Parts {
@@ -166,6 +172,12 @@ impl Service {
     #[must_use]
     pub fn manager(&self) -> &Alertmanager {
         &self.0.manager
+    }
+
+    /// The file with secrets by which PagerDuty signs what it tells, if it may tell something.
+    #[must_use]
+    pub fn pagerduty_secrets(&self) -> Option<&Path> {
+        self.0.settings.pagerduty_secrets_file.as_deref()
     }
 
     /// When it began, milliseconds.
@@ -246,6 +258,9 @@ fn watches(settings: &Alerting, external_url: &str) -> Vec<Watch> {
 
 /// Reads and checks the files that settings name. Blocks.
 fn contents(settings: &Alerting) -> Result<Contents> {
+    if let Some(file) = &settings.pagerduty_secrets_file {
+        pagerduty::secrets(file).context("`alerting.pagerduty_secrets_file`")?;
+    }
     let digest = digest(settings)?;
     let config = config_of(settings)?;
     Ok(Contents { ready: ready(config)?, rules: rules::load(Path::new("."), &settings.rules)?, digest })

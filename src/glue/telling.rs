@@ -6,13 +6,16 @@
 use std::sync::Arc;
 
 use alerting::{
-    Config, Result,
+    Config, Error, ErrorKind, Result,
     alertmanager::{Deliver, Delivered, Plan},
-    config::receiver::Integration,
+    config::{
+        built::SigV4,
+        receiver::{Integration, Receiver},
+    },
     dispatch,
     notify::{
-        Answer, Credentials, Extra, Notification, Outgoing, Render, delivered, delivered_nothing, destination,
-        guard::Allowed, http_config, message, not_sent, rate, wants_new_message,
+        Answer, Credentials, Extra, Notification, Outgoing, Render, borrowed::sts, delivered, delivered_nothing,
+        destination, guard::Allowed, http_config, message, not_sent, rate, sns, unspoken, wants_new_message,
     },
     outbox::{Attempt, Verdict},
     rows::Promise,
@@ -23,7 +26,7 @@ use chrono::DateTime;
 use parking_lot::RwLock;
 use storage::Clock;
 
-use super::{carrier::Carrier, mailer, meter::Meter};
+use super::{carrier::Carrier, kept::Kept, mailer, meter::Meter};
 use crate::config;
 
 /// A configuration in force, with its templates.
@@ -42,6 +45,8 @@ pub struct Teller {
     clock: Clock,
     hostname: String,
     meter: Meter,
+    /// Credentials of roles that were assumed.
+    roles: Kept<SigV4, Credentials>,
 }
 
 /// A configuration made ready: its plan, and its templates.
@@ -54,13 +59,18 @@ pub struct Ready {
 /// Makes a configuration ready. Blocks.
 ///
 /// # Errors
-/// If a template cannot be read, or a route leads to a kind of receiver that we cannot tell.
+/// If a template cannot be read, a route leads to a kind of receiver that we cannot tell, or one is to be told as we cannot.
 pub fn ready(config: Config) -> anyhow::Result<Ready> {
     if let Some((receiver, kind)) = config.unbuilt_reachable().first() {
         anyhow::bail!(
             "receiver `{receiver}` has {}_configs, which cannot be told yet: use a webhook, or route nothing to it",
             kind.name()
         );
+    }
+    for receiver in config.receivers() {
+        if let Some(reason) = receiver.integrations().find_map(|(_, integration)| unspoken(integration)) {
+            anyhow::bail!("receiver `{}`: {reason}", receiver.name);
+        }
     }
     let mut templates = Set::new(Flavour::Notification);
     templates.parse("default.tmpl", DEFAULT)?;
@@ -74,9 +84,15 @@ pub fn ready(config: Config) -> anyhow::Result<Ready> {
     let receivers = config.receivers().map(|receiver| {
         let integrations = receiver.integrations().map(|(_, integration)| dispatch::Integration {
             kind: integration.kind().name(),
-            destination: destination(integration).into(),
-            sends_resolved: integration.send_resolved(),
+            // A digest shares its message with nobody else.
+            destination: match receiver.digest {
+                Some(_) => format!("digest of {}: {}", receiver.name, destination(integration)).into(),
+                None => destination(integration).into(),
+            },
+            // What ended is a part of the day.
+            sends_resolved: integration.send_resolved() || receiver.digest.is_some(),
             rate: rate(integration, receiver.rate.as_ref()),
+            digest: receiver.digest,
         });
         (receiver.name.as_str().into(), integrations.collect())
     });
@@ -91,7 +107,8 @@ impl Teller {
         let live = Live { config: Arc::clone(&ready.plan.config), templates: ready.templates.clone() };
         let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
         let carrier = Carrier::new(allowed.clone());
-        Self { live: RwLock::new(live), carrier, allowed, external_url, clock, hostname, meter }
+        let roles = Kept::default();
+        Self { live: RwLock::new(live), carrier, allowed, external_url, clock, hostname, meter, roles }
     }
 
     /// By another configuration from now on.
@@ -121,9 +138,32 @@ impl Teller {
         told
     }
 
+    /// Tells all integrations of a receiver something that nobody is owed, and its end those that are told of ends; says what became of each.
+    /// Blocks.
+    #[must_use]
+    pub fn sample(&self, sample: &Notification, id: u128) -> Vec<(String, Verdict)> {
+        let live = self.live.read().clone();
+        let mut all = Vec::new();
+        for (nth, integration) in live.config.receiver(&sample.receiver).into_iter().flat_map(Receiver::integrations) {
+            let name = format!("{}[{nth}]", integration.kind().name());
+            let Delivered { verdict, answer } = self.tell_by(integration, &live, id, sample.clone());
+            let is_sent = verdict == Verdict::Sent;
+            all.push((format!("{name} firing"), verdict));
+            if is_sent && integration.send_resolved() {
+                let ended = self.tell_by(integration, &live, id, sample.ended(&answer));
+                all.push((format!("{name} resolved"), ended.verdict));
+            }
+        }
+        all
+    }
+
     /// Tells by one integration.
     fn tell_by(&self, integration: Integration<'_>, live: &Live, id: u128, notification: Notification) -> Delivered {
-        let extra = Extra { id, hostname: self.hostname.clone(), aws: aws() };
+        let aws = match self.aws(integration, notification.now_ms) {
+            Ok(aws) => aws,
+            Err(error) => return not_sent(&error),
+        };
+        let extra = Extra { id, hostname: self.hostname.clone(), aws };
         match self.send(integration, &notification, &live.templates, &extra) {
             Ok(None) => delivered_nothing(&notification),
             Ok(Some(answer)) if notification.answer.is_some() && wants_new_message(integration, &answer) => {
@@ -137,6 +177,20 @@ impl Teller {
             Ok(Some(answer)) => delivered(integration, &notification, &answer),
             Err(failed) => failed,
         }
+    }
+
+    /// Who signs requests to AWS: the role that is to be assumed, or whoever the environment says.
+    fn aws(&self, integration: Integration<'_>, now_ms: i64) -> Result<Option<Credentials>> {
+        let aws = aws();
+        let Integration::Sns(config) = integration else { return Ok(aws) };
+        if let Some(role) = self.roles.get(&config.sigv4, now_ms) {
+            return Ok(Some(role));
+        }
+        let Some(request) = sns::role_request(config, aws.as_ref(), now_ms)? else { return Ok(aws) };
+        let (now, default) = (DateTime::from_timestamp_millis(now_ms).unwrap_or_default(), Default::default());
+        let answer = self.carrier.send(&request, config.http_config.as_ref().unwrap_or(&default), now);
+        let answer = answer.map_err(|why| Error::new(ErrorKind::Unavailable, format!("no role of AWS: {why}")))?;
+        Ok(Some(self.roles.put(&config.sigv4, sts::credentials(&answer, now_ms)?)))
     }
 
     /// Sends a message; none if there is nothing to say.

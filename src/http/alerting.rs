@@ -11,7 +11,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{refusal, rules};
+use super::{pagerduty, refusal, rules};
 use crate::{config::outbound::Others, glue::service::Service};
 
 /// Routes of rules, alerts and notifications.
@@ -27,11 +27,13 @@ pub fn router(service: Service) -> Router {
     };
     let of_rules = rules::router(service.rules().clone());
     let of_alerts = alerting::http::router(service.manager().clone(), about);
+    let of_incidents =
+        service.pagerduty_secrets().map(|secrets| pagerduty::router(service.clone(), secrets.to_owned()));
     let of_service = Router::new()
         .route("/-/reload", post(reload).put(reload))
         .route("/api/v1/alertmanagers", get(others))
         .with_state(service);
-    of_service.merge(of_rules).merge(of_alerts)
+    of_service.merge(of_rules).merge(of_alerts).merge(of_incidents.unwrap_or_default())
 }
 
 /// Other Alertmanagers, as Prometheus shows those that it tells.

@@ -21,7 +21,7 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 /// Version of the binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ENDPOINTS: [(&str, &str, &str); 34] = [
+const ENDPOINTS: [(&str, &str, &str); 35] = [
     ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
     (
         "POST",
@@ -81,6 +81,7 @@ const ENDPOINTS: [(&str, &str, &str); 34] = [
         "/api/v1/notifications",
         "what was told, what was not, and why: receiver=&amp;event=&amp;alert=&amp;start=&amp;end=&amp;limit= (scope read)",
     ),
+    ("POST", "/api/v1/pagerduty/webhook", "what PagerDuty tells of incidents, signed by it (no token)"),
     ("POST", "/-/reload", "read the files of rules and notifications anew (scope admin)"),
     ("GET", "/-/healthy", "is the process alive?"),
     ("GET", "/-/ready", "does it take reads and writes?"),

@@ -26,16 +26,31 @@ pub enum Script {
 #[derive(Debug, Clone)]
 pub struct Told {
     pub path: String,
+    /// Names in small letters.
+    pub headers: Vec<(String, String)>,
+    pub text: String,
+    /// The text, if it is JSON.
     pub body: Value,
     /// Was it answered with success?
     pub is_taken: bool,
 }
+
+impl Told {
+    /// The value of a header; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// Answers that are given at a path whenever no script says another.
+type Fixed = Arc<Mutex<Vec<(&'static str, Script)>>>;
 
 /// A receiver.
 pub struct Receiver {
     pub port: u16,
     told: Arc<Mutex<Vec<Told>>>,
     scripts: Arc<Mutex<VecDeque<Script>>>,
+    fixed: Fixed,
     ends: Arc<AtomicBool>,
 }
 
@@ -45,18 +60,19 @@ impl Receiver {
         let port = listener.local_addr().unwrap().port();
         let told: Arc<Mutex<Vec<Told>>> = Arc::default();
         let scripts: Arc<Mutex<VecDeque<Script>>> = Arc::default();
-        let ends: Arc<AtomicBool> = Arc::default();
+        let (ends, fixed): (Arc<AtomicBool>, Fixed) = Default::default();
+        let at = Arc::clone(&fixed);
         let (keeps, reads, stops) = (Arc::clone(&told), Arc::clone(&scripts), Arc::clone(&ends));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if stops.load(Ordering::Relaxed) {
                     break;
                 }
-                let (keeps, reads) = (Arc::clone(&keeps), Arc::clone(&reads));
-                thread::spawn(move || serve(stream, &keeps, &reads));
+                let (keeps, reads, at) = (Arc::clone(&keeps), Arc::clone(&reads), Arc::clone(&at));
+                thread::spawn(move || serve(stream, &keeps, (&reads, &at)));
             }
         });
-        Self { port, told, scripts, ends }
+        Self { port, told, scripts, fixed, ends }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -66,6 +82,11 @@ impl Receiver {
     /// Answers the next messages so.
     pub fn script(&self, scripts: impl IntoIterator<Item = Script>) {
         self.scripts.lock().unwrap().extend(scripts);
+    }
+
+    /// Answers so at a path, unless a script says something else.
+    pub fn answers(&self, path: &'static str, status: u16, body: &'static str) {
+        self.fixed.lock().unwrap().push((path, Script::Answer(status, "", body)));
     }
 
     /// Everything that came.
@@ -101,7 +122,7 @@ impl Drop for Receiver {
     }
 }
 
-fn serve(stream: TcpStream, told: &Mutex<Vec<Told>>, scripts: &Mutex<VecDeque<Script>>) {
+fn serve(stream: TcpStream, told: &Mutex<Vec<Told>>, (scripts, fixed): (&Mutex<VecDeque<Script>>, &Fixed)) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
@@ -109,7 +130,7 @@ fn serve(stream: TcpStream, told: &Mutex<Vec<Told>>, scripts: &Mutex<VecDeque<Sc
             return;
         }
         let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-        let mut length = 0;
+        let (mut length, mut headers) = (0, Vec::new());
         loop {
             let mut header = String::new();
             if reader.read_line(&mut header).unwrap_or(0) == 0 {
@@ -118,20 +139,23 @@ fn serve(stream: TcpStream, told: &Mutex<Vec<Told>>, scripts: &Mutex<VecDeque<Sc
             if header.trim().is_empty() {
                 break;
             }
-            if let Some((name, value)) = header.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse().unwrap();
+            if let Some((name, value)) = header.split_once(':') {
+                headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+                if name.eq_ignore_ascii_case("content-length") {
+                    length = value.trim().parse().unwrap();
+                }
             }
         }
         let mut body = vec![0; length];
         if reader.read_exact(&mut body).is_err() {
             return;
         }
-        let script = scripts.lock().unwrap().pop_front().unwrap_or(Script::Answer(200, "", "ok"));
+        let at_path = || fixed.lock().unwrap().iter().find(|(at, _)| *at == path).map(|(_, script)| script.clone());
+        let script = scripts.lock().unwrap().pop_front().or_else(at_path).unwrap_or(Script::Answer(200, "", "ok"));
+        let text = String::from_utf8_lossy(&body).into_owned();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let is_taken = matches!(script, Script::Answer(200..=299, ..));
-        told.lock().unwrap().push(Told { path, body, is_taken });
+        told.lock().unwrap().push(Told { path, headers, text, body, is_taken });
         match script {
             Script::Reset => return,
             Script::Answer(status, headers, text) => {

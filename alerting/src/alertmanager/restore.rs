@@ -3,7 +3,7 @@
 //! Called at start. What has an intent and no end is owed; what was owed last is what a receiver knows; what fired is taken to fire until
 //! whoever reports it had time to do so.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hashbrown::HashMap;
 
@@ -12,7 +12,8 @@ use crate::{
     Labels,
     alerts::{Alert, Alerts},
     dedup::{Reason, Told},
-    dispatch::Dispatcher,
+    dispatch::{Dispatcher, Integration, Memory},
+    incident::Incidents,
     outbox::{Outbox, Owed},
     rows::{AlertRow, Event, NotificationRow},
     silence::{self, Silence, Silences},
@@ -23,53 +24,75 @@ use crate::{
 pub struct Known {
     /// The last change of each alert.
     pub alerts: Vec<AlertRow>,
+    /// Ends of alerts, also those that began anew since; as far back as a digest goes.
+    pub ends: Vec<AlertRow>,
     /// Steps of notifications.
     pub notifications: Vec<NotificationRow>,
     /// Silences as they are.
     pub silences: Vec<Silence>,
     /// How much a silence may silence from now on.
     pub limits: silence::Limits,
+    /// How long before its end somebody is reminded of a silence, milliseconds; 0 for never.
+    pub remind_before_ms: i64,
 }
 
 /// Everything as it was.
 pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
-    let Known { alerts: rows, notifications, silences, limits } = known;
+    let Known { alerts: rows, ends, notifications, silences, limits, remind_before_ms } = known;
     let mut alerts = Alerts::default();
-    let mut by_fingerprint = HashMap::new();
+    let mut history = History::default();
     // Whoever reports alerts does so every minute or so; none is taken for ended before it had time for it.
     let grace_ms = now_ms + plan.resolve_timeout_ms();
     for row in rows {
         let Some(alert) = row.alert(grace_ms) else { continue };
-        by_fingerprint.insert(alert.labels.fingerprint(), Arc::new(alert.clone()));
+        history.last.insert(alert.labels.fingerprint(), Arc::new(alert.clone()));
         alerts.put(alert, now_ms);
     }
+    for alert in ends.into_iter().filter_map(|row| row.alert(grace_ms)) {
+        history.ends.entry(alert.labels.fingerprint()).or_default().push(Arc::new(alert));
+    }
     let (mut told, mut owed, mut answers) = (HashMap::new(), Vec::<NotificationRow>::new(), HashMap::new());
+    let mut incidents = Incidents::default();
     for row in notifications {
+        let is_remark = Reason::of(&row.reason).is_remark();
         match row.event {
             Event::Intent => {
-                told.insert(row.key.clone(), knows(&row));
+                if !is_remark {
+                    // What was taken before was another incident.
+                    let has_ended = row.firing.is_empty() && row.held.is_empty();
+                    if has_ended || Reason::of(&row.reason) == Reason::First {
+                        incidents.forget(&row.key);
+                    }
+                    told.insert(row.key.clone(), knows(&row));
+                }
                 owed.push(row);
             }
             Event::Waits | Event::Kept => {}
+            Event::Acknowledged | Event::Unacknowledged | Event::Closed => {
+                let by = row.by.first().map(String::as_str).unwrap_or_default();
+                incidents.put(row.key, row.event, by, (row.at_ms, row.id));
+            }
             Event::Sent | Event::Dead => {
                 owed.retain(|intent| intent.id != row.id);
                 if row.event == Event::Dead {
-                    told.remove(&row.key);
+                    if !is_remark {
+                        told.remove(&row.key);
+                    }
                 } else if !row.answer.is_empty() {
                     answers.insert(row.key, row.answer);
                 }
             }
         }
     }
-    let dispatcher = Dispatcher::new(plan.receivers.clone(), told);
+    let dispatcher = Dispatcher::new(plan.receivers.clone(), Memory { told, incidents });
     let mut outbox = Outbox::default();
     for row in owed {
         if let Some(integration) = dispatcher.integrations(&row.key.receiver).get(row.key.integration) {
-            outbox.owe(owes(row, &integration.destination, &by_fingerprint), integration.rate);
+            outbox.owe(owes(row, integration, &history), integration.rate);
         }
     }
     let silences = Silences::new(limits, silences);
-    let mut things = Things { plan: Arc::new(plan), alerts, dispatcher, silences, outbox, answers };
+    let mut things = Things { plan: Arc::new(plan), alerts, dispatcher, silences, remind_before_ms, outbox, answers };
     let known: Vec<Arc<Alert>> = things.alerts.iter().cloned().collect();
     // Also those that ended: somebody may know of them as firing.
     known.iter().for_each(|alert| things.take(alert, now_ms));
@@ -84,23 +107,48 @@ fn knows(row: &NotificationRow) -> Told {
     }
 }
 
-fn owes(row: NotificationRow, destination: &Arc<str>, alerts: &HashMap<u64, Arc<Alert>>) -> Owed {
-    let all = row.firing.iter().chain(&row.resolved);
-    let known = all.filter_map(|fingerprint| Some((*fingerprint, Arc::clone(alerts.get(fingerprint)?))));
+/// Alerts by fingerprint.
+#[derive(Default)]
+struct History {
+    /// As they were last.
+    last: HashMap<u64, Arc<Alert>>,
+    /// As they ended, oldest first.
+    ends: HashMap<u64, Vec<Arc<Alert>>>,
+}
+
+impl History {
+    /// An alert that fired, or had ended, at a time.
+    fn at(&self, fingerprint: u64, at_ms: i64, is_firing: bool) -> Option<&Arc<Alert>> {
+        let ends = self.ends.get(&fingerprint).map(Vec::as_slice).unwrap_or_default();
+        let (before, after) = ends.split_at(ends.partition_point(|alert| alert.updated_ms <= at_ms));
+        let then = if is_firing { after.first().filter(|alert| alert.starts_ms <= at_ms) } else { before.last() };
+        then.or_else(|| self.last.get(&fingerprint))
+    }
+}
+
+fn owes(row: NotificationRow, integration: &Integration, history: &History) -> Owed {
+    let firing = row.firing.iter().map(|fingerprint| (*fingerprint, true));
+    let all = firing.chain(row.resolved.iter().map(|fingerprint| (*fingerprint, false)));
+    let known = all.filter_map(|(fingerprint, is_firing)| {
+        Some((fingerprint, Arc::clone(history.at(fingerprint, row.at_ms, is_firing)?)))
+    });
     let key = row.key;
     Owed {
         id: row.id,
-        destination: Arc::clone(destination),
+        destination: Arc::clone(&integration.destination),
         group_labels: row.group_labels,
         route_labels: Labels::default(),
         merged: Vec::new(),
         reason: Reason::of(&row.reason),
+        by: row.by.first().map(|by| by.as_str().into()),
         alerts: known.collect(),
         held: row.held.into_iter().collect(),
-        since_ms: row.at_ms,
+        past: BTreeMap::new(),
+        since_ms: integration.due_ms(row.at_ms),
+        is_digest: integration.digest.is_some(),
         failures: 0,
         // One that was told because another one could not be has nobody behind it.
-        fell_back: row.reason.starts_with("fallback"),
+        fell_back: row.reason.starts_with("fallback") || Reason::of(&row.reason).is_remark(),
         fallback_of: None,
         key,
     }

@@ -29,8 +29,13 @@ impl Ways {
              receivers: [{{name: team, fallback: boss}}, {{name: boss}}]"
         );
         let rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
-        let integration =
-            |destination: &str| Integration { kind: "webhook", destination: destination.into(), sends_resolved, rate };
+        let integration = |destination: &str| Integration {
+            kind: "webhook",
+            destination: destination.into(),
+            sends_resolved,
+            rate,
+            digest: None,
+        };
         let receivers = [("team", "hook"), ("boss", "boss")]
             .map(|(name, destination)| (name.into(), Arc::from([integration(destination)])));
         Plan {
@@ -134,6 +139,225 @@ async fn an_end_while_nothing_ran_is_told() {
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told[1].starts_with(at) && told[1].ends_with(" -1"), "{told:?}");
     }
+}
+
+/// A route to PagerDuty and Slack, repeated every 10 s.
+fn on_call() -> Plan {
+    let text =
+        "route: {receiver: team, group_wait: 1s, group_interval: 5s, repeat_interval: 10s}\nreceivers: [{name: team}]";
+    let rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
+    let integration = |kind: &'static str| Integration {
+        kind,
+        destination: kind.into(),
+        sends_resolved: kind == "pagerduty",
+        rate,
+        digest: None,
+    };
+    let integrations: Arc<[Integration]> = Arc::from(["pagerduty", "slack"].map(integration));
+    Plan {
+        config: Arc::new(crate::Config::parse(text, std::path::Path::new(".")).unwrap()),
+        receivers: [("team".into(), integrations)].into_iter().collect(),
+    }
+}
+
+fn step(event: Event, at_ms: i64, id: u128) -> crate::incident::Step {
+    crate::incident::Step { dedup_key: "k".to_owned(), event, at_ms, by: "Ann".to_owned(), id }
+}
+
+#[tokio::test]
+async fn what_somebody_took_is_not_repeated_to_him_and_others_hear_of_it() {
+    let world = Arc::new(World::default());
+    let answers =
+        [("pagerduty", crate::notify::pagerduty::answer("k")), ("slack", r#"{"ts":"1","channel":"C"}"#.into())];
+    world.answers.lock().extend(answers.map(|(destination, answer)| (destination.to_owned(), answer)));
+    let mut manager = world.start(on_call());
+    post(&manager, "1", 0, Some(100 * SECOND)).await;
+    until(&world, &manager, 2 * SECOND).await;
+    assert_eq!(world.told().len(), 2, "PagerDuty and Slack");
+    let acknowledged = step(Event::Acknowledged, 2 * SECOND, 1);
+    let other = crate::incident::Step { dedup_key: "other".to_owned(), ..acknowledged.clone() };
+    assert_eq!(manager.incident(&other).await.unwrap(), 0, "of no group of ours");
+    assert_eq!(manager.incident(&acknowledged).await.unwrap(), 1);
+    assert_eq!(manager.incident(&acknowledged).await.unwrap(), 0, "the same again");
+    until(&world, &manager, 3 * SECOND).await;
+    assert_eq!(*world.remarks.lock(), ["slack: incident acknowledged Ann"]);
+    // Also after a restart, and another configuration.
+    manager = world.start(on_call());
+    manager.reload(on_call());
+    post(&manager, "1", 0, Some(100 * SECOND)).await;
+    assert_eq!(manager.incident(&acknowledged).await.unwrap(), 0, "the same again, after a restart");
+    until(&world, &manager, 30 * SECOND).await;
+    assert_eq!(world.told().len(), 4, "Slack alone is told again, twice: {:?}", world.told());
+    assert_eq!(world.remarks.lock().len(), 1);
+    let kept = |world: &World| {
+        let disk = world.disk.lock();
+        let kept = disk.notifications.iter().filter(|row| row.reason == "acknowledged");
+        kept.map(|row| (row.kind.clone(), row.by.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&world).last(), Some(&("pagerduty".to_owned(), vec!["Ann".to_owned()])));
+    // Nobody has it any more: it is repeated.
+    assert_eq!(manager.incident(&step(Event::Unacknowledged, 30 * SECOND, 2)).await.unwrap(), 1);
+    assert_eq!(manager.incident(&step(Event::Acknowledged, 20 * SECOND, 3)).await.unwrap(), 0, "older");
+    until(&world, &manager, 37 * SECOND).await;
+    let repeated = world.told().len();
+    assert!(repeated >= 5, "{:?}", world.told());
+    assert_eq!(manager.incident(&step(Event::Acknowledged, 37 * SECOND, 4)).await.unwrap(), 1);
+    // Its end is told though it is acknowledged, and what fires next is nobody's.
+    until(&world, &manager, 110 * SECOND).await;
+    assert!(world.told().last().unwrap().ends_with(" -1"), "{:?}", world.told());
+    let told = world.told().len();
+    post(&manager, "1", 110 * SECOND, Some(1_000 * SECOND)).await;
+    until(&world, &manager, 135 * SECOND).await;
+    assert!(world.told().len() >= told + 4, "both are told, and told again: {:?}", world.told());
+}
+
+/// A route to a receiver that is told each day, ten minutes after midnight.
+fn daily() -> Plan {
+    let text = "route: {receiver: team, group_by: [alertname], group_wait: 1s, group_interval: 6s, repeat_interval: 9d}\n\
+                receivers: [{name: team, digest: {at: '00:10'}}]";
+    let config = crate::Config::parse(text, std::path::Path::new(".")).unwrap();
+    let digest = config.receiver("team").unwrap().digest;
+    let rate = Rate { every_ms: 0, burst: 1, takes_summaries: true };
+    let integration = Integration { kind: "slack", destination: "chat".into(), sends_resolved: true, rate, digest };
+    Plan { config: Arc::new(config), receivers: [("team".into(), Arc::from([integration]))].into_iter().collect() }
+}
+
+#[tokio::test]
+async fn a_day_is_told_in_one_message_whatever_ends_in_between() {
+    const DAY: i64 = 86_400 * SECOND;
+    for (killed_at, is_up_when_due) in [(None, true), (Some(50), true), (Some(100), true), (Some(100), false)] {
+        let world = Arc::new(World::default());
+        let mut manager = world.start(daily());
+        post(&manager, "1", 0, Some(20 * SECOND)).await;
+        post(&manager, "2", 0, Some(2 * DAY)).await;
+        until(&world, &manager, 50 * SECOND).await;
+        if killed_at == Some(50) {
+            manager = world.start(daily());
+        }
+        until(&world, &manager, 60 * SECOND).await;
+        post(&manager, "1", 60 * SECOND, Some(90 * SECOND)).await;
+        until(&world, &manager, 100 * SECOND).await;
+        if killed_at == Some(100) {
+            manager = world.start(daily());
+        }
+        if is_up_when_due {
+            until(&world, &manager, 599 * SECOND).await;
+            assert_eq!(*world.digests.lock(), [], "not before its time");
+            until(&world, &manager, 601 * SECOND).await;
+        } else {
+            world.now_ms.store(600 * SECOND, Ordering::Relaxed);
+            manager = world.start(daily());
+            until(&world, &manager, 601 * SECOND).await;
+        }
+        // 20 s, 30 s, and ten minutes until now.
+        let expected = "Daily digest: 1 groups of alerts fired 3 times, 1 of them fire still\n[FIRING:1] alertname=a: 3 times, 10m";
+        assert_eq!(*world.digests.lock(), [(600 * SECOND, expected.to_owned())], "{killed_at:?}");
+        // What fires still is in the next one; and of what is over there is no other.
+        until(&world, &manager, DAY + 700 * SECOND).await;
+        post(&manager, "2", 0, Some(DAY + 700 * SECOND)).await;
+        until(&world, &manager, 4 * DAY).await;
+        let digests = world.digests.lock().clone();
+        assert_eq!(digests.len(), 3, "{digests:?}");
+        assert_eq!((digests[1].0, digests[2].0), (DAY + 600 * SECOND, 2 * DAY + 600 * SECOND));
+        assert!(digests[1].1.ends_with("[FIRING:1] alertname=a: once, 1d 0h"), "{digests:?}");
+        assert!(digests[2].1.ends_with("[RESOLVED] alertname=a: once, 1d 0h"), "{digests:?}");
+        assert!(world.told().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_digest_that_was_not_taken_is_told_later_once() {
+    let world = Arc::new(World::default());
+    let manager = world.start(daily());
+    world.verdicts.lock().extend([Verdict::Failed("down".into()), Verdict::Limited(30 * SECOND, "slow".into())]);
+    post(&manager, "1", 0, Some(20 * SECOND)).await;
+    until(&world, &manager, 700 * SECOND).await;
+    let digests = world.digests.lock().clone();
+    assert_eq!(digests.len(), 1, "{digests:?}");
+    assert!(digests[0].0 > 630 * SECOND, "{digests:?}");
+    let events: Vec<&str> = world.disk.lock().notifications.iter().map(|row| row.event.text()).collect();
+    assert_eq!(events, ["intent", "kept", "intent", "waits", "waits", "sent", "sent"], "both changes are told with it");
+}
+
+fn silence(matchers: &str, ends_ms: i64) -> Silence {
+    Silence {
+        id: String::new(),
+        matchers: crate::Matchers::parse(matchers, crate::Mode::Fallback).unwrap(),
+        starts_ms: 0,
+        ends_ms,
+        updated_ms: 0,
+        created_by: "Ann".to_owned(),
+        comment: "a disk is on its way".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn somebody_is_reminded_once_of_a_silence_that_ends_while_something_fires() {
+    const HOUR: i64 = 3_600 * SECOND;
+    let world = Arc::new(World::default());
+    let mut manager = world.start(ways().plan());
+    let id = manager.silence(silence("alertname=a", HOUR)).await.unwrap().unwrap();
+    manager.silence(silence("alertname=other", HOUR)).await.unwrap().unwrap();
+    post(&manager, "1", 0, Some(3 * HOUR)).await;
+    // Nobody reports these any more: the process minds their end.
+    until(&world, &manager, HOUR - 901 * SECOND).await;
+    manager.remind().await.unwrap();
+    until(&world, &manager, HOUR - 899 * SECOND).await;
+    assert!(world.told().is_empty(), "it is silenced, and not yet to be reminded of: {:?}", world.told());
+    manager.remind().await.unwrap();
+    manager.remind().await.unwrap();
+    until(&world, &manager, HOUR - 800 * SECOND).await;
+    // It has the labels that are shared, and its own silence does not silence it.
+    let reminders = |world: &World| {
+        let disk = world.disk.lock();
+        let rows = disk.alerts.iter().filter(|row| row.labels.get("alertname") == "SilenceEnds");
+        rows.map(|row| (row.state, row.labels.clone(), row.annotations.get("summary").to_owned())).collect::<Vec<_>>()
+    };
+    let [(_, labels, summary)] = &reminders(&world)[..] else { panic!("{:?}", reminders(&world)) };
+    assert_eq!(
+        *labels,
+        [("alertname", "SilenceEnds"), ("instance", "1"), ("severity", "info"), ("silence", &id)].into_iter().collect()
+    );
+    assert_eq!(summary, "A silence of Ann ends at 1970-01-01T01:00:00Z, and an alert that it silences still fires");
+    assert_eq!(world.told().len(), 1, "{:?}", world.told());
+    // Once, also after a restart.
+    manager = world.start(ways().plan());
+    for _ in 0..3 {
+        manager.remind().await.unwrap();
+        let now_ms = world.now();
+        until(&world, &manager, now_ms + 60 * SECOND).await;
+    }
+    assert_eq!(world.told().len(), 1, "{:?}", world.told());
+    // It is made longer: the reminder has ended, and comes anew in time.
+    let longer = Silence { id: id.clone(), ..silence("alertname=a", 2 * HOUR) };
+    assert_eq!(manager.silence(longer).await.unwrap(), Some(id));
+    manager.remind().await.unwrap();
+    let now_ms = world.now();
+    until(&world, &manager, now_ms + 60 * SECOND).await;
+    assert_eq!(world.told().len(), 2, "{:?}", world.told());
+    assert!(world.told()[1].ends_with(" -1"));
+    until(&world, &manager, 2 * HOUR - 100 * SECOND).await;
+    post(&manager, "1", 0, Some(3 * HOUR)).await;
+    manager.remind().await.unwrap();
+    until(&world, &manager, 2 * HOUR - 50 * SECOND).await;
+    assert_eq!(world.told().len(), 3, "{:?}", world.told());
+}
+
+#[tokio::test]
+async fn a_silence_of_too_many_alerts_is_refused() {
+    let world = Arc::new(World::default());
+    let manager = world.start(ways().plan());
+    for instance in ["1", "2", "3", "4"] {
+        post(&manager, instance, 0, None).await;
+    }
+    let refused = manager.silence(silence("alertname=a", 600 * SECOND)).await.unwrap_err();
+    assert!(refused.message().contains("silences 4 alerts") && refused.message().contains("alerts_max=3"), "{refused}");
+    assert!(world.disk.lock().silences.is_empty());
+    let id = manager.silence(silence("alertname=a,instance!=4", 600 * SECOND)).await.unwrap();
+    // What is silenced already may be so for longer.
+    post(&manager, "5", 0, None).await;
+    let longer = Silence { id: id.clone().unwrap(), ..silence("alertname=a,instance!=4", 900 * SECOND) };
+    assert_eq!(manager.silence(longer).await.unwrap(), id);
 }
 
 #[tokio::test]

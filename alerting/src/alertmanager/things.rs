@@ -23,6 +23,8 @@ pub(super) struct Things {
     pub alerts: Alerts,
     pub dispatcher: Dispatcher,
     pub silences: Silences,
+    /// How long before its end somebody is reminded of a silence, milliseconds; 0 for never.
+    pub remind_before_ms: i64,
     pub outbox: Outbox,
     /// What receivers said of the last message of a key.
     pub answers: HashMap<Key, String>,
@@ -73,7 +75,7 @@ impl Things {
         Rows { alerts: alerts.collect(), notifications: intents.chain(kept).collect(), silences: Vec::new() }
     }
 
-    fn kind(&self, key: &Key) -> &'static str {
+    pub fn kind(&self, key: &Key) -> &'static str {
         self.dispatcher.integrations(&key.receiver).get(key.integration).map_or("", |integration| integration.kind)
     }
 
@@ -93,7 +95,7 @@ impl Things {
             firing: ids(false),
             resolved: ids(true),
             held: owed.held.iter().copied().collect(),
-            by: Vec::new(),
+            by: owed.by.iter().map(ToString::to_string).collect(),
             group_labels: owed.group_labels.clone(),
             attempt: 0,
             error: String::new(),
@@ -113,6 +115,7 @@ impl Things {
                 Some(Quiet::Silenced(ids)) => ("silenced", ids.clone()),
                 Some(Quiet::Inhibited(by)) => ("inhibited", by.iter().map(|by| format!("{by:016x}")).collect()),
                 Some(Quiet::Muted(times)) => ("muted", times.clone()),
+                Some(Quiet::Acknowledged(by)) => ("acknowledged", vec![by.to_string()]),
                 None => ("told already", Vec::new()),
             };
             NotificationRow {
@@ -145,7 +148,9 @@ impl Things {
             let key = Key { receiver: Arc::clone(&receiver), integration: nth, ..owed.key.clone() };
             let destination = Arc::clone(&integration.destination);
             let id = id.wrapping_add(nth as u128);
-            let owed = Owed { id, key, destination, since_ms: now_ms, failures: 0, merged: Vec::new(), ..owed.clone() };
+            let (since_ms, is_digest) = (integration.due_ms(now_ms), integration.digest.is_some());
+            let owed = Owed { since_ms, is_digest, failures: 0, merged: Vec::new(), ..owed.clone() };
+            let owed = Owed { id, key, destination, ..owed };
             // A fallback has no fallback of its own: two that name each other would tell each other for ever.
             (Owed { fell_back: true, fallback_of: of.clone(), ..owed }, integration.rate)
         };

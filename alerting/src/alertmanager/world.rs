@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::{Labels, rows::AlertRow, silence::Limits, watch::Watch};
+use crate::{Labels, outbox::Owed, rows::AlertRow, silence::Limits, watch::Watch};
 
 /// Everything outside of the process.
 #[derive(Default)]
@@ -20,6 +20,12 @@ pub struct World {
     /// Answers that come before `Sent`.
     pub verdicts: Mutex<Vec<Verdict>>,
     pub told: Mutex<Vec<Message>>,
+    /// What a destination answers, for the message after.
+    pub answers: Mutex<BTreeMap<String, String>>,
+    /// Digests, as people read them, each with its time.
+    pub digests: Mutex<Vec<(i64, String)>>,
+    /// What was remarked about groups: destination, reason and who.
+    pub remarks: Mutex<Vec<String>>,
     /// The process ends once so many more steps of a delivery or a write are done: before or after each.
     pub ends_after: Mutex<Option<u64>>,
     /// What has to arrive.
@@ -42,12 +48,15 @@ impl World {
         *self.ends_after.lock() = None;
         let disk = self.disk.lock().clone();
         let mut alerts: BTreeMap<Labels, AlertRow> = BTreeMap::new();
+        let ends = disk.alerts.iter().filter(|row| row.state == crate::rows::State::Resolved).cloned().collect();
         alerts.extend(disk.alerts.into_iter().map(|row| (row.labels.clone(), row)));
         let known = Known {
             alerts: alerts.into_values().collect(),
+            ends,
             notifications: disk.notifications,
             silences: disk.silences,
-            limits: Limits::default(),
+            limits: Limits { alerts_max: Some(3), ..Limits::default() },
+            remind_before_ms: 900_000,
         };
         let watches = Watches::new(self.watches.clone(), &known.alerts, self.now());
         let (clock, random) = (Arc::clone(self), Arc::clone(self));
@@ -121,11 +130,20 @@ impl Deliver for Wire {
                 std::future::pending::<()>().await;
             }
             let verdict = self.0.verdicts.lock().pop().unwrap_or(Verdict::Sent);
-            if verdict == Verdict::Sent {
-                let all = match attempt {
-                    Attempt::One(owed) => std::slice::from_ref(owed),
-                    Attempt::Summary(all) => all.as_slice(),
-                };
+            let all = match attempt {
+                Attempt::One(owed) => std::slice::from_ref(owed),
+                Attempt::Summary(all) => all.as_slice(),
+            };
+            let answer = self.0.answers.lock().get(&*all[0].destination).cloned().unwrap_or_default();
+            if all[0].reason.is_remark() {
+                let Owed { destination, reason, by, .. } = &all[0];
+                let by = by.as_deref().unwrap_or_default();
+                self.0.remarks.lock().push(format!("{destination}: {} {by}", reason.text()));
+            } else if all[0].is_digest && verdict == Verdict::Sent {
+                let told = crate::notify::Notification::of(attempt, &[], &"u".into(), self.0.now()).unwrap();
+                let text = format!("{}\n{}", told.summary_title(), told.summary_lines(1_000));
+                self.0.digests.lock().push((self.0.now(), text));
+            } else if verdict == Verdict::Sent {
                 let names = |is_resolved: bool| {
                     let alerts = all.iter().flat_map(|owed| owed.alerts.values());
                     let alerts = alerts.filter(|alert| alert.is_resolved(self.0.now()) == is_resolved);
@@ -138,7 +156,7 @@ impl Deliver for Wire {
             if !self.0.lives() {
                 std::future::pending::<()>().await;
             }
-            Delivered { verdict, answer: String::new() }
+            Delivered { verdict, answer }
         })
     }
 }

@@ -62,7 +62,7 @@ section! {
 }
 
 section! {
-    /// `pagerduty_configs`.
+    /// `pagerduty_configs`. `change_events` is ours: what begins to fire is told as a change, which is shown beside incidents and calls nobody.
     pub struct PagerDuty {
         send_resolved: bool = true,
         http_config: Option<HttpConfig> = None,
@@ -83,6 +83,7 @@ section! {
         component: String = String::new(),
         group: String = String::new(),
         timeout: Timeout = Timeout::default(),
+        change_events: Option<bool> = None,
     }
 }
 
@@ -147,7 +148,8 @@ section! {
 }
 
 section! {
-    /// `sigv4`: who signs requests to AWS.
+    /// `sigv4`: who signs requests to AWS. `sts_url` is ours: where roles are assumed, if not at AWS' own address.
+    #[derive(PartialEq)]
     pub struct SigV4 {
         region: String = String::new(),
         access_key: String = String::new(),
@@ -156,6 +158,7 @@ section! {
         role_arn: String = String::new(),
         external_id: String = String::new(),
         use_fips_sts_endpoint: bool = false,
+        sts_url: String = String::new(),
     }
 }
 
@@ -263,6 +266,13 @@ impl Settle for PagerDuty {
         Secret::settle(&mut self.service_key, &mut self.service_key_file, given.base, "service_key")?;
         if self.routing_key.is_none() && self.service_key.is_none() {
             return Err("it needs a `routing_key` or a `service_key`, or a file with one".to_owned());
+        }
+        if self.change_events == Some(true) {
+            if self.service_key.is_some() {
+                return Err("`change_events` need a `routing_key`: the older API has none".to_owned());
+            }
+            // A change does not end.
+            self.send_resolved = false;
         }
         self.url = self.url.take().or(given.global.pagerduty_url.clone());
         if self.source.is_empty() {

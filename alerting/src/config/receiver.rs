@@ -21,7 +21,7 @@ use super::{
     },
     values::Rate,
 };
-use crate::{Error, Result};
+use crate::{Daily, Error, Result};
 
 /// What integrations are settled with.
 pub(super) struct Given<'a> {
@@ -63,13 +63,14 @@ macro_rules! kinds {
         }
 
         section! {
-            /// `receivers`. `fallback` and `rate` are ours: the receiver that gets what this one could not deliver, and how much
-            /// each integration sends at most.
+            /// `receivers`. `fallback`, `rate` and `digest` are ours: the receiver that gets what this one could not deliver, how much
+            /// each integration sends at most, and when it is told of the whole day instead of each change.
             pub struct Receiver {
                 name: String = String::new(),
                 labels: BTreeMap<String, String> = BTreeMap::new(),
                 fallback: Option<Spanned<String>> = None,
                 rate: Option<Rate> = None,
+                digest: Option<Daily> = None,
                 $($list($key): Vec<Spanned<$kind>> = Vec::new(),)*
             }
         }
@@ -151,7 +152,22 @@ impl Receiver {
         if self.name.is_empty() {
             return Err(Error::invalid("a receiver needs a `name`"));
         }
+        let calls = self.integrations().find(|(_, integration)| !integration.kind().takes_digests());
+        if let (Some(_), Some((_, integration))) = (self.digest, calls) {
+            let (name, kind) = (&self.name, integration.kind());
+            let reason =
+                format!("receiver `{name}`: nobody reads a digest by `{kind}`; give its alerts another receiver");
+            return Err(Error::invalid(reason));
+        }
         self.settle_integrations(given)
+    }
+}
+
+impl ReceiverKind {
+    /// Can it be told of a whole day in one message?
+    #[must_use]
+    pub fn takes_digests(self) -> bool {
+        matches!(self, Self::Slack | Self::Email | Self::Webhook | Self::Discord | Self::MsTeamsFlow)
     }
 }
 

@@ -16,7 +16,8 @@ use super::{
 const POST_MESSAGE: &str = "https://slack.com/api/chat.postMessage";
 
 section! {
-    /// `slack_configs`. `thread_replies` is ours: later messages about a group are replies to its first.
+    /// `slack_configs`. `thread_replies` and `blocks` are ours: later messages about a group are replies to its first; messages are made of
+    /// blocks instead of an attachment.
     pub struct Slack {
         send_resolved: bool = false,
         http_config: Option<HttpConfig> = None,
@@ -47,6 +48,7 @@ section! {
         actions: Vec<SlackAction> = Vec::new(),
         update_message: bool = false,
         thread_replies: Option<bool> = None,
+        blocks: Option<bool> = None,
         timeout: Timeout = Timeout::default(),
     }
 }

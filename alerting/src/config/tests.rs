@@ -350,6 +350,30 @@ fn secrets_in_files_are_read_when_they_are_used() {
 }
 
 #[test]
+fn a_digest_has_a_time_and_a_reader() {
+    let of = |receiver: &str| {
+        let text = format!("route: {{receiver: a}}\nreceivers:\n- {{name: a, {receiver}}}");
+        Config::parse(&text, Path::new("/etc")).map_err(|error| error.to_string())
+    };
+    let hook = "webhook_configs: [{url: 'http://h/'}]";
+    let config = of(&format!("digest: {{at: '09:00', location: Europe/Berlin}}, {hook}")).unwrap();
+    let shown = config.redacted_yaml().unwrap();
+    assert!(shown.contains("digest:") && shown.contains("Europe/Berlin") && shown.contains("09:00"), "{shown}");
+    for (wrong, expected) in [
+        (format!("digest: {{location: UTC}}, {hook}"), "a digest needs a time `at`"),
+        (format!("digest: {{at: '9'}}, {hook}"), "no time of day"),
+        (format!("digest: {{at: '09:00', location: Mars}}, {hook}"), "no time zone"),
+        (
+            "digest: {at: '09:00'}, pagerduty_configs: [{routing_key: k}]".to_owned(),
+            "nobody reads a digest by `pagerduty`",
+        ),
+    ] {
+        let error = of(&wrong).unwrap_err();
+        assert!(error.contains(expected), "{wrong}: {error}");
+    }
+}
+
+#[test]
 fn durations_are_printed_as_they_are_written() {
     for (ms, text) in [
         (0, "0s"),

@@ -51,14 +51,15 @@ fn route(group_wait_ms: i64, group_interval_ms: i64, repeat_interval_ms: i64) ->
 impl World {
     fn new(sends_resolved: bool) -> Self {
         let route = route(SECOND, SECOND, SECOND);
-        let integration = Integration { kind: "webhook", destination: "hook".into(), sends_resolved, rate: FREE };
+        let integration =
+            Integration { kind: "webhook", destination: "hook".into(), sends_resolved, rate: FREE, digest: None };
         let receivers = BTreeMap::from([(Arc::from("team"), Arc::from([integration]))]);
         Self {
             now_ms: 0,
             route,
             group_by: &["alertname"],
             alerts: Alerts::default(),
-            dispatcher: Dispatcher::new(receivers, HashMap::new()),
+            dispatcher: Dispatcher::new(receivers, Memory::default()),
             outbox: Outbox::default(),
             quiet: Box::new(|_, _| None),
             verdicts: Vec::new(),
@@ -261,12 +262,12 @@ fn after_a_restart_only_what_is_new_is_told() {
     assert_eq!(world.told, ["1000 a@0"]);
     // What is on disk: what receivers know, and alerts.
     let receivers = world.dispatcher.receivers.clone();
-    world.dispatcher = Dispatcher::new(receivers.clone(), world.dispatcher.told.clone());
+    world.dispatcher = Dispatcher::new(receivers.clone(), world.dispatcher.memory.clone());
     world.post("a", 0, None);
     world.until(5 * SECOND);
     assert_eq!(world.told.len(), 1, "{:?}", world.told);
     // It ended while nothing ran.
-    world.dispatcher = Dispatcher::new(receivers, world.dispatcher.told.clone());
+    world.dispatcher = Dispatcher::new(receivers, world.dispatcher.memory.clone());
     world.post("a", 0, Some(4_900));
     world.until(8 * SECOND);
     assert_eq!(world.told[1..], ["5000 a@0-4900"]);
@@ -290,12 +291,12 @@ fn what_was_refused_is_owed_anew_by_the_next_flush() {
     let mut world = World::new(true).times(SECOND, SECOND, 60 * SECOND);
     world.post("a", 0, None);
     world.until(1_500);
-    let key = world.dispatcher.told.keys().next().unwrap().clone();
+    let key = world.dispatcher.memory.told.keys().next().unwrap().clone();
     world.dispatcher.failed(&key);
     world.until(2_500);
     assert_eq!(world.told, ["1000 a@0", "2000 a@0"]);
     world.dispatcher.sweep(100 * SECOND, 10 * SECOND);
-    assert_eq!(world.dispatcher.told.len(), 1, "as long as the group is there");
+    assert_eq!(world.dispatcher.memory.told.len(), 1, "as long as the group is there");
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl Scene {
 
     fn one(&self, alert: &Arc<Alert>, sources: &Sources<'_>, names: &HashMap<&str, Arc<str>>) -> Seen {
         let labels = &alert.labels;
-        let silencing = self.silences.iter().filter(|silence| silence.matchers.matches(labels));
+        let silencing = self.silences.iter().filter(|silence| silence.silences(labels));
         let mut known = HashSet::new();
         let receivers = self.plan.config.routes.receivers(labels).into_iter().filter(|name| known.insert(*name));
         Seen {

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a request may take if nothing is said: somebody else waits for the destination.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// When to ask again who limits without saying for how long.
 pub(crate) const LIMITED_MS: i64 = 30_000;
 
@@ -84,6 +84,12 @@ pub(super) fn judged(answer: &Answer, why: impl Fn(&Answer) -> String) -> Verdic
         500.. => Verdict::Failed(reason()),
         _ => Verdict::Refused(reason()),
     }
+}
+
+/// What is between the tags of a name in XML, without looking at what tags are in.
+pub(super) fn tagged<'a>(body: &'a str, tag: &str) -> Option<&'a str> {
+    let (_, rest) = body.split_once(&format!("<{tag}>"))?;
+    rest.split_once(&format!("</{tag}>")).map(|(text, _)| text)
 }
 
 /// After what time to ask again: by the header, or as Slack and Discord say it in the body, in seconds.

@@ -6,7 +6,7 @@
 use std::{cmp::Ordering, ops::Deref, sync::Arc};
 
 use crate::{
-    ALERTNAME, Labels,
+    ALERTNAME, Labels, Route,
     alerts::Alert,
     dedup::Reason,
     outbox::{Attempt, Owed},
@@ -30,6 +30,8 @@ pub struct Notification {
     pub route_labels: Labels,
     /// Why it is told now.
     pub reason: Reason,
+    /// Who is the reason, if somebody is.
+    pub by: Option<Arc<str>>,
     /// The alerts, of which those fire that have not ended at [`now_ms`](Self::now_ms).
     pub alerts: Vec<Shown>,
     /// Do others fire of which nothing is said, because they are silenced, inhibited or muted?
@@ -42,8 +44,10 @@ pub struct Notification {
     pub answer: Option<String>,
     /// The time as of which it is told, milliseconds.
     pub now_ms: i64,
-    /// Groups by name, if there were too many for a message each. What stands above is about all of them then.
+    /// Groups by name, if there were too many for a message each, or they are a digest. What stands above is about all of them then.
     pub summary: Vec<Named>,
+    /// Is it what happened since the digest before?
+    pub is_digest: bool,
 }
 
 /// An alert that is told. Its texts may be escaped; its fingerprint is that of its labels as they are.
@@ -66,6 +70,10 @@ pub struct Named {
     pub resolved: usize,
     /// Do others fire of which nothing is said?
     pub has_held: bool,
+    /// How often its alerts fired since they were told.
+    pub times: u64,
+    /// For how long they did, in all, milliseconds.
+    pub fired_ms: i64,
 }
 
 impl Deref for Shown {
@@ -96,6 +104,7 @@ impl Notification {
             group_labels: common(all.iter().map(|owed| &owed.group_labels)),
             route_labels: common(all.iter().map(|owed| &owed.route_labels)),
             reason: first.reason,
+            by: first.by.clone(),
             alerts,
             has_held: all.iter().any(|owed| !owed.held.is_empty()),
             external_url: Arc::clone(external_url),
@@ -103,7 +112,48 @@ impl Notification {
             answer: if summary.is_empty() { answers.first().cloned().flatten() } else { None },
             now_ms,
             summary,
+            is_digest: first.is_digest,
         })
+    }
+
+    /// One that nobody is owed, to see whether a receiver can be told: an alert by itself, in a group that no real one is in.
+    #[must_use]
+    pub fn sample(
+        receiver: &str,
+        route: &Route,
+        alert: Alert,
+        (id, external_url, now_ms): (u128, Arc<str>, i64),
+    ) -> Self {
+        let group_labels = route.group_labels(&alert.labels);
+        let shown = Shown { fingerprint: alert.labels.fingerprint(), alert: Arc::new(alert) };
+        Self {
+            receiver: receiver.into(),
+            group_key: format!("{}#test-{id:032x}", route.group_key(&group_labels)).into(),
+            route_labels: route.labels().iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
+            group_labels,
+            reason: Reason::First,
+            by: None,
+            alerts: vec![shown],
+            has_held: false,
+            external_url,
+            fallback_of: None,
+            answer: None,
+            now_ms,
+            summary: Vec::new(),
+            is_digest: false,
+        }
+    }
+
+    /// The same once all of it has ended, for a receiver that answered so.
+    #[must_use]
+    pub fn ended(&self, answer: &str) -> Self {
+        let ended = |shown: &Shown| {
+            let ends_ms = shown.ends_ms.min(self.now_ms);
+            Shown { alert: Arc::new(Alert { ends_ms, ..Alert::clone(shown) }), ..shown.clone() }
+        };
+        let answer = Some(answer.to_owned()).filter(|answer| !answer.is_empty());
+        let alerts = self.alerts.iter().map(ended).collect();
+        Self { reason: Reason::AllResolved, has_held: false, alerts, answer, ..self.clone() }
     }
 
     /// Does anything of it fire, told or not?
@@ -188,11 +238,29 @@ impl Notification {
         }
     }
 
+    /// What is remarked about the group: `Acknowledged by Ann.`
+    #[must_use]
+    pub fn remark(&self) -> String {
+        let by = self.by.as_ref().map(|by| format!(" by {}", text::one_line(by))).unwrap_or_default();
+        match self.reason {
+            Reason::Unacknowledged => format!("No longer acknowledged{by}."),
+            Reason::Closed => format!("The incident was closed{by}. Its alerts fire still."),
+            _ => format!("Acknowledged{by}."),
+        }
+    }
+
     /// The title of a summary.
     #[must_use]
     pub fn summary_title(&self) -> String {
         let firing = self.summary.iter().filter(|named| named.is_firing()).count();
-        let title = format!("{} groups of alerts changed, {firing} of them fire", self.summary.len());
+        let groups = self.summary.len();
+        let title = match self.is_digest {
+            true => {
+                let times: u64 = self.summary.iter().map(|named| named.times).sum();
+                format!("Daily digest: {groups} groups of alerts fired {times} times, {firing} of them fire still")
+            }
+            false => format!("{groups} groups of alerts changed, {firing} of them fire"),
+        };
         self.titled(&title)
     }
 
@@ -202,7 +270,7 @@ impl Notification {
         const LAST_LINE_CHARS: usize = 40;
         let (mut lines, mut chars) = (String::new(), 0);
         for (nth, named) in self.summary.iter().enumerate() {
-            let line = named.line();
+            let line = if self.is_digest { named.digest_line() } else { named.line() };
             let line_chars = line.chars().count() + 1;
             if chars + line_chars + LAST_LINE_CHARS > chars_max {
                 return format!("{lines}… and {} more", self.summary.len() - nth);
@@ -227,7 +295,11 @@ impl Named {
             (true, name) => text::one_line(&name),
         };
         let resolved = owed.alerts.values().filter(|alert| alert.is_resolved(now_ms)).count();
+        let lasted = |alert: &Arc<Alert>| (alert.ends_ms.min(now_ms) - alert.starts_ms).max(0);
+        let past = owed.past.values();
         Self {
+            times: owed.alerts.len() as u64 + past.clone().map(|past| u64::from(past.times)).sum::<u64>(),
+            fired_ms: owed.alerts.values().map(lasted).sum::<i64>() + past.map(|past| past.ms).sum::<i64>(),
             name: text::truncated(&name, NAME_CHARS_MAX),
             firing: owed.alerts.len() - resolved,
             resolved,
@@ -237,6 +309,17 @@ impl Named {
 
     pub(super) fn is_firing(&self) -> bool {
         self.firing > 0 || self.has_held
+    }
+
+    /// As it is read in a digest: `[FIRING:1] alertname=Down: 3 times, 2h 5m`.
+    fn digest_line(&self) -> String {
+        let state = match (self.firing, self.is_firing()) {
+            (0, true) => "[FIRING]".to_owned(),
+            (firing, true) => format!("[FIRING:{firing}]"),
+            (_, false) => "[RESOLVED]".to_owned(),
+        };
+        let times = if self.times == 1 { "once" } else { &format!("{} times", self.times) };
+        format!("{state} {}: {times}, {}", self.name, lasting(self.fired_ms))
     }
 
     /// As it is read: `[FIRING:2, RESOLVED:1] alertname=Down`.
@@ -252,8 +335,19 @@ impl Named {
     }
 }
 
+/// A time in days, hours and minutes, the two largest of them.
+fn lasting(ms: i64) -> String {
+    let minutes = ms / 60_000;
+    match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
+        (0, 0, 0) => "less than 1m".to_owned(),
+        (0, 0, minutes) => format!("{minutes}m"),
+        (0, hours, minutes) => format!("{hours}h {minutes}m"),
+        (days, hours, _) => format!("{days}d {hours}h"),
+    }
+}
+
 /// Pairs that all have; none if there is nobody.
-fn common<'a>(mut all: impl Iterator<Item = &'a Labels>) -> Labels {
+pub(crate) fn common<'a>(mut all: impl Iterator<Item = &'a Labels>) -> Labels {
     let Some(first) = all.next() else { return Labels::default() };
     let mut pairs: Vec<(&str, &str)> = first.iter().collect();
     for labels in all {

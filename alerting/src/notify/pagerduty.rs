@@ -1,6 +1,6 @@
 //! PagerDuty: events of a group, which are one incident there until it ends, and changes, which are none.
 //!
-//! Called by the facade; changes by whoever makes them. Invariants: a group has one key for as long as it lives, so that an event may be
+//! Called by the facade. Invariants: a group has one key for as long as it lives, so that an event may be
 //! sent twice; it is resolved only when nothing of it fires, told or not; a body is within what PagerDuty takes, whatever alerts say; no
 //! event is refused because a template made a severity that PagerDuty does not know. Not here: what PagerDuty tells us (`inbound`).
 //! Spec: Events API v2, <https://developer.pagerduty.com/docs/events-api-v2-overview>.
@@ -20,7 +20,11 @@ use super::{
 use crate::{
     Error, Result,
     alertmanager::Delivered,
-    config::{built::PagerDuty, values::Secret},
+    config::{
+        built::{PagerDuty, PagerDutyLink},
+        values::Secret,
+    },
+    dedup::Reason,
     outbox::Verdict,
 };
 
@@ -33,7 +37,6 @@ const LIMITED_MS: i64 = 60_000;
 const SEVERITIES: [&str; 4] = ["critical", "error", "warning", "info"];
 /// Where keys of the older API go.
 const OLD_URL: &str = "https://events.pagerduty.com/generic/2010-04-15/create_event.json";
-const CHANGE_URL: &str = "https://events.pagerduty.com/v2/change/enqueue";
 const TOO_LARGE: &str = "details were left out: with them the event would be larger than 512 kB";
 
 type Text<'a> = &'a dyn Fn(&str) -> Result<String>;
@@ -51,12 +54,16 @@ pub fn dedup_key(group_key: &str) -> String {
 pub fn request(config: &PagerDuty, notification: &Notification, render: &dyn Render) -> Result<Request> {
     let text = expand(render, notification);
     let (mut event, url, details_at) = match &config.service_key {
-        Some(key) => (old_event(config, notification, &key_of(key, &text)?, &text)?, OLD_URL, "/details"),
+        Some(key) => (old_event(config, notification, &key_of(key, &text)?, &text)?, OLD_URL.to_owned(), "/details"),
         None => {
             let key = config.routing_key.as_ref().ok_or_else(|| Error::invalid("there is no `routing_key`"))?;
-            let url = config.url.as_ref().ok_or_else(|| Error::invalid("there is no `url`"))?;
-            let event = event(config, notification, &key_of(key, &text)?, &text)?;
-            (event, url.as_str(), "/payload/custom_details")
+            let url = config.url.as_ref().ok_or_else(|| Error::invalid("there is no `url`"))?.as_str();
+            let key = key_of(key, &text)?;
+            let (event, url) = match config.change_events {
+                Some(true) => (change(config, notification, &key, &text)?, change_url(url)),
+                _ => (event(config, notification, &key, &text)?, url.to_owned()),
+            };
+            (event, url, "/payload/custom_details")
         }
     };
     let mut body = json(&event)?;
@@ -66,7 +73,43 @@ pub fn request(config: &PagerDuty, notification: &Notification, render: &dyn Ren
         }
         body = json(&event)?;
     }
-    post_json(url.to_owned(), body, config.http_config.as_ref(), Some(config.timeout))
+    post_json(url, body, config.http_config.as_ref(), Some(config.timeout))
+}
+
+/// Is a notification a change, for who is told of changes? That something goes on, or ended, is none.
+#[must_use]
+pub fn is_change(notification: &Notification) -> bool {
+    matches!(notification.reason, Reason::First | Reason::NewAlerts)
+}
+
+/// Where changes go, in the region where events go.
+fn change_url(url: &str) -> String {
+    url.strip_suffix("/enqueue").map_or_else(|| url.to_owned(), |base| format!("{base}/change/enqueue"))
+}
+
+/// Something that changed: it is shown beside incidents and calls nobody. It has no key: the same twice is two changes.
+fn change(config: &PagerDuty, notification: &Notification, key: &str, text: Text<'_>) -> Result<Value> {
+    let short = |template: &str| text(template).map(|text| truncated(&text, TEXT_CHARS_MAX));
+    let source = Some(short(&config.source)?).filter(|source| !source.is_empty());
+    // When the newest of them began.
+    let at_ms = notification.alerts.iter().map(|alert| alert.starts_ms).max().unwrap_or(notification.now_ms);
+    let at = DateTime::from_timestamp_millis(at_ms).unwrap_or_default();
+    let payload = value!({
+        "summary": summary(config, notification, text)?,
+        "source": source.unwrap_or_else(|| notification.external_url.to_string()),
+        "timestamp": at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        "custom_details": details(config, text)?,
+    });
+    let mut event = Map::new();
+    event.insert("routing_key".to_owned(), key.into());
+    event.insert("payload".to_owned(), payload);
+    insert_list(&mut event, "links", links(config, &short)?, "href");
+    Ok(Value::Object(event))
+}
+
+fn links(config: &PagerDuty, short: Text<'_>) -> Result<Vec<Value>> {
+    let link = |link: &PagerDutyLink| Ok(value!({ "href": short(&link.href)?, "text": short(&link.text)? }));
+    config.links.iter().map(link).collect()
 }
 
 fn key_of(secret: &Secret, text: Text<'_>) -> Result<String> {
@@ -100,9 +143,8 @@ fn event(config: &PagerDuty, notification: &Notification, key: &str, text: Text<
         .images
         .iter()
         .map(|image| Ok(value!({ "src": short(&image.src)?, "alt": short(&image.alt)?, "href": short(&image.href)? })));
-    let links = config.links.iter().map(|link| Ok(value!({ "href": short(&link.href)?, "text": short(&link.text)? })));
     insert_list(&mut event, "images", images.collect::<Result<_>>()?, "src");
-    insert_list(&mut event, "links", links.collect::<Result<_>>()?, "href");
+    insert_list(&mut event, "links", links(config, &short)?, "href");
     Ok(Value::Object(event))
 }
 
@@ -147,48 +189,6 @@ fn insert_list(event: &mut Map<String, Value>, name: &str, mut all: Vec<Value>, 
     }
 }
 
-/// Something that changed: it is shown beside incidents and calls nobody.
-#[derive(Debug, Clone, Default)]
-pub struct ChangeEvent {
-    /// What changed.
-    pub summary: String,
-    /// Where.
-    pub source: String,
-    /// When, milliseconds.
-    pub at_ms: i64,
-    /// What else there is to know.
-    pub details: Map<String, Value>,
-    /// Addresses with texts.
-    pub links: Vec<(String, String)>,
-}
-
-/// The request that tells a change; `region_url` is that of events, whose region is kept.
-///
-/// # Errors
-/// `Invalid` if the URL is none.
-pub fn change_request(routing_key: &str, change: &ChangeEvent, region_url: Option<&str>) -> Result<Request> {
-    let url = region_url.map_or_else(|| CHANGE_URL.to_owned(), |url| url.replace("/v2/enqueue", "/v2/change/enqueue"));
-    let links: Vec<Value> = change.links.iter().map(|(href, text)| value!({ "href": href, "text": text })).collect();
-    let mut event = value!({
-        "routing_key": routing_key,
-        "payload": {
-            "summary": truncated(&change.summary, SUMMARY_CHARS_MAX),
-            "source": truncated(&change.source, TEXT_CHARS_MAX),
-            "timestamp": DateTime::from_timestamp_millis(change.at_ms)
-                .map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
-            "custom_details": change.details,
-        },
-        "links": links,
-    });
-    let mut body = json(&event)?;
-    if body.len() > BODY_BYTES_MAX {
-        event["payload"]["custom_details"] = value!({ "error": TOO_LARGE });
-        event["links"] = value!([]);
-        body = json(&event)?;
-    }
-    post_json(url, body, None, None)
-}
-
 /// What an answer means, and the key of the incident.
 #[must_use]
 pub fn delivered(config: &PagerDuty, answer: &Answer) -> Delivered {
@@ -210,10 +210,15 @@ pub fn delivered(config: &PagerDuty, answer: &Answer) -> Delivered {
     };
     let key = said["dedup_key"].as_str().or(said["incident_key"].as_str());
     let answer = match (&verdict, key) {
-        (Verdict::Sent, Some(key)) => value!({ "dedup_key": key }).to_string(),
+        (Verdict::Sent, Some(key)) => self::answer(key),
         _ => String::new(),
     };
     Delivered { verdict, answer }
+}
+
+/// What is kept of an answer: the key of the group's incident.
+pub(crate) fn answer(dedup_key: &str) -> String {
+    value!({ "dedup_key": dedup_key }).to_string()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Called by whoever fills the dispatcher, and by the facade. Invariants: a destination's name has no secret in it and stays the same
 //! across restarts; integrations of one destination may be told in one message, so whoever reads it is a part of its name.
 
-use super::digest::sha256_hex;
+use super::{borrowed::oauth2, digest::sha256_hex};
 use crate::{
     config::{
         http::HttpConfig,
@@ -87,6 +87,19 @@ pub fn http_config(integration: Integration<'_>) -> Option<&HttpConfig> {
     }
 }
 
+/// What of an integration's configuration we do not do, though it can be written; it is refused when it is read.
+#[must_use]
+pub fn unspoken(integration: Integration<'_>) -> Option<&'static str> {
+    let oauth2 = http_config(integration).and_then(|http| http.oauth2.as_ref()).and_then(oauth2::unspoken);
+    let profile = match integration {
+        Integration::Sns(config) if !config.sigv4.profile.is_empty() => {
+            Some("`sigv4.profile` is not read: set `access_key` and `secret_key`, or AWS_ACCESS_KEY_ID and its kin")
+        }
+        _ => None,
+    };
+    oauth2.or(profile)
+}
+
 /// A text without what of this integration is secret.
 pub(super) fn without_secrets(integration: Integration<'_>, text: &str) -> String {
     let mut secrets: Vec<String> = Vec::new();
@@ -119,6 +132,7 @@ pub(super) fn without_secrets(integration: Integration<'_>, text: &str) -> Strin
     if let Some(http) = http_config(integration) {
         add(http.authorization.as_ref().and_then(|auth| auth.credentials.as_ref()));
         add(http.basic_auth.as_ref().and_then(|auth| auth.password.as_ref()));
+        add(http.oauth2.as_ref().and_then(|auth| auth.client_secret.as_ref()));
         for header in http.http_headers.values() {
             let files = header.files.iter().cloned().map(Secret::File);
             header.secrets.iter().cloned().chain(files).for_each(|secret| add(Some(&secret)));

@@ -6,7 +6,14 @@
 
 use chrono::DateTime;
 
-use super::digest::{hex, hmac, sha256_hex};
+use super::{
+    Request,
+    digest::{hex, hmac, sha256_hex},
+    http::TIMEOUT,
+};
+use crate::{Error, Result, config::values::Url};
+
+const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
 /// Who signs.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,16 +33,29 @@ impl std::fmt::Debug for Credentials {
 }
 
 /// Where a request goes, as far as a signature covers it.
-pub(super) struct Endpoint<'a> {
-    pub(super) region: &'a str,
-    pub(super) service: &'a str,
-    pub(super) host: &'a str,
+struct Endpoint<'a> {
+    region: &'a str,
+    service: &'a str,
+    host: &'a str,
     /// Path, already encoded as it is sent.
-    pub(super) path: &'a str,
+    path: &'a str,
+}
+
+/// A signed `POST` of a form to a service in a region.
+pub(super) fn post(
+    (url, region, service): (String, &str, &str),
+    body: Vec<u8>,
+    (credentials, now_ms): (&Credentials, i64),
+) -> Result<Request> {
+    Url::parse(&url).map_err(|reason| Error::invalid(format!("the address of {service} is wrong: {reason}")))?;
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    let headers = signed(&Endpoint { region, service, host, path }, credentials, FORM, &body, now_ms);
+    Ok(Request { method: "POST", url, headers, body, timeout: TIMEOUT })
 }
 
 /// Headers that sign a `POST` without a query, of which some are sent anyway.
-pub(super) fn signed(
+fn signed(
     endpoint: &Endpoint<'_>,
     credentials: &Credentials,
     content_type: &str,

@@ -1,8 +1,10 @@
-//! Slack: messages with one attachment, to an incoming webhook or by a bot.
+//! Slack: messages with one attachment, or of blocks, to an incoming webhook or by a bot.
 //!
 //! Called by the facade. Invariants: what came with alerts calls nobody and links nowhere; texts are within Slack's limits; a group that
-//! fires anew gets a message of its own, because an edit of an old one notifies nobody. Not here: blocks, which compatible configurations
-//! do not have. Spec: <https://docs.slack.dev/messaging>, Alertmanager's `slack_config`.
+//! fires anew gets a message of its own, because an edit of an old one notifies nobody. Not here: what is in blocks (`blocks`).
+//! Spec: <https://docs.slack.dev/messaging>, Alertmanager's `slack_config`.
+
+mod blocks;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +51,10 @@ struct Message {
     link_names: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     text: String,
+    /// None of a message of blocks: an edit takes away what was there.
     attachments: Vec<Attachment>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    blocks: Vec<blocks::Block>,
 }
 
 #[derive(Serialize, Default)]
@@ -152,9 +157,18 @@ pub fn request(config: &Slack, notification: &Notification, render: &dyn Render)
     let (shown, plain) = (expand(render, &escaped), expand(render, notification));
     let texts = Texts { shown: &shown, plain: &plain };
     let mut url = config.api_url.as_ref().ok_or_else(|| Error::invalid("there is no `api_url`"))?.read()?;
-    let attachment = match notification.summary.is_empty() {
-        true => attachment(config, &escaped, &texts)?,
-        false => summary(&escaped),
+    let is_summary = !notification.summary.is_empty();
+    let (attachments, blocks) = match (config.blocks == Some(true), is_summary) {
+        (false, false) => (vec![attachment(config, &escaped, &texts)?], Vec::new()),
+        (false, true) => (vec![summary(&escaped)], Vec::new()),
+        (true, false) => (Vec::new(), blocks::group(config, (&escaped, notification), &texts)?),
+        (true, true) => (Vec::new(), blocks::summary(&escaped)),
+    };
+    // Beside blocks it is what phones show before one looks.
+    let text = match (shown(&config.message_text)?, blocks.is_empty(), is_summary) {
+        (text, false, false) if text.is_empty() => truncated_slack(&shown(&config.fallback)?, FALLBACK_CHARS_MAX),
+        (text, false, true) if text.is_empty() => escaped.summary_title(),
+        (text, ..) => truncated_slack(&text, MESSAGE_CHARS_MAX),
     };
     let mut message = Message {
         channel: plain(&config.channel)?,
@@ -162,8 +176,9 @@ pub fn request(config: &Slack, notification: &Notification, render: &dyn Render)
         icon_emoji: plain(&config.icon_emoji)?,
         icon_url: plain(&config.icon_url)?,
         link_names: config.link_names,
-        text: truncated_slack(&shown(&config.message_text)?, MESSAGE_CHARS_MAX),
-        attachments: vec![attachment],
+        text,
+        attachments,
+        blocks,
         ..Message::default()
     };
     if let Some(Place { ts, channel }) = place(notification) {
@@ -175,6 +190,23 @@ pub fn request(config: &Slack, notification: &Notification, render: &dyn Render)
         }
     }
     post_json(url, json(&message)?, config.http_config.as_ref(), Some(config.timeout))
+}
+
+/// A remark about a group, as a reply to its message; none if there is no message.
+///
+/// # Errors
+/// `Unavailable` if a secret cannot be read.
+pub fn remark(config: &Slack, notification: &Notification) -> Result<Option<Request>> {
+    let Some(Place { ts, channel }) = place(notification) else { return Ok(None) };
+    let url = config.api_url.as_ref().ok_or_else(|| Error::invalid("there is no `api_url`"))?.read()?;
+    let text = truncated_slack(&for_slack(&notification.remark()), MESSAGE_CHARS_MAX);
+    let message = Message { channel, thread_ts: ts, text, ..Message::default() };
+    post_json(url, json(&message)?, config.http_config.as_ref(), Some(config.timeout)).map(Some)
+}
+
+/// Does an answer name a message that can be replied to?
+pub(crate) fn has_message(answer: &str) -> bool {
+    serde_json::from_str::<Place>(answer).is_ok_and(|place| !place.ts.is_empty())
 }
 
 /// Where the group's message is, unless the group begins anew. What ended has none: see [`delivered`](super::delivered).

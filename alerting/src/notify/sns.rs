@@ -7,25 +7,19 @@ use form_urlencoded::Serializer;
 
 use super::{
     Answer, Extra, Notification, Render, Request,
+    borrowed::sts,
     digest::sha256_hex,
     expand,
-    http::{LIMITED_MS, headers_of, judged},
-    sigv4::{Credentials, Endpoint, signed},
+    http::{LIMITED_MS, headers_of, judged, tagged},
+    sigv4::{Credentials, post},
     text::{one_line, truncated, truncated_bytes},
 };
-use crate::{
-    Error, ErrorKind, Result,
-    alertmanager::Delivered,
-    config::{built::Sns, values::Url},
-    outbox::Verdict,
-};
+use crate::{Error, ErrorKind, Result, alertmanager::Delivered, config::built::Sns, outbox::Verdict};
 
 const MESSAGE_BYTES_MAX: usize = 256 << 10;
 const SMS_BYTES_MAX: usize = 1_600;
 /// It has to be shorter than 100.
 const SUBJECT_CHARS_MAX: usize = 99;
-const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
-const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// The request that tells a notification.
 ///
@@ -77,24 +71,27 @@ pub fn request(config: &Sns, notification: &Notification, render: &dyn Render, e
         url if url.is_empty() => format!("https://sns.{region}.amazonaws.com/"),
         url => url,
     };
-    post(config, (url, &region), body, (credentials(config, extra)?, notification.now_ms))
-}
-
-fn post(
-    config: &Sns,
-    (url, region): (String, &str),
-    body: Vec<u8>,
-    (credentials, now_ms): (Credentials, i64),
-) -> Result<Request> {
-    Url::parse(&url).map_err(|reason| Error::invalid(format!("the address of SNS is wrong: {reason}")))?;
-    let (_, rest) = url.split_once("://").unwrap_or_default();
-    let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-    let endpoint = Endpoint { region, service: "sns", host, path };
-    let mut headers = signed(&endpoint, &credentials, FORM, &body, now_ms);
+    let credentials = match config.sigv4.role_arn.is_empty() {
+        true => credentials(config, extra.aws.as_ref())?,
+        false => extra.aws.clone().ok_or_else(missing)?,
+    };
+    let mut request = post((url, &region, "sns"), body, (&credentials, notification.now_ms))?;
     // A signature stands where other credentials would.
     let others = headers_of(config.http_config.as_ref())?;
-    headers.extend(others.into_iter().filter(|(name, _)| name != "Authorization"));
-    Ok(Request { method: "POST", url, headers, body, timeout: TIMEOUT })
+    request.headers.extend(others.into_iter().filter(|(name, _)| name != "Authorization"));
+    Ok(request)
+}
+
+/// The request for credentials of the role that tells, if one is to be assumed; `aws` is who signs if the configuration does not say.
+///
+/// # Errors
+/// `Invalid` if there is no region, `Unavailable` if a secret or credentials are missing.
+pub fn role_request(config: &Sns, aws: Option<&Credentials>, now_ms: i64) -> Result<Option<Request>> {
+    if config.sigv4.role_arn.is_empty() {
+        return Ok(None);
+    }
+    let region = region(config, &[&config.topic_arn, &config.target_arn])?;
+    sts::request(&config.sigv4, &region, &credentials(config, aws)?, now_ms).map(Some)
 }
 
 /// The configured region, or that of the topic or target.
@@ -105,17 +102,19 @@ fn region(config: &Sns, arns: &[&str]) -> Result<String> {
     region.ok_or_else(|| Error::invalid("there is no region: set `sigv4.region`"))
 }
 
-fn credentials(config: &Sns, extra: &Extra) -> Result<Credentials> {
+fn credentials(config: &Sns, aws: Option<&Credentials>) -> Result<Credentials> {
     match &config.sigv4.secret_key {
         Some(secret) => Ok(Credentials {
             access_key: config.sigv4.access_key.clone(),
             secret_key: secret.read()?,
             session_token: String::new(),
         }),
-        None => extra.aws.clone().ok_or_else(|| {
-            Error::new(ErrorKind::Unavailable, "there are no credentials of AWS: set `access_key` and `secret_key`")
-        }),
+        None => aws.cloned().ok_or_else(missing),
     }
+}
+
+fn missing() -> Error {
+    Error::new(ErrorKind::Unavailable, "there are no credentials of AWS: set `access_key` and `secret_key`")
 }
 
 /// One line of ASCII.
@@ -128,10 +127,7 @@ fn subject(text: &str) -> String {
 #[must_use]
 pub fn delivered(answer: &Answer) -> Delivered {
     let body = String::from_utf8_lossy(&answer.body);
-    let between = |tag: &str| {
-        let (_, rest) = body.split_once(&format!("<{tag}>"))?;
-        rest.split_once(&format!("</{tag}>")).map(|(text, _)| truncated(text, 300))
-    };
+    let between = |tag: &str| tagged(&body, tag).map(|text| truncated(text, 300));
     let code = between("Code").unwrap_or_default();
     let why = |answer: &Answer| match between("Message") {
         Some(message) if !code.is_empty() => format!("{code}: {message}"),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Answer, Notification, Render, Request, Shown, expand, expand_secret,
+    Answer, Named, Notification, Render, Request, Shown, expand, expand_secret,
     http::{json, judged, post_json},
     text::rendered,
 };
@@ -34,6 +34,22 @@ struct Message<'a> {
     version: &'static str,
     group_key: &'a str,
     truncated_alerts: u64,
+    /// Ours: each group of a digest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    digest: Vec<Digested<'a>>,
+}
+
+/// What happened to a group since the digest before.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Digested<'a> {
+    name: &'a str,
+    /// How often its alerts fired.
+    times: u64,
+    /// For how long, in all.
+    seconds: i64,
+    /// How many fire still.
+    firing: usize,
 }
 
 #[derive(Serialize)]
@@ -82,7 +98,12 @@ fn message(told: &Notification, truncated_alerts: u64) -> Message<'_> {
         version: "4",
         group_key: &told.group_key,
         truncated_alerts,
+        digest: told.summary.iter().filter(|_| told.is_digest).map(digested).collect(),
     }
+}
+
+fn digested(named: &Named) -> Digested<'_> {
+    Digested { name: &named.name, times: named.times, seconds: named.fired_ms / 1_000, firing: named.firing }
 }
 
 fn item(alert: &Shown, now_ms: i64) -> Item<'_> {

@@ -30,9 +30,12 @@ fn owed(id: u128, group: &str, since_ms: i64, alerts: &[(&str, i64)]) -> Owed {
         route_labels: Labels::default(),
         merged: Vec::new(),
         reason: Reason::First,
+        by: None,
         alerts: alerts.iter().map(|(name, ends_ms)| alert(name, *ends_ms)).collect(),
         held: BTreeSet::new(),
+        past: BTreeMap::new(),
         since_ms,
+        is_digest: false,
         failures: 0,
         fell_back: false,
         fallback_of: None,
@@ -145,4 +148,30 @@ fn a_thousand_groups_through_one_channel_are_told_within_two_minutes() {
     }
     assert_eq!(told.len(), 1_000);
     assert!(now_ms <= 60_000 && messages <= 41, "{messages} messages in {now_ms} ms");
+}
+
+#[test]
+fn what_waits_for_a_place_that_is_configured_anew_goes_to_the_new_one() {
+    let mut outbox = Outbox::default();
+    outbox.owe(owed(1, "a", 0, &[("x", 99)]), SLACK);
+    outbox.owe(owed(2, "b", 0, &[("x", 99)]), SLACK);
+    outbox.owe(owed(3, "c", 0, &[("x", 99)]), SLACK);
+    let first = one(outbox.take(0));
+    outbox.ended(Attempt::One(first), &Verdict::Failed("503".into()), 10, 1.0);
+    // The first has failed and waits, the second waits for its turn: both are owed elsewhere now.
+    let elsewhere = |id, group| Owed { destination: "other".into(), ..owed(id, group, 20, &[("y", 99)]) };
+    outbox.owe(elsewhere(4, "a"), FREE);
+    outbox.owe(elsewhere(5, "b"), FREE);
+    let mut groups: Vec<_> = outbox.take(20).into_iter().collect();
+    assert_eq!(groups.len(), 2, "{groups:?}");
+    for attempt in groups.drain(..) {
+        let Attempt::One(owed) = &attempt else { panic!("{attempt:?}") };
+        assert_eq!((&*owed.destination, owed.alerts.len()), ("other", 2));
+        outbox.ended(attempt, &Verdict::Sent, 30, 0.5);
+    }
+    // The old place goes on with what is its own.
+    let third = one(outbox.take(1_000));
+    assert_eq!((&*third.key.group, &*third.destination), ("c", "slack"));
+    outbox.ended(Attempt::One(third), &Verdict::Sent, 1_010, 0.5);
+    assert!(outbox.is_empty());
 }

@@ -75,7 +75,6 @@ fn what_nobody_would_do_is_refused() {
         ("scheme: ftp", "a scheme is http or https"),
         ("api_version: v1", "only `v2`"),
         ("timeout: 1h", "1h is out of range"),
-        ("oauth2: {client_id: a, client_secret: hush, token_url: 'http://x/'}", "`oauth2` is not known here"),
         ("tls_config: {server_name: b}", "`tls_config.server_name` is not known here"),
         ("basic_auth: {password: hush, password_file: b}", "at most one of `password` and `password_file`"),
         ("basic_auth: {password: hush}, bearer_token: hush", "at most one of `basic_auth`"),

@@ -1,56 +1,34 @@
 //! What PagerDuty tells us: that somebody took an incident, or that it ended there.
 //!
 //! Called by the endpoint of its webhooks. Invariant: nothing is read before its signature was checked by the caller with
-//! [`is_signed`]. Not here: what follows from it. Spec: V3 webhooks, <https://developer.pagerduty.com/docs/verifying-webhook-signatures>.
+//! [`is_signed`]. Not here: what follows from it (`alertmanager`). Spec: V3 webhooks, <https://developer.pagerduty.com/docs/verifying-webhook-signatures>.
 
+use chrono::DateTime;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
 use crate::{
     Error, Result,
-    notify::digest::{hex, hmac},
+    incident::Step,
+    notify::{
+        digest::{hex, hmac, sha256_hex},
+        text::{one_line, truncated},
+    },
+    rows::Event,
 };
 
 /// Signatures that are looked at: while secrets are changed there are two.
 const SIGNATURES_MAX: usize = 16;
-
-/// What happened to an incident.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IncidentEvent {
-    /// It began.
-    Triggered,
-    /// Somebody took it.
-    Acknowledged,
-    /// Nobody has it any more.
-    Unacknowledged,
-    /// It ended.
-    Resolved,
-    /// It ended too early.
-    Reopened,
-}
-
-/// An incident of ours, and what happened to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Incident {
-    /// The key of its group, see [`dedup_key`](super::dedup_key).
-    pub dedup_key: String,
-    /// What happened.
-    pub event: IncidentEvent,
-    /// When, as PagerDuty writes it.
-    pub occurred_at: String,
-    /// Who did it; empty if it is not said.
-    pub agent: String,
-    /// Names the message, which may come twice.
-    pub id: String,
-}
+/// Characters of the name of who did it.
+const NAME_CHARS_MAX: usize = 200;
 
 #[derive(Deserialize)]
 struct Message {
-    event: Event,
+    event: Told,
 }
 
 #[derive(Deserialize)]
-struct Event {
+struct Told {
     #[serde(default)]
     id: String,
     event_type: String,
@@ -82,25 +60,27 @@ pub fn is_signed(body: &[u8], header: &str, secret: &str) -> bool {
     is_one && !secret.is_empty()
 }
 
-/// Reads a message; none if it is about nothing that we follow.
+/// Reads a message; none if it is about nothing that we follow. That an incident began is what we told.
 ///
 /// # Errors
 /// `Invalid` if it is no message of V3 webhooks.
-pub fn parse(body: &[u8]) -> Result<Option<Incident>> {
+pub fn parse(body: &[u8]) -> Result<Option<Step>> {
     let message: Message = serde_json::from_slice(body)
         .map_err(|error| Error::invalid("this is no message of PagerDuty's V3 webhooks").caused_by(error))?;
-    let Event { id, event_type, occurred_at, agent, data } = message.event;
+    let Told { id, event_type, occurred_at, agent, data } = message.event;
     let event = match event_type.as_str() {
-        "incident.triggered" => IncidentEvent::Triggered,
-        "incident.acknowledged" => IncidentEvent::Acknowledged,
-        "incident.unacknowledged" => IncidentEvent::Unacknowledged,
-        "incident.resolved" => IncidentEvent::Resolved,
-        "incident.reopened" => IncidentEvent::Reopened,
+        "incident.acknowledged" => Event::Acknowledged,
+        "incident.unacknowledged" | "incident.reopened" => Event::Unacknowledged,
+        "incident.resolved" => Event::Closed,
         _ => return Ok(None),
     };
     let Some(dedup_key) = data.and_then(|data| data.incident_key) else { return Ok(None) };
-    let agent = agent.and_then(|agent| agent.summary).unwrap_or_default();
-    Ok(Some(Incident { dedup_key, event, occurred_at, agent, id }))
+    let at = DateTime::parse_from_rfc3339(&occurred_at)
+        .map_err(|error| Error::invalid("a message of PagerDuty says when: `occurred_at`").caused_by(error))?;
+    let by = agent.and_then(|agent| agent.summary).unwrap_or_default();
+    let by = truncated(&one_line(&by), NAME_CHARS_MAX);
+    let id = u128::from_str_radix(&sha256_hex(format!("{id}\n{event_type}"))[..32], 16).unwrap_or_default();
+    Ok(Some(Step { dedup_key, event, at_ms: at.timestamp_millis(), by, id }))
 }
 
 #[cfg(test)]
@@ -131,11 +111,21 @@ mod tests {
 
     #[test]
     fn incidents_are_known_by_their_key() {
-        let incident = parse(BODY).unwrap().unwrap();
-        assert_eq!((incident.dedup_key.as_str(), incident.event), ("abc", IncidentEvent::Acknowledged));
-        assert_eq!((incident.agent.as_str(), incident.id.as_str()), ("Ann", "01"));
+        let step = parse(BODY).unwrap().unwrap();
+        assert_eq!((step.dedup_key.as_str(), step.event, step.by.as_str()), ("abc", Event::Acknowledged, "Ann"));
+        assert_eq!(step.at_ms, 1_790_966_722_169);
+        let other = String::from_utf8(BODY.to_vec()).unwrap().replace("\"01\"", "\"02\"");
+        assert_ne!(parse(other.as_bytes()).unwrap().unwrap().id, step.id);
+        let of = |event: &str| {
+            let body = String::from_utf8(BODY.to_vec()).unwrap().replace("incident.acknowledged", event);
+            parse(body.as_bytes()).unwrap().map(|step| step.event)
+        };
+        assert_eq!((of("incident.resolved"), of("incident.triggered")), (Some(Event::Closed), None));
+        assert_eq!(of("incident.reopened"), Some(Event::Unacknowledged));
         assert_eq!(parse(br#"{"event":{"event_type":"pagey.ping"}}"#).unwrap(), None);
         assert_eq!(parse(br#"{"event":{"event_type":"incident.resolved","data":{}}}"#).unwrap(), None);
         assert!(parse(b"{}").is_err());
+        let timeless = String::from_utf8(BODY.to_vec()).unwrap().replace("2026-10-02T18:45:22.169Z", "soon");
+        assert!(parse(timeless.as_bytes()).is_err());
     }
 }

@@ -3,7 +3,10 @@
 use serde_json::json as value;
 
 use super::*;
-use crate::notify::tests::{Fake, alert, answer, ended, firing, notification, receiver};
+use crate::notify::{
+    Extra, Outgoing, message,
+    tests::{Fake, alert, answer, ended, firing, notification, receiver},
+};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -100,20 +103,30 @@ fn keys_of_the_older_api_work() {
 }
 
 #[test]
-fn changes_are_told() {
-    let change = ChangeEvent {
-        summary: "budget raised".to_owned(),
-        source: "costs".to_owned(),
-        at_ms: 1_000,
-        details: Map::new(),
-        links: vec![("http://x".to_owned(), "x".to_owned())],
-    };
-    let request = change_request(KEY, &change, Some("https://events.eu.pagerduty.com/v2/enqueue")).unwrap();
+fn changes_are_told_once_and_end_nothing() {
+    let receiver = receiver(&format!(
+        "  pagerduty_configs: [{{routing_key: {KEY}, url: 'https://events.eu.pagerduty.com/v2/enqueue', change_events: true,
+        description: '{{{{ l alertname }}}} {{{{ a summary }}}}', source: ci, details: {{firing: '', resolved: '', num_firing: '', num_resolved: '', team: db}},
+        links: [{{href: 'http://x', text: x}}, {{href: '', text: none}}]}}]"
+    ));
+    let (_, integration) = receiver.integrations().next().unwrap();
+    let told = |notification: &Notification| message(integration, notification, &Fake, &Extra::default()).unwrap();
+    let deploy = firing("deployed");
+    let Some(Outgoing::Http(request)) = told(&deploy) else { panic!("a change") };
     assert_eq!(request.url, "https://events.eu.pagerduty.com/v2/change/enqueue");
-    let expected = format!(
-        r#"{{"routing_key":"{KEY}","payload":{{"summary":"budget raised","source":"costs","timestamp":"1970-01-01T00:00:01Z","custom_details":{{}}}},"links":[{{"href":"http://x","text":"x"}}]}}"#
-    );
-    assert_eq!(String::from_utf8(request.body).unwrap(), expected);
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    let expected = value!({
+        "routing_key": KEY,
+        "payload": {
+            "summary": "Hot deployed", "source": "ci", "timestamp": "2026-11-05T04:02:09.120Z",
+            "custom_details": {"firing": "", "resolved": "", "num_firing": "", "num_resolved": "", "team": "db"},
+        },
+        "links": [{"href": "http://x", "text": "x"}],
+    });
+    assert_eq!(body, expected);
+    assert_eq!(told(&Notification { reason: Reason::Repeat, ..deploy.clone() }), None, "it has not changed again");
+    assert_eq!(told(&Notification { reason: Reason::AllResolved, ..ended() }), None, "a change does not end");
+    assert!(!integration.send_resolved());
 }
 
 #[test]

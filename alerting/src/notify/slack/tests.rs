@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::notify::tests::{Fake, alert, answer, firing, notification, receiver, storm};
 
-fn of(config: &str) -> Slack {
+pub(super) fn of(config: &str) -> Slack {
     receiver(&format!("  slack_configs: [{config}]")).slack[0].value.clone()
 }
 
@@ -162,4 +162,16 @@ fn the_place_of_a_message_is_kept() {
     assert_eq!((kept("ok").as_str(), kept(r#"{"ok":false,"ts":"1"}"#).as_str()), ("", ""));
     assert!(wants_new_message(&answer(200, None, r#"{"ok":false,"error":"message_not_found"}"#)));
     assert!(!wants_new_message(&answer(200, None, r#"{"ok":false,"error":"invalid_auth"}"#)));
+}
+
+#[test]
+fn a_digest_says_what_fired_how_often_and_for_how_long() {
+    let told = Notification { is_digest: true, ..storm(3, "group") };
+    for config in ["{api_url: 'https://h/x'}", "{api_url: 'https://h/x', blocks: true}"] {
+        let (_, body) = sent(config, &told);
+        let text = body.to_string();
+        assert!(text.contains("Daily digest: 3 groups of alerts fired 3 times, 2 of them fire still"), "{text}");
+        assert!(text.contains("[FIRING:1] alertname=group0: once, 1m"), "{text}");
+        assert!(text.contains("[RESOLVED] alertname=group1: once, less than 1m"), "{text}");
+    }
 }

@@ -76,3 +76,16 @@ fn answers_are_told_apart() {
         assert_eq!(delivered(&answer(status, retry, "b")).verdict, expected);
     }
 }
+
+#[test]
+fn a_digest_has_its_groups() {
+    let told = Notification { is_digest: true, ..crate::notify::tests::storm(2, "g") };
+    let receiver = crate::notify::tests::receiver("  webhook_configs: [{url: 'http://h/'}]");
+    let sent = request(&receiver.webhook[0].value, &told, &crate::notify::tests::Fake).unwrap();
+    let body: Value = serde_json::from_slice(&sent.body).unwrap();
+    let expected = serde_json::json!([
+        {"name": "alertname=g0", "times": 1, "seconds": 60, "firing": 1},
+        {"name": "alertname=g1", "times": 1, "seconds": 58, "firing": 0},
+    ]);
+    assert_eq!((&body["digest"], body["alerts"].as_array().unwrap().len()), (&expected, 2));
+}
