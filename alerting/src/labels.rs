@@ -2,7 +2,7 @@
 //!
 //! Used by all of this crate. They are an alert's identity: two alerts with the same labels are one.
 
-use std::{fmt, sync::Arc};
+use std::{cmp::Ordering, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap};
 
@@ -35,6 +35,14 @@ impl Labels {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.0.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
+    /// The order of labels in Alertmanager: fewer come first; at the first difference, those that do not have the label.
+    #[must_use]
+    pub fn in_order(&self, other: &Self) -> Ordering {
+        let differs = || self.iter().zip(other.iter()).find(|(a, b)| a != b);
+        let first = || differs().map_or(Ordering::Equal, |(a, b)| b.0.cmp(a.0).then_with(|| a.1.cmp(b.1)));
+        self.0.len().cmp(&other.0.len()).then_with(first)
     }
 
     /// These, with others laid over them; an empty value takes a label away.
@@ -98,6 +106,18 @@ impl<'de> Deserialize<'de> for Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_are_in_the_order_of_alertmanager() {
+        let labels =
+            |text: &str| -> Labels { text.split_whitespace().filter_map(|pair| pair.split_once('=')).collect() };
+        let sorted = ["", "b=1", "a=1", "a=2", "a=1 c=1", "a=1 b=1", "a=1 b=2", "a=2 b=1"].map(labels);
+        for (nth, pair) in sorted.windows(2).enumerate() {
+            assert_eq!(pair[0].in_order(&pair[1]), Ordering::Less, "{nth}: {pair:?}");
+            assert_eq!(pair[1].in_order(&pair[0]), Ordering::Greater, "{nth}: {pair:?}");
+            assert_eq!(pair[0].in_order(&pair[0]), Ordering::Equal, "{nth}: {pair:?}");
+        }
+    }
 
     #[test]
     fn labels_are_sorted_and_what_is_empty_is_not_there() {
