@@ -49,6 +49,14 @@ impl Labels {
         self.0.text.len()
     }
 
+    /// The order of labels in Alertmanager: fewer come first; at the first difference, those that do not have the label.
+    #[must_use]
+    pub fn in_order(&self, other: &Self) -> Ordering {
+        let differs = || self.iter().zip(other.iter()).find(|(a, b)| a != b);
+        let first = || differs().map_or(Ordering::Equal, |(a, b)| b.0.cmp(a.0).then_with(|| a.1.cmp(b.1)));
+        self.iter().len().cmp(&other.iter().len()).then_with(first)
+    }
+
     /// These, with others laid over them; an empty value takes a label away.
     #[must_use]
     pub fn with<'a>(&'a self, over: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
@@ -130,6 +138,18 @@ impl<'de> Deserialize<'de> for Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_are_in_the_order_of_alertmanager() {
+        let labels =
+            |text: &str| -> Labels { text.split_whitespace().filter_map(|pair| pair.split_once('=')).collect() };
+        let sorted = ["", "b=1", "a=1", "a=2", "a=1 c=1", "a=1 b=1", "a=1 b=2", "a=2 b=1"].map(labels);
+        for (nth, pair) in sorted.windows(2).enumerate() {
+            assert_eq!(pair[0].in_order(&pair[1]), Ordering::Less, "{nth}: {pair:?}");
+            assert_eq!(pair[1].in_order(&pair[0]), Ordering::Greater, "{nth}: {pair:?}");
+            assert_eq!(pair[0].in_order(&pair[0]), Ordering::Equal, "{nth}: {pair:?}");
+        }
+    }
 
     #[test]
     fn labels_are_sorted_and_what_is_empty_is_not_there() {

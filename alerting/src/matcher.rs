@@ -99,6 +99,11 @@ impl Matcher {
         Ok(Self { name: name.into(), op, value: value.into(), pattern })
     }
 
+    /// The same with its anchors written out, as Alertmanager shows `match_re` in keys of groups, which receivers know.
+    pub(crate) fn anchored(self) -> Self {
+        Self { value: format!("^(?:{})$", self.value).into(), ..self }
+    }
+
     /// Reads exactly one matcher.
     ///
     /// # Errors

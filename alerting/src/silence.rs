@@ -119,8 +119,10 @@ impl Silence {
     /// May it become another one under its id?
     fn may_become(&self, next: &Self, now_ms: i64) -> bool {
         let same_matchers = self.matchers == next.matchers;
+        // Some who change a silence know when it begins to the second.
+        let same_start = self.starts_ms.div_euclid(1_000) == next.starts_ms.div_euclid(1_000);
         match self.state(now_ms) {
-            State::Active => same_matchers && self.starts_ms == next.starts_ms && next.ends_ms >= now_ms,
+            State::Active => same_matchers && same_start && next.ends_ms >= now_ms,
             State::Pending => same_matchers && next.starts_ms >= now_ms,
             State::Expired => false,
         }
@@ -333,6 +335,10 @@ mod tests {
         let longer = silence("1", "alertname=a", -1..5);
         let changes = silences.change(longer, "new".into(), NOW).unwrap().unwrap();
         assert_eq!((ids(&changes), changes[0].ends_ms), (vec!["1"], NOW + 5 * HOUR));
+        // Some who change it know its begin to the second.
+        let to_the_second = |ms| Silence { starts_ms: NOW - HOUR + ms, ..silence("1", "alertname=a", -1..5) };
+        let ids_of = |asked| ids(&silences.change(asked, "new".into(), NOW).unwrap().unwrap()).join(" ");
+        assert_eq!((ids_of(to_the_second(999)), ids_of(to_the_second(1_000))), ("1".to_owned(), "1 new".to_owned()));
         let other = silence("1", "alertname=b", -1..5);
         let changes = silences.change(other, "new".into(), NOW).unwrap().unwrap();
         assert_eq!(ids(&changes), ["1", "new"]);

@@ -12,6 +12,8 @@ use super::{
 };
 use crate::{dispatch::Integration, outbox::Rate};
 
+mod acceptance;
+
 const SECOND: i64 = 1_000;
 
 /// One route to one receiver, by `alertname`.

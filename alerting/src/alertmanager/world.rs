@@ -2,12 +2,21 @@
 //! everything but the disk.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
 };
 
+use serde_json::Value;
+
 use super::*;
-use crate::{Labels, outbox::Owed, rows::AlertRow, silence::Limits, watch::Watch};
+use crate::{
+    Config, Labels,
+    notify::{self, Notification, Outgoing, Render},
+    outbox::Owed,
+    rows::AlertRow,
+    silence::Limits,
+    watch::Watch,
+};
 
 /// Everything outside of the process.
 #[derive(Default)]
@@ -19,6 +28,10 @@ pub struct World {
     pub is_full: AtomicBool,
     /// Answers that come before `Sent`.
     pub verdicts: Mutex<Vec<Verdict>>,
+    /// Receivers as they are configured.
+    pub config: Mutex<Option<Arc<Config>>>,
+    /// Addresses that cannot be told.
+    pub down: Mutex<BTreeSet<String>>,
     pub told: Mutex<Vec<Message>>,
     /// What a destination answers, for the message after.
     pub answers: Mutex<BTreeMap<String, String>>,
@@ -39,6 +52,21 @@ pub struct Message {
     pub at_ms: i64,
     pub firing: Vec<String>,
     pub resolved: Vec<String>,
+    /// Address and body, if its receiver is a configured one.
+    pub sent: Option<(String, Value)>,
+}
+
+/// A renderer of texts without templates.
+struct Plain;
+
+impl Render for Plain {
+    fn text(&self, template: &str, _: &Notification) -> Result<String> {
+        Err(Error::invalid(format!("there are no templates: {template}")))
+    }
+
+    fn html(&self, template: &str, data: &Notification) -> Result<String> {
+        self.text(template, data)
+    }
 }
 
 impl World {
@@ -46,6 +74,7 @@ impl World {
     pub fn start(self: &Arc<Self>, plan: Plan) -> Alertmanager {
         self.has_ended.store(false, Ordering::Relaxed);
         *self.ends_after.lock() = None;
+        *self.config.lock() = Some(Arc::clone(&plan.config));
         let disk = self.disk.lock().clone();
         let mut alerts: BTreeMap<Labels, AlertRow> = BTreeMap::new();
         let ends = disk.alerts.iter().filter(|row| row.state == crate::rows::State::Resolved).cloned().collect();
@@ -123,35 +152,64 @@ impl Record for Disk {
 
 struct Wire(Arc<World>);
 
+impl Wire {
+    fn message(&self, attempt: &Attempt) -> Option<Message> {
+        let Self(world) = self;
+        let all = match attempt {
+            Attempt::One(owed) => std::slice::from_ref(owed),
+            Attempt::Summary(all) => all.as_slice(),
+        };
+        let now_ms = world.now();
+        let names = |is_resolved: bool| {
+            let alerts = all.iter().flat_map(|owed| owed.alerts.values());
+            let alerts = alerts.filter(|alert| alert.is_resolved(now_ms) == is_resolved);
+            let mut names: Vec<String> = alerts.map(|alert| alert.labels.get("instance").to_owned()).collect();
+            names.sort();
+            names
+        };
+        let key = &all.first()?.key;
+        let config = world.config.lock().clone()?;
+        let mut integrations = config.receiver(&key.receiver).into_iter().flat_map(|of| of.integrations());
+        let sent = match integrations.nth(key.integration) {
+            None => None,
+            Some((_, integration)) => {
+                let told = Notification::of(attempt, &[], &Arc::from("http://gauge.test"), now_ms)?;
+                let message = notify::message(integration, &told, &Plain, &notify::Extra::default()).unwrap();
+                let Outgoing::Http(request) = message? else { panic!("mail") };
+                Some((request.url, serde_json::from_slice(&request.body).unwrap()))
+            }
+        };
+        Some(Message { at_ms: now_ms, firing: names(false), resolved: names(true), sent })
+    }
+}
+
 impl Deliver for Wire {
     fn deliver<'a>(&'a self, attempt: &'a Attempt, _: Vec<Option<String>>) -> Promise<'a, Delivered> {
         Box::pin(async move {
             if !self.0.lives() {
                 std::future::pending::<()>().await;
             }
-            let verdict = self.0.verdicts.lock().pop().unwrap_or(Verdict::Sent);
+            let mut verdict = self.0.verdicts.lock().pop().unwrap_or(Verdict::Sent);
             let all = match attempt {
                 Attempt::One(owed) => std::slice::from_ref(owed),
                 Attempt::Summary(all) => all.as_slice(),
             };
             let answer = self.0.answers.lock().get(&*all[0].destination).cloned().unwrap_or_default();
+            let message = self.message(attempt);
+            let is_down = |(url, _): &(String, Value)| self.0.down.lock().contains(url);
+            if message.as_ref().and_then(|message| message.sent.as_ref()).is_some_and(is_down) {
+                verdict = Verdict::Failed("503".into());
+            }
             if all[0].reason.is_remark() {
                 let Owed { destination, reason, by, .. } = &all[0];
                 let by = by.as_deref().unwrap_or_default();
                 self.0.remarks.lock().push(format!("{destination}: {} {by}", reason.text()));
             } else if all[0].is_digest && verdict == Verdict::Sent {
-                let told = crate::notify::Notification::of(attempt, &[], &"u".into(), self.0.now()).unwrap();
+                let told = Notification::of(attempt, &[], &"u".into(), self.0.now()).unwrap();
                 let text = format!("{}\n{}", told.summary_title(), told.summary_lines(1_000));
                 self.0.digests.lock().push((self.0.now(), text));
             } else if verdict == Verdict::Sent {
-                let names = |is_resolved: bool| {
-                    let alerts = all.iter().flat_map(|owed| owed.alerts.values());
-                    let alerts = alerts.filter(|alert| alert.is_resolved(self.0.now()) == is_resolved);
-                    let mut names: Vec<String> = alerts.map(|alert| alert.labels.get("instance").to_owned()).collect();
-                    names.sort();
-                    names
-                };
-                self.0.told.lock().push(Message { at_ms: self.0.now(), firing: names(false), resolved: names(true) });
+                self.0.told.lock().extend(message);
             }
             if !self.0.lives() {
                 std::future::pending::<()>().await;

@@ -82,7 +82,7 @@ impl Written<'_> {
         }
         for (name, value) in self.regex {
             let one = check_classic_name(name).and_then(|()| Matcher::new(name, Op::Regex, &value.value));
-            all.push(one.map_err(|error| at(value, error))?);
+            all.push(one.map_err(|error| at(value, error))?.anchored());
         }
         for text in self.matchers {
             let some = Matchers::parse(&text.value, mode).map_err(|error| at(text, error))?;

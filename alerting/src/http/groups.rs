@@ -1,6 +1,6 @@
 //! `/alerts/groups`: the alerts that fire as they are told.
 
-use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Router,
@@ -54,7 +54,7 @@ fn grouped(scene: &Scene, mut groups: Vec<Copied>, params: &Params) -> Response 
     seen.iter_mut().for_each(|seen| seen.receivers.retain(|name| wanted.contains(&**name)));
     let seen: HashMap<Labels, Arc<Seen>> =
         seen.into_iter().map(|seen| (seen.alert.labels.clone(), Arc::new(seen))).collect();
-    groups.sort_by(|a, b| order(&a.labels, &b.labels).then_with(|| a.route.receiver().cmp(b.route.receiver())));
+    groups.sort_by(|a, b| a.labels.in_order(&b.labels).then_with(|| a.route.receiver().cmp(b.route.receiver())));
     // There are many groups of a route.
     let mut muted: HashMap<String, Arc<[String]>> = HashMap::new();
     let mut parts = Vec::new();
@@ -81,28 +81,4 @@ fn grouped(scene: &Scene, mut groups: Vec<Copied>, params: &Params) -> Response 
         [begin].into_iter().chain(list(alerts, muted)).chain([Part::Group(labels, receiver)])
     });
     answer([Part::Text("[")].into_iter().chain(parts).chain([Part::Text("]")]))
-}
-
-/// The order of labels in Alertmanager: fewer come first; at the first difference, those that do not have the label.
-fn order(a: &Labels, b: &Labels) -> Ordering {
-    let differs = || a.iter().zip(b.iter()).find(|(a, b)| a != b);
-    let first = || differs().map_or(Ordering::Equal, |(a, b)| b.0.cmp(a.0).then_with(|| a.1.cmp(b.1)));
-    a.iter().len().cmp(&b.iter().len()).then_with(first)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_are_in_the_order_of_alertmanager() {
-        let labels =
-            |text: &str| -> Labels { text.split_whitespace().filter_map(|pair| pair.split_once('=')).collect() };
-        let sorted = ["", "b=1", "a=1", "a=2", "a=1 c=1", "a=1 b=1", "a=1 b=2", "a=2 b=1"].map(labels);
-        for (nth, pair) in sorted.windows(2).enumerate() {
-            assert_eq!(order(&pair[0], &pair[1]), Ordering::Less, "{nth}: {pair:?}");
-            assert_eq!(order(&pair[1], &pair[0]), Ordering::Greater, "{nth}: {pair:?}");
-            assert_eq!(order(&pair[0], &pair[0]), Ordering::Equal, "{nth}: {pair:?}");
-        }
-    }
 }

@@ -362,5 +362,5 @@ fn in_order(a: &Alert, b: &Alert) -> Ordering {
         let (a, b) = (a.labels.get(name), b.labels.get(name));
         a.is_empty().cmp(&b.is_empty()).then_with(|| a.cmp(b))
     };
-    of("job").then_with(|| of("instance")).then_with(|| a.labels.cmp(&b.labels))
+    of("job").then_with(|| of("instance")).then_with(|| a.labels.in_order(&b.labels))
 }

@@ -110,6 +110,8 @@ fn keys_are_those_of_alertmanager() {
     assert_eq!(ids.len(), tree.iter().len());
     let role = tree.matching(&labels("owner=team-B group_by=role"))[1];
     assert_eq!(role.key(), r#"{}/{group_by="role",owner="team-B"}"#);
+    // The older way to write a regular expression has another key.
+    assert_eq!(tree.matching(&labels("owner=team-B"))[0].key(), r#"{}/{owner=~"^(?:team-(B|C))$"}"#);
 }
 
 #[test]
