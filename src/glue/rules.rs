@@ -47,6 +47,8 @@ const AT_ONCE: usize = 4;
 const CATCH_UP_MS: i64 = 300_000;
 /// How often active alerts are written down again, so that a start has not to read far back.
 const SNAPSHOT_MS: i64 = 6 * 3_600_000;
+/// Changes of alerts that are written at once: a few megabytes.
+const ROWS_AT_ONCE: usize = 8_192;
 /// How far a start reads back.
 pub const READ_BACK_MS: i64 = 8 * 86_400_000;
 /// When to try again what could not be written down.
@@ -268,12 +270,18 @@ impl Rules {
             running.status.lock().broke_off = true;
             return;
         };
-        let rows = self.rows(running, &done, slot_ms);
-        while let Err(error) = self.0.parts.record.append(&rows).await {
-            warn!(%error, group = running.id.1, "what changed about alerts cannot be written down yet");
-            tokio::time::sleep(AGAIN).await;
+        let mut rows = self.rows(running, &done, slot_ms).into_iter();
+        loop {
+            let alerts: Vec<AlertRow> = rows.by_ref().take(ROWS_AT_ONCE).collect();
+            if alerts.is_empty() {
+                break;
+            }
+            let some = Rows { alerts, ..Rows::default() };
+            while let Err(error) = self.0.parts.record.append(&some).await {
+                warn!(%error, group = running.id.1, "what changed about alerts cannot be written down yet");
+                tokio::time::sleep(AGAIN).await;
+            }
         }
-        drop(rows);
         self.tell(running, slot_ms);
         let took_ms = self.now_ms() - began_ms;
         let missed = running.status.lock().ended(&done, slot_ms, took_ms, running.slots);
@@ -324,7 +332,7 @@ impl Rules {
     }
 
     /// What changed, and now and then all that is active.
-    fn rows(&self, running: &Running, done: &[alerting::Result<Done>], slot_ms: i64) -> Rows {
+    fn rows(&self, running: &Running, done: &[alerting::Result<Done>], slot_ms: i64) -> Vec<AlertRow> {
         let state = running.state.lock();
         let is_time = slot_ms - running.snapshot_ms.load(Ordering::Relaxed) >= SNAPSHOT_MS;
         let mut alerts = Vec::new();
@@ -351,7 +359,7 @@ impl Rules {
         if is_time {
             running.snapshot_ms.store(slot_ms, Ordering::Relaxed);
         }
-        Rows { alerts, ..Rows::default() }
+        alerts
     }
 
     fn row(&self, rule: &OfRule<'_>, change: &Transition, instance: Option<&Instance>) -> AlertRow {
