@@ -1,21 +1,23 @@
 #!/usr/bin/env python3
-"""Alert rules beside Prometheus, and very many alerts at once.
+"""Alert rules beside Prometheus, very many alerts at once, and a storm through one channel.
 
     benches/rules.py evaluate     10,000 rules over 20,000 series, both servers at once: CPU seconds of evaluation
     benches/rules.py alerts       100,000 alerts of one rule in 100 groups: until their notifications are owed on disk, and told
+    benches/rules.py channel      1,000 groups through one Slack channel at a message a second: until each was told, alone or by name
 
 `evaluate` sends the same bodies of remote write to both servers every 15 s. CPU is user and system time of the process by the kernel's
 accounting, for a span without rules and then for as long a span with them; evaluation is the difference. Each rule reads two series: a
 third compares them to a number, a third takes their rate, a third sums them; one in a hundred fires. Before the end, the alerts of both are
 compared. `alerts` counts from the end of the evaluation that finds them all to the last row `intent`, which is written before anything is
-sent. Program: STREAMGAUGE by environment, or target/release. What is started is stopped by its process id.
+sent. `channel` posts three alerts of each group in one request, to us and then to Alertmanager; the channel answers 429 to a message that comes
+less than a second after the one before, and a group is told when its name is in a message that was taken. Program: STREAMGAUGE by environment, or target/release. What is started is stopped by its process id.
 """
 
-import argparse, http.client, http.server, json, os, shutil, signal, struct, subprocess, sys, tempfile, threading, time
+import argparse, http.client, http.server, json, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
 
 from promql import STREAMGAUGE, cpu, memory
 
-PORTS = {"streamgauge": 14290, "prometheus": 14292}
+PORTS = {"streamgauge": 14290, "prometheus": 14292, "alertmanager": 14294}
 METRICS, PAIRS, EVERY = 40, 250, 15
 
 
@@ -52,11 +54,15 @@ class Server:
     def __init__(self, name, work, settings):
         self.name, self.port = name, PORTS[name]
         data, address = os.path.join(work, name), f"127.0.0.1:{self.port}"
+        # Another one that listens there would be measured instead.
+        socket.create_server(("127.0.0.1", self.port)).close()
         command = {
             "streamgauge": [STREAMGAUGE, "serve", "--data-dir", data, "--listen", address, "--config", settings],
             "prometheus": ["prometheus", f"--config.file={settings}", f"--storage.tsdb.path={data}",
                            f"--web.listen-address={address}", "--web.enable-remote-write-receiver", "--log.level=warn",
                            "--web.enable-lifecycle"],
+            "alertmanager": ["prometheus-alertmanager", f"--config.file={settings}", f"--storage.path={data}",
+                             f"--web.listen-address={address}", "--cluster.listen-address=", "--log.level=error"],
         }[name]
         self.log = open(os.path.join(work, f"{name}.log"), "a")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
@@ -176,12 +182,37 @@ class Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         Receiver.told += 1
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
+        self.answer(200)
+
+    def answer(self, status, *headers):
+        self.send_response(status)
+        for name, value in headers + (("Content-Length", "0"),):
+            self.send_header(name, value)
         self.end_headers()
 
     def log_message(self, *_):
         pass
+
+
+class Many(http.server.ThreadingHTTPServer):
+    request_queue_size = 1024
+
+
+class Channel(Receiver):
+    """As Slack: one message a second, and 429 to whoever sends more. A tenth earlier is forgiven, for clocks are read twice."""
+
+    def do_POST(self):
+        body, now, server = self.rfile.read(int(self.headers["Content-Length"])).decode(), time.time(), self.server
+        with server.lock:
+            if now < server.opens:
+                server.refused += 1
+                return self.answer(429, ("Retry-After", "1"))
+            server.opens, server.told = now + 0.9, server.told + 1
+            groups = set(re.findall("group-[0-9]+", body))
+            server.summaries += len(groups) > 1
+            for group in groups:
+                server.groups.setdefault(group, now)
+        self.answer(200)
 
 
 def alerts(arguments, work):
@@ -228,16 +259,49 @@ def alerts(arguments, work):
         server.stop()
 
 
+def channel(arguments, work):
+    ours, theirs = os.path.join(work, "alertmanager.yml"), os.path.join(work, "theirs.yml")
+    settings = os.path.join(work, "ours.yaml")
+    open(settings, "w").write(f"alerting: {{config: '{ours}', allowed_networks: [127.0.0.0/8]}}\n")
+    for name, file, rate, settings in [("streamgauge", ours, "rate: 1 per 1s, ", settings), ("alertmanager", theirs, "", theirs)]:
+        if name == "alertmanager" and not shutil.which("prometheus-alertmanager"):
+            print("SKIPPED alertmanager: apt-get install -y prometheus-alertmanager")
+            continue
+        slack = Many(("127.0.0.1", 0), Channel)
+        slack.lock, slack.opens, slack.groups = threading.Lock(), 0, {}
+        slack.told = slack.summaries = slack.refused = 0
+        threading.Thread(target=slack.serve_forever, daemon=True).start()
+        open(file, "w").write("route: {receiver: r, group_by: [alertname], group_wait: 1s, group_interval: 5m}\n"
+                              f"receivers: [{{name: r, {rate}slack_configs: [{{channel: '#oncall', "
+                              f"api_url: 'http://127.0.0.1:{slack.server_port}/'}}]}}]\n")
+        server = Server(name, work, settings)
+        try:
+            posted = [{"labels": {"alertname": f"group-{n}", "instance": str(i)}} for n in range(arguments.groups) for i in range(3)]
+            begun = time.time()
+            status, answer = server.call("POST", "/api/v2/alerts", json.dumps(posted), {"Content-Type": "application/json"})
+            if status != 200:
+                sys.exit(f"{name}: {status} {answer[:300]}")
+            while len(slack.groups) < arguments.groups and time.time() - begun < arguments.seconds:
+                time.sleep(0.1)
+            last = max(slack.groups.values(), default=begun) - begun
+            print(f"{name}: {len(slack.groups)} of {arguments.groups} groups told, the last after {last:.1f} s; {slack.told} messages, "
+                  f"{slack.summaries} of them summaries; {slack.refused} answered with 429")
+        finally:
+            server.stop()
+            slack.shutdown()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["evaluate", "alerts"])
-    parser.add_argument("--seconds", type=int, default=120, help="length of each span that is measured")
+    parser.add_argument("what", choices=["evaluate", "alerts", "channel"])
+    parser.add_argument("--seconds", type=int, default=120, help="length of each span that is measured, or longest wait")
     parser.add_argument("--alerts", type=int, default=100_000)
+    parser.add_argument("--groups", type=int, default=1_000)
     parser.add_argument("--keep", action="store_true", help="keep the folder")
     arguments = parser.parse_args()
     work = tempfile.mkdtemp(prefix="rules.")
     try:
-        {"evaluate": evaluate, "alerts": alerts}[arguments.what](arguments, work)
+        {"evaluate": evaluate, "alerts": alerts, "channel": channel}[arguments.what](arguments, work)
     finally:
         if arguments.keep:
             print(work)

@@ -258,6 +258,50 @@ fn every_owed_change_is_told_however_often_the_process_is_killed() {
 }
 
 #[test]
+fn an_outage_and_a_senders_backlog_after_it_tell_nothing_that_is_not_so() {
+    // Minutes as seconds: what is older than two counts for nothing, and nothing for two is gone.
+    const OUTAGE: Duration = Duration::from_secs(6);
+    let files = Files::new(
+        "groups:\n  - name: heat\n    interval: 1s\n    rules:\n      \
+         - {alert: TooHot, expr: temperature > 90, labels: {instance: hot}}\n      \
+         - {alert: Gone, expr: absent(temperature), for: 2s, labels: {instance: gone}}\n",
+    );
+    let path = files.folder.path().join("streamgauge.yaml");
+    let settings = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{settings}promql: {{lookback: 2s}}\n")).unwrap();
+    let sample = |server: &Server, at_ms: i64, value: f64| {
+        assert_eq!(server.write("temperature", &[(at_ms, value)], None).status, 204);
+    };
+    let server = files.start();
+    let told = eventually(|| {
+        heat(&server, 99.0);
+        files.receiver.told().first().cloned()
+    });
+    assert!(told.is_some(), "it fires");
+    let mut sent_ms = now_ms();
+    server.signal("KILL");
+    server.wait();
+    sleep(OUTAGE);
+    let server = files.start();
+    // The sender has kept a sample of each quarter of a second, and sends the oldest first, five times as fast as they came.
+    while sent_ms < now_ms() {
+        sent_ms += 250;
+        sample(&server, sent_ms, 99.0);
+        sleep(Duration::from_millis(50));
+    }
+    for _ in 0..16 {
+        heat(&server, 99.0);
+        sleep(Duration::from_millis(250));
+    }
+    assert_eq!(files.receiver.taken(), ["firing firing:hot"], "neither over nor gone");
+    let ended = eventually(|| {
+        heat(&server, 20.0);
+        files.receiver.taken().get(1).cloned()
+    });
+    assert_eq!(ended.as_deref(), Some("resolved resolved:hot"));
+}
+
+#[test]
 fn a_real_prometheus_posts_its_alerts() {
     if !process::installed("prometheus") {
         return process::skipped("prometheus is not installed", "apt-get install prometheus");

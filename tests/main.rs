@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected fails")]
 
 mod alerting;
+mod alertmanager_peers;
 mod alertmanagers;
 mod auth;
 mod billing;

@@ -1,7 +1,7 @@
 //! Somebody who is told: an HTTP server that keeps what it gets and answers as a script says.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     sync::{
@@ -9,9 +9,12 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use serde_json::Value;
+
+use super::server::now_ms;
 
 /// What is answered instead of `200 ok`.
 #[derive(Debug, Clone)]
@@ -20,11 +23,15 @@ pub enum Script {
     Answer(u16, &'static str, &'static str),
     /// Nothing: the connection is closed once the body is read.
     Reset,
+    /// Nothing for so long, and then the same.
+    Late(Duration),
 }
 
 /// A message that came.
 #[derive(Debug, Clone)]
 pub struct Told {
+    /// When, milliseconds since the epoch.
+    pub at_ms: i64,
     pub path: String,
     /// Names in small letters.
     pub headers: Vec<(String, String)>,
@@ -42,37 +49,38 @@ impl Told {
     }
 }
 
-/// Answers that are given at a path whenever no script says another.
-type Fixed = Arc<Mutex<Vec<(&'static str, Script)>>>;
-
 /// A receiver.
 pub struct Receiver {
     pub port: u16,
-    told: Arc<Mutex<Vec<Told>>>,
-    scripts: Arc<Mutex<VecDeque<Script>>>,
-    fixed: Fixed,
-    ends: Arc<AtomicBool>,
+    has: Arc<Has>,
+}
+
+/// What its threads share.
+#[derive(Default)]
+struct Has {
+    told: Mutex<Vec<Told>>,
+    scripts: Mutex<VecDeque<Script>>,
+    /// Answers of paths, unless a script says something else.
+    fixed: Mutex<BTreeMap<String, Script>>,
+    ends: AtomicBool,
 }
 
 impl Receiver {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let told: Arc<Mutex<Vec<Told>>> = Arc::default();
-        let scripts: Arc<Mutex<VecDeque<Script>>> = Arc::default();
-        let (ends, fixed): (Arc<AtomicBool>, Fixed) = Default::default();
-        let at = Arc::clone(&fixed);
-        let (keeps, reads, stops) = (Arc::clone(&told), Arc::clone(&scripts), Arc::clone(&ends));
+        let has: Arc<Has> = Arc::default();
+        let shared = Arc::clone(&has);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                if stops.load(Ordering::Relaxed) {
+                if shared.ends.load(Ordering::Relaxed) {
                     break;
                 }
-                let (keeps, reads, at) = (Arc::clone(&keeps), Arc::clone(&reads), Arc::clone(&at));
-                thread::spawn(move || serve(stream, &keeps, (&reads, &at)));
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || serve(stream, &shared));
             }
         });
-        Self { port, told, scripts, fixed, ends }
+        Self { port, has }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -81,17 +89,26 @@ impl Receiver {
 
     /// Answers the next messages so.
     pub fn script(&self, scripts: impl IntoIterator<Item = Script>) {
-        self.scripts.lock().unwrap().extend(scripts);
+        self.has.scripts.lock().unwrap().extend(scripts);
+    }
+
+    /// Is a path out of order from now on?
+    pub fn down(&self, path: &str, is_down: bool) {
+        if is_down {
+            self.answers(path, 503, "down");
+        } else {
+            self.has.fixed.lock().unwrap().remove(path);
+        }
     }
 
     /// Answers so at a path, unless a script says something else.
-    pub fn answers(&self, path: &'static str, status: u16, body: &'static str) {
-        self.fixed.lock().unwrap().push((path, Script::Answer(status, "", body)));
+    pub fn answers(&self, path: &str, status: u16, body: &'static str) {
+        self.has.fixed.lock().unwrap().insert(path.to_owned(), Script::Answer(status, "", body));
     }
 
     /// Everything that came.
     pub fn told(&self) -> Vec<Told> {
-        self.told.lock().unwrap().clone()
+        self.has.told.lock().unwrap().clone()
     }
 
     /// Messages that were taken, as `status name…`.
@@ -117,12 +134,12 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
+        self.has.ends.store(true, Ordering::Relaxed);
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
 
-fn serve(stream: TcpStream, told: &Mutex<Vec<Told>>, (scripts, fixed): (&Mutex<VecDeque<Script>>, &Fixed)) {
+fn serve(stream: TcpStream, has: &Has) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
@@ -150,14 +167,15 @@ fn serve(stream: TcpStream, told: &Mutex<Vec<Told>>, (scripts, fixed): (&Mutex<V
         if reader.read_exact(&mut body).is_err() {
             return;
         }
-        let at_path = || fixed.lock().unwrap().iter().find(|(at, _)| *at == path).map(|(_, script)| script.clone());
-        let script = scripts.lock().unwrap().pop_front().or_else(at_path).unwrap_or(Script::Answer(200, "", "ok"));
+        let at_path = || has.fixed.lock().unwrap().get(&path).cloned();
+        let script = has.scripts.lock().unwrap().pop_front().or_else(at_path).unwrap_or(Script::Answer(200, "", "ok"));
         let text = String::from_utf8_lossy(&body).into_owned();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let is_taken = matches!(script, Script::Answer(200..=299, ..));
-        told.lock().unwrap().push(Told { path, headers, text, body, is_taken });
+        has.told.lock().unwrap().push(Told { at_ms: now_ms(), path, headers, text, body, is_taken });
         match script {
             Script::Reset => return,
+            Script::Late(pause) => return thread::sleep(pause),
             Script::Answer(status, headers, text) => {
                 let answer = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\n\r\n{text}", text.len());
                 if reader.get_mut().write_all(answer.as_bytes()).is_err() {
