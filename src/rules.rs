@@ -11,7 +11,7 @@ use std::{
 
 use alerting::{
     Config, Labels,
-    rules::{Action, Group, Options, parse},
+    rules::{Group, Options, parse},
     testing,
 };
 use anyhow::{Context, Result, ensure};
@@ -136,12 +136,7 @@ impl CheckRules {
 fn twice(group: &Group) -> Vec<String> {
     let mut notes = Vec::new();
     for (nth, rule) in group.rules.iter().enumerate() {
-        let is_same = |other: &&alerting::rules::Rule| {
-            let both_alert = matches!((&rule.action, &other.action), (Action::Alert(_), Action::Alert(_)));
-            let both_record = matches!((&rule.action, &other.action), (Action::Record(_), Action::Record(_)));
-            rule.name() == other.name() && rule.labels == other.labels && (both_alert || both_record)
-        };
-        if group.rules[..nth].iter().any(|other| is_same(&other)) {
+        if group.ordinal(nth) > 0 {
             let (line, column) = rule.place;
             notes.push(format!(
                 "{line}:{column}: group {:?} has another rule {:?} with the same labels",

@@ -172,9 +172,23 @@ impl Rule {
             Action::Alert(alert) => &alert.name,
         }
     }
+
+    /// Is it the same rule to whoever follows it, whatever else was changed about it: by kind, name and labels?
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let is_alert = |rule: &Self| matches!(rule.action, Action::Alert(_));
+        self.name() == other.name() && self.labels == other.labels && is_alert(self) == is_alert(other)
+    }
 }
 
 impl Group {
+    /// How many earlier rules of the group are the same to whoever follows them.
+    #[must_use]
+    pub fn ordinal(&self, nth: usize) -> usize {
+        let Some(rule) = self.rules.get(nth) else { return 0 };
+        self.rules.iter().take(nth).filter(|earlier| earlier.is_same(rule)).count()
+    }
+
     /// Which rules need which others to be evaluated before them.
     #[must_use]
     pub fn dependencies(&self) -> Dependencies {

@@ -191,10 +191,13 @@ impl Rules {
     fn restored(&self, id: &Id, group: &Group) -> State {
         let (mut state, mut before) = (State::new(group), self.0.before.lock());
         for (nth, rule) in group.rules.iter().enumerate() {
-            let rows = before.remove(&source(id, rule, nth)).unwrap_or_default();
-            let instances = rows.into_iter().filter_map(|row| self.instance(row));
+            let names = [source_by_place(id, rule, nth), source(id, group, nth)];
+            let mut rows: Vec<AlertRow> = names.iter().filter_map(|name| before.remove(name)).flatten().collect();
+            // What was written last of an alert holds, under whichever name of its rule.
+            rows.sort_by_key(|row| row.at_ms);
+            let last: BTreeMap<Labels, AlertRow> = rows.into_iter().map(|row| (row.labels.clone(), row)).collect();
             if let Some(of_rule) = state.rules.get_mut(nth) {
-                of_rule.alerts = instances.collect();
+                of_rule.alerts = last.into_values().filter_map(|row| self.instance(row)).collect();
             }
         }
         state
@@ -291,7 +294,7 @@ impl Rules {
         let is_time = slot_ms - running.snapshot_ms.load(Ordering::Relaxed) >= SNAPSHOT_MS;
         let mut alerts = Vec::new();
         for (nth, (rule, of_rule)) in running.group.rules.iter().zip(&state.rules).enumerate() {
-            let source: Arc<str> = source(&running.id, rule, nth).into();
+            let source: Arc<str> = source(&running.id, &running.group, nth).into();
             let instances: BTreeMap<&Labels, &Instance> = of_rule.alerts.instances().collect();
             if let Some(Ok(done)) = done.get(nth) {
                 for change in &done.transitions {
@@ -426,7 +429,43 @@ impl Rules {
     }
 }
 
-/// Names a rule in the table of alerts. The number tells rules of the same name apart.
-fn source(id: &Id, rule: &Rule, nth: usize) -> String {
-    format!("{};{};{}#{nth}", id.0, id.1, rule.name())
+/// Names a rule in the table of alerts: by its file, its group, its name, a number of its labels if it has any, and which it is of those
+/// that have all that in common. So a rule that is moved within its group, or whose expression is changed, is still the same.
+fn source((file, of_group): &Id, group: &Group, nth: usize) -> String {
+    let Some(rule) = group.rules.get(nth) else { return String::new() };
+    let labels: Labels = rule.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let labels = if labels.is_empty() { String::new() } else { format!("{:016x}", labels.fingerprint()) };
+    format!("{file};{of_group};{}{{{labels}}}#{}", rule.name(), group.ordinal(nth))
+}
+
+/// The name that rules had in rows that were written when their place in the group was a part of it.
+fn source_by_place((file, group): &Id, rule: &Rule, nth: usize) -> String {
+    format!("{file};{group};{}#{nth}", rule.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use alerting::rules::{Options, parse};
+
+    use super::*;
+
+    #[test]
+    fn a_rule_keeps_its_name_when_it_is_moved_or_asks_something_else() {
+        let names = |rules: &str| {
+            let text = format!("groups: [{{name: g, rules: [{rules}]}}]");
+            let groups = parse(&text, &Options { ignores_unknown_fields: false, template: &|_| Ok(()) }).unwrap();
+            let id = ("f.yaml".to_owned(), "g".to_owned());
+            (0..groups[0].rules.len()).map(|nth| source(&id, &groups[0], nth)).collect::<Vec<_>>()
+        };
+        let (a, b) = ("{alert: A, expr: x}", "{alert: B, expr: y, labels: {severity: page}}");
+        let before = names(&format!("{a}, {b}, {a}"));
+        assert_eq!((before[0].as_str(), before[2].as_str()), ("f.yaml;g;A{}#0", "f.yaml;g;A{}#1"));
+        assert_eq!(
+            names(&format!("{}, {a}, {a}", b.replace("y,", "z,"))),
+            [&before[1], &before[0], &before[2]].map(Clone::clone)
+        );
+        // With other labels it is another rule; a series of the same name is none.
+        assert_ne!(names(&b.replace("page", "ticket"))[0], before[1]);
+        assert_eq!(names(&format!("{{record: A, expr: x}}, {a}"))[1], before[0]);
+    }
 }
