@@ -21,11 +21,13 @@ use crate::{
 
 mod look;
 mod plan;
+mod rehearsal;
 mod restore;
 mod things;
 
 pub use look::Look;
 pub use plan::Plan;
+pub use rehearsal::{Message, Rehearsal};
 pub use restore::Known;
 use things::{Things, posted_row};
 

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use crate::{Error, Result};
 
 pub use depend::Dependencies;
+pub(crate) use depend::reads;
 
 /// Largest file that is read. The largest seen, thirteen thousand lines that test parsers, has 1.2 MB.
 pub const FILE_BYTES_MAX: usize = 16 << 20;

@@ -53,7 +53,7 @@ fn indeterminate(on: Vec<Vec<usize>>) -> Dependencies {
 }
 
 /// Can a selector select what a rule writes?
-fn reads(matchers: &[Matcher], rule: &Rule) -> bool {
+pub(crate) fn reads(matchers: &[Matcher], rule: &Rule) -> bool {
     let matches =
         |label: &str, value: &str| matchers.iter().all(|matcher| matcher.label() != label || matcher.matches(value));
     match &rule.action {

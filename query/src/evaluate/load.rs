@@ -1,7 +1,7 @@
 //! Samples of a query, as the evaluator takes them.
 
 use datafusion::execution::memory_pool::MemoryReservation;
-use promql::{HistogramSample, Options, Planned, Samples, Symbols, Want};
+use promql::{HistogramSample, Options, Samples, Symbols, Want};
 
 use crate::{
     Engine, Result,
@@ -9,24 +9,25 @@ use crate::{
     native,
 };
 
-/// What a query is evaluated over.
-#[derive(Default)]
-pub(super) struct Loaded {
+/// What a query is evaluated over. Holds its memory of the pool until it is dropped.
+#[derive(Debug, Default)]
+pub struct Loaded {
     /// Of each want.
     pub samples: Vec<Samples>,
+    /// Texts of the labels.
     pub symbols: Symbols,
-    pub memory: Vec<MemoryReservation>,
+    pub(super) memory: Vec<MemoryReservation>,
     /// How many samples.
-    pub read: usize,
+    pub(super) read: usize,
 }
 
 impl Engine {
-    pub(super) async fn load(&self, planned: &Planned, cut: &Cut) -> Result<Loaded> {
+    pub(super) async fn load(&self, wants: &[Want], options: &Options, cut: &Cut) -> Result<Loaded> {
         let mut loaded = Loaded::default();
-        for want in planned.wants() {
+        for want in wants {
             let times_ms = want.after_ms.saturating_add(1)..want.to_ms.saturating_add(1);
             let located = cut.find(&[&*want.matchers], times_ms, &mut loaded.symbols).await?;
-            let samples = loaded.read(cut, located, want, planned.options()).await?;
+            let samples = loaded.read(cut, located, want, options).await?;
             loaded.samples.push(samples);
         }
         Ok(loaded)
