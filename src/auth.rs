@@ -73,7 +73,8 @@ impl Scope {
     pub fn of(method: &Method, path: &str) -> Option<Self> {
         match path {
             "/-/healthy" | "/-/ready" => None,
-            "/-/reload" => Some(Self::Admin),
+            // Those of rules write: alerts of a run, and what is evaluated from now on.
+            "/-/reload" | "/api/v1/rules/replay" => Some(Self::Admin),
             path if path.starts_with("/api/v1/admin") || method == Method::DELETE => Some(Self::Admin),
             "/api/v1/write" => Some(Self::Write),
             // Whoever sends alerts must not silence those of others.

@@ -33,7 +33,7 @@ const TRUSTED: [&str; 4] = [
 #[derive(Debug, Args)]
 pub struct Client {
     /// Server to ask; user:password@ goes before the host.
-    #[arg(long, default_value = "http://127.0.0.1:4090", conflicts_with = "data_dir")]
+    #[arg(long, default_value = "http://127.0.0.1:4090")]
     url: String,
     #[command(flatten)]
     access: Access,

@@ -6,6 +6,7 @@ pub mod carrier;
 pub mod mailer;
 pub mod meter;
 pub mod record;
+pub mod replay;
 pub mod rows;
 pub mod rules;
 pub mod service;

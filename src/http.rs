@@ -16,6 +16,7 @@ pub mod listen;
 pub mod metrics;
 pub mod notifications;
 pub mod process;
+pub mod replay;
 pub mod rules;
 pub mod status;
 pub mod tsdb;

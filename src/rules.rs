@@ -1,7 +1,9 @@
 //! `check rules`, `check alertmanager`, `test rules` and `alertmanager routes`: what promtool and amtool do with files, over the same code that
-//! the server runs.
+//! the server runs. What rules would have done is asked in `replay`.
 //!
 //! Called by the command line. Exit codes are those of promtool: 0 all is right, 1 something is not.
+
+pub mod replay;
 
 use std::{
     fs,

@@ -25,6 +25,7 @@ mod promql_peers;
 mod promql_upstream;
 mod remote_read;
 mod remote_write_peers;
+mod replay;
 mod retention;
 mod s3;
 mod support;

@@ -42,7 +42,7 @@ use crate::config;
 /// Groups that are evaluated at once: queries of people want their share of the processors.
 const AT_ONCE: usize = 4;
 /// How often somebody is told again that an alert fires.
-const RESEND_MS: i64 = 60_000;
+pub(super) const RESEND_MS: i64 = 60_000;
 /// For so long nothing ends after a start, unless samples have caught up before.
 const CATCH_UP_MS: i64 = 300_000;
 /// How often active alerts are written down again, so that a start has not to read far back.
@@ -87,7 +87,7 @@ struct Inner {
 }
 
 /// A group: its file and its name.
-type Id = (String, String);
+pub(super) type Id = (String, String);
 
 /// A group that is evaluated.
 struct Running {
@@ -129,6 +129,12 @@ impl Rules {
             began_ms,
             has_caught_up: AtomicBool::new(false),
         })))
+    }
+
+    /// What evaluation works with.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.0.parts
     }
 
     /// Evaluates these groups from now on, and no others.
@@ -323,7 +329,14 @@ impl Rules {
         Rows { alerts, ..Rows::default() }
     }
 
-    fn row(&self, rule: &Rule, source: &Arc<str>, change: &Transition, instance: Option<&Instance>) -> AlertRow {
+    /// A change of an alert as a row.
+    pub(super) fn row(
+        &self,
+        rule: &Rule,
+        source: &Arc<str>,
+        change: &Transition,
+        instance: Option<&Instance>,
+    ) -> AlertRow {
         let state = match (change.to, change.from) {
             (Some(Phase::Pending), _) => rows::State::Pending,
             (Some(Phase::Firing), _) => rows::State::Firing,
@@ -348,7 +361,7 @@ impl Rules {
     }
 
     /// Labels as others see them: with those of this program.
-    fn outside(&self, labels: &Labels) -> Labels {
+    pub(super) fn outside(&self, labels: &Labels) -> Labels {
         let external = &self.0.parts.settings.external_labels;
         labels.with(external.iter().filter(|(name, _)| labels.get(name).is_empty()))
     }
@@ -431,7 +444,7 @@ impl Rules {
 
 /// Names a rule in the table of alerts: by its file, its group, its name, a number of its labels if it has any, and which it is of those
 /// that have all that in common. So a rule that is moved within its group, or whose expression is changed, is still the same.
-fn source((file, of_group): &Id, group: &Group, nth: usize) -> String {
+pub(super) fn source((file, of_group): &Id, group: &Group, nth: usize) -> String {
     let Some(rule) = group.rules.get(nth) else { return String::new() };
     let labels: Labels = rule.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let labels = if labels.is_empty() { String::new() } else { format!("{:016x}", labels.fingerprint()) };

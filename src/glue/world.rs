@@ -3,10 +3,10 @@
 //! Called by the evaluator on a thread that may wait. Samples of a group gather until a query could read one of them, or the group is done,
 //! so that a group whose rules do not read one another is one record of the log.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use alerting::{
-    Error, ErrorKind, Labels, Result,
+    Error, ErrorKind, Result,
     query::{Found, Query, Sample, Sink, VALUES, Value},
     rules::Sql,
 };
@@ -97,41 +97,19 @@ impl Query for World {
         }
         let when = When { anew: true, ..When::at(at_ms) };
         let found = self.runtime.block_on(self.engine.promql(query, when)).map_err(failed)?;
-        let samples = match &found.result {
-            promql::Outcome::Scalar(value) => vec![Sample { labels: Labels::default(), value: Value::Float(*value) }],
-            promql::Outcome::Vector(columns) => {
-                let row = |row: usize| {
-                    let labels = columns.labels[row].texts(&found.symbols).collect();
-                    let (_, point) = columns.points(row).next()?;
-                    let value = match point {
-                        promql::Point::Float(value) => Value::Float(value),
-                        promql::Point::Histogram(histogram) => Value::Histogram(Arc::new(histogram.clone())),
-                    };
-                    Some(Sample { labels, value })
-                };
-                (0..columns.labels.len()).filter_map(row).collect()
-            }
-            _ => return Err(Error::invalid("a rule's expression gives a vector or a number, and this one does not")),
-        };
-        let fresh = if self.looks_for_data { self.fewest(query, at_ms)? } else { None };
+        let samples = alerting::memory::samples(&found.result, &found.symbols).ok_or_else(no_vector)?;
+        let asks = (&self.engine, &self.runtime);
+        let fresh = if self.looks_for_data { fewest(asks, query, at_ms)? } else { None };
         Ok(Found { samples, warnings: found.warnings, fresh })
     }
 
     fn sql(&mut self, sql: &Sql, at_ms: i64) -> Result<Found> {
         self.flush()?;
-        let answer = self.runtime.block_on(async {
-            let answer = self.engine.sql(&sql.text).await?;
-            answer.collect().await
-        });
-        let mut samples = Vec::new();
-        for rows in answer.map_err(failed)? {
-            samples.append(&mut of_rows(&rows, sql)?);
-            if samples.len() > ROWS_MAX {
-                return Err(Error::invalid(format!("a rule's answer has too many rows rows_max={ROWS_MAX}")));
-            }
-        }
+        let asks = (&self.engine, &self.runtime);
+        let answer = self.runtime.block_on(async { self.engine.sql(&sql.text).await?.collect().await });
+        let samples = of_answer(&answer.map_err(failed)?, sql)?;
         let fresh = match (&sql.table, sql.max_age_ms) {
-            (Some(table), Some(max_age_ms)) => Some(self.recent(table, at_ms - max_age_ms)?),
+            (Some(table), Some(max_age_ms)) => Some(recent(asks, table, (at_ms - max_age_ms, None))?),
             _ => None,
         };
         Ok(Found { samples, warnings: Vec::new(), fresh })
@@ -149,50 +127,91 @@ impl Sink for World {
     }
 }
 
-impl World {
-    /// How many series the selector has that has the fewest.
-    fn fewest(&self, query: &promql::Query, at_ms: i64) -> Result<Option<u64>> {
-        let mut fewest = None;
-        for selector in query.selectors() {
-            let matchers = selector.matchers().iter().map(|matcher| {
-                let (label, op, value) = matcher.as_written();
-                format!("{}{op}{}", promql::quoted(label), promql::quoted(value))
-            });
-            let matchers: Vec<String> = matchers.collect();
-            let count = self.engine.parse(&format!("count({{{}}})", matchers.join(","))).map_err(failed)?;
-            let found = self.runtime.block_on(self.engine.promql(&count, When::at(at_ms))).map_err(failed)?;
-            let count = match &found.result {
-                promql::Outcome::Vector(columns) if columns.labels.is_empty() => 0,
-                promql::Outcome::Vector(columns) => columns.floats(0).next().map_or(0, |(_, value)| count_of(value)),
-                _ => return Ok(None),
-            };
-            fewest = Some(fewest.map_or(count, |fewest: u64| fewest.min(count)));
-        }
-        Ok(fewest)
-    }
+/// Who is asked, from a thread that may wait.
+pub(super) type Asks<'a> = (&'a Engine, &'a Handle);
 
-    /// How many rows of a table are later than a time.
-    fn recent(&self, table: &str, since_ms: i64) -> Result<u64> {
-        let Some(dataset) = schemas::all().into_iter().find(|dataset| dataset.name == table) else {
-            return Err(Error::invalid(format!("`table` of a rule names a table: there is no {table:?}")));
-        };
-        let since_us = since_ms.saturating_mul(1000);
-        let sql =
-            format!("SELECT count(*) AS n FROM {table} WHERE {:?} >= to_timestamp_micros({since_us})", dataset.time);
-        let rows = self.runtime.block_on(async { self.engine.sql(&sql).await?.collect().await }).map_err(failed)?;
-        let count = rows.first().map(|rows| cast(rows.column(0), &DataType::UInt64)).transpose().map_err(unreadable)?;
-        Ok(count.map_or(0, |count| count.as_primitive::<arrow::datatypes::UInt64Type>().value(0)))
+/// Samples of the answer to a query of SQL.
+///
+/// # Errors
+/// `Invalid` if its rows are none, or are too many.
+pub(super) fn of_answer(answer: &[RecordBatch], sql: &Sql) -> Result<Vec<Sample>> {
+    let mut samples = Vec::new();
+    for rows in answer {
+        samples.append(&mut of_rows(rows, sql)?);
+        if samples.len() > ROWS_MAX {
+            return Err(Error::invalid(format!("a rule's answer has too many rows rows_max={ROWS_MAX}")));
+        }
     }
+    Ok(samples)
+}
+
+/// Queries that count what each selector of a query selects.
+///
+/// # Errors
+/// `Internal`: what was read once cannot be read again.
+pub(super) fn counts(engine: &Engine, query: &promql::Query) -> Result<Vec<promql::Query>> {
+    let count = |selector: &promql::Selector| {
+        let matchers = selector.matchers().iter().map(|matcher| {
+            let (label, op, value) = matcher.as_written();
+            format!("{}{op}{}", promql::quoted(label), promql::quoted(value))
+        });
+        let matchers: Vec<String> = matchers.collect();
+        engine.parse(&format!("count({{{}}})", matchers.join(","))).map_err(failed)
+    };
+    query.selectors().iter().map(count).collect()
+}
+
+/// How many series the selector has that has the fewest.
+///
+/// # Errors
+/// As of [`Query::instant`].
+pub(super) fn fewest((engine, runtime): Asks<'_>, query: &promql::Query, at_ms: i64) -> Result<Option<u64>> {
+    let mut fewest = None;
+    for count in counts(engine, query)? {
+        let found = runtime.block_on(engine.promql(&count, When::at(at_ms))).map_err(failed)?;
+        let count = match &found.result {
+            promql::Outcome::Vector(columns) if columns.labels.is_empty() => 0,
+            promql::Outcome::Vector(columns) => columns.floats(0).next().map_or(0, |(_, value)| count_of(value)),
+            _ => return Ok(None),
+        };
+        fewest = Some(fewest.map_or(count, |fewest: u64| fewest.min(count)));
+    }
+    Ok(fewest)
+}
+
+/// How many rows of a table are not before a time, and not after another if there is one; milliseconds.
+///
+/// # Errors
+/// As of [`Query::sql`].
+pub(super) fn recent(
+    (engine, runtime): Asks<'_>,
+    table: &str,
+    (since_ms, until_ms): (i64, Option<i64>),
+) -> Result<u64> {
+    let Some(dataset) = schemas::all().into_iter().find(|dataset| dataset.name == table) else {
+        return Err(Error::invalid(format!("`table` of a rule names a table: there is no {table:?}")));
+    };
+    let time = |ms: i64| format!("to_timestamp_micros({})", ms.saturating_mul(1000));
+    let until = until_ms.map(|ms| format!(" AND {:?} <= {}", dataset.time, time(ms))).unwrap_or_default();
+    let sql = format!("SELECT count(*) AS n FROM {table} WHERE {:?} >= {}{until}", dataset.time, time(since_ms));
+    let rows = runtime.block_on(async { engine.sql(&sql).await?.collect().await }).map_err(failed)?;
+    let count = rows.first().map(|rows| cast(rows.column(0), &DataType::UInt64)).transpose().map_err(unreadable)?;
+    Ok(count.map_or(0, |count| count.as_primitive::<arrow::datatypes::UInt64Type>().value(0)))
+}
+
+/// The result of a rule's expression is none that a rule can use.
+pub(super) fn no_vector() -> Error {
+    Error::invalid("a rule's expression gives a vector or a number, and this one does not")
 }
 
 /// A count, which is a whole number.
-fn count_of(value: f64) -> u64 {
+pub(super) fn count_of(value: f64) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it counts series")]
     let count = value as u64;
     count
 }
 
-fn failed(error: query::Error) -> Error {
+pub(super) fn failed(error: query::Error) -> Error {
     let kind = match error.kind {
         query::ErrorKind::Invalid | query::ErrorKind::Execution => ErrorKind::Invalid,
         _ => ErrorKind::Unavailable,

@@ -10,7 +10,7 @@ use axum::{
     routing::post,
 };
 
-use super::{refusal, rules};
+use super::{refusal, replay, rules};
 use crate::glue::service::Service;
 
 /// Routes of rules, alerts and notifications.
@@ -26,8 +26,9 @@ pub fn router(service: Service) -> Router {
     };
     let of_rules = rules::router(service.rules().clone());
     let of_alerts = alerting::http::router(service.manager().clone(), about);
+    let replays = replay::router(service.clone());
     let reload = Router::new().route("/-/reload", post(reload).put(reload)).with_state(service);
-    reload.merge(of_rules).merge(of_alerts)
+    reload.merge(of_rules).merge(of_alerts).merge(replays)
 }
 
 async fn reload(State(service): State<Service>) -> Response {

@@ -3,10 +3,8 @@
 //! Given alerts in order of time, and told how far time has gone on; says what would have been owed then. The same dispatcher, inhibition,
 //! times and silences as those of a server; nothing is sent, and every message counts as told.
 
-use std::sync::Arc;
-
 use super::{Known, Plan, restore, things::Things};
-use crate::{alerts::Alert, outbox::Key, silence::Silence};
+use crate::{alerts::Alert, dedup::Reason, outbox::Key, silence::Silence};
 
 /// How often what is over is forgotten, milliseconds.
 const SWEEP_MS: i64 = 3_600_000;
@@ -21,7 +19,7 @@ pub struct Message {
     /// By what, such as `slack`.
     pub kind: &'static str,
     /// Why.
-    pub reason: String,
+    pub reason: Reason,
     /// How many alerts it tells of that fire.
     pub firing: usize,
     /// And that ended.
@@ -68,7 +66,7 @@ impl Rehearsal {
                 messages.push(Message {
                     at_ms,
                     kind: self.things.kind(&owed.key),
-                    reason: owed.reason.text().to_owned(),
+                    reason: owed.reason,
                     firing: owed.alerts.len() - resolved,
                     resolved,
                     key: owed.key,
@@ -103,9 +101,9 @@ impl std::fmt::Debug for Rehearsal {
 }
 
 impl Message {
-    /// The name of the receiver.
+    /// Does it only say again what its receiver knows?
     #[must_use]
-    pub fn receiver(&self) -> &Arc<str> {
-        &self.key.receiver
+    pub fn is_repeat(&self) -> bool {
+        self.reason == Reason::Repeat
     }
 }

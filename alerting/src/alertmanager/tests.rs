@@ -293,7 +293,7 @@ fn a_rehearsal_says_who_would_have_been_told_and_keeps_what_is_silenced() {
     }
     let told: Vec<(i64, &str, usize, usize)> = told
         .iter()
-        .map(|message| (message.at_ms / minute, message.reason.as_str(), message.firing, message.resolved))
+        .map(|message| (message.at_ms / minute, message.reason.text(), message.firing, message.resolved))
         .collect();
     // Once, twice again after an hour each, and its end.
     assert_eq!(told.len(), 4, "{told:?}");
