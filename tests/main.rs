@@ -27,6 +27,7 @@ mod remote_read;
 mod remote_write_peers;
 mod replay;
 mod retention;
+mod ruler;
 mod s3;
 mod support;
 mod tidy;

@@ -63,19 +63,19 @@ impl Bench {
     /// An hour of minutes, hot for ten of them from the twentieth on.
     fn heat(&self, server: &Server) {
         let samples: Vec<(i64, f64)> = (0_i64..60)
-            .map(|nth| (self.from_ms() + nth * MINUTE, if (20..30).contains(&nth) { 99.0 } else { 20.0 }))
+            .map(|nth| (self.since_ms() + nth * MINUTE, if (20..30).contains(&nth) { 99.0 } else { 20.0 }))
             .collect();
         let answer = server.write("temperature", &samples, None);
         assert_eq!(answer.status, 204, "{}", answer.body);
     }
 
-    fn from_ms(&self) -> i64 {
+    fn since_ms(&self) -> i64 {
         self.until_ms - 60 * MINUTE
     }
 
     fn times(&self, minutes: i64) -> [String; 4] {
         let seconds = |ms: i64| (ms / 1000).to_string();
-        ["--from".into(), seconds(self.from_ms()), "--to".into(), seconds(self.from_ms() + minutes * MINUTE)]
+        ["--from".into(), seconds(self.since_ms()), "--to".into(), seconds(self.since_ms() + minutes * MINUTE)]
     }
 
     fn path(&self, name: &str) -> String {

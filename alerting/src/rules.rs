@@ -164,6 +164,30 @@ pub fn parse(text: &str, options: &Options<'_>) -> Result<Vec<Group>, Vec<Error>
     read::groups(text, options)
 }
 
+/// Reads one group, as a list item of `groups:` would have it.
+///
+/// # Errors
+/// As of [`parse`].
+pub fn parse_group(text: &str, options: &Options<'_>) -> Result<Group, Vec<Error>> {
+    read::group(text, options)
+}
+
+/// Groups as a file, which [`parse`] reads.
+///
+/// # Errors
+/// `Internal`.
+pub fn to_yaml(groups: &[Group]) -> Result<String> {
+    print::file(groups)
+}
+
+/// Groups by the names of their files, as YAML.
+///
+/// # Errors
+/// `Internal`.
+pub fn by_file_to_yaml(files: &BTreeMap<&str, &[Group]>) -> Result<String> {
+    print::files(files)
+}
+
 impl Rule {
     /// The name of the alert, or of the series that are recorded.
     #[must_use]

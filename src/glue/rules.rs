@@ -5,6 +5,7 @@
 //! samples have caught up, or five minutes are over; no more groups are evaluated at once than there is room for.
 
 mod files;
+pub mod folder;
 mod status;
 
 use std::{

@@ -10,7 +10,7 @@ use axum::{
     routing::post,
 };
 
-use super::{refusal, replay, rules};
+use super::{refusal, replay, ruler, rules};
 use crate::glue::service::Service;
 
 /// Routes of rules, alerts and notifications.
@@ -26,7 +26,7 @@ pub fn router(service: Service) -> Router {
     };
     let of_rules = rules::router(service.rules().clone());
     let of_alerts = alerting::http::router(service.manager().clone(), about);
-    let replays = replay::router(service.clone());
+    let replays = replay::router(service.clone()).merge(ruler::router(service.clone()));
     let reload = Router::new().route("/-/reload", post(reload).put(reload)).with_state(service);
     reload.merge(of_rules).merge(of_alerts).merge(replays)
 }

@@ -21,7 +21,7 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 /// Version of the binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ENDPOINTS: [(&str, &str, &str); 35] = [
+const ENDPOINTS: [(&str, &str, &str); 36] = [
     ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
     (
         "POST",
@@ -54,6 +54,11 @@ const ENDPOINTS: [(&str, &str, &str); 35] = [
     ("POST", "/api/v1/read", "Prometheus remote read, samples and streamed chunks (scope read)"),
     ("GET", "/federate", "newest samples as text, for a scrape: match[]= (scope read)"),
     ("GET", "/api/v1/rules", "rules; alerts has what fires (scope read)"),
+    (
+        "GET, POST, DELETE",
+        "/config/v1/rules/&lt;namespace&gt;/&lt;group&gt;",
+        "groups of rules, YAML, as Mimir: POST to a namespace writes one (scopes read, admin)",
+    ),
     ("POST", "/api/v1/rules/backtest", "what rules of these files would have done (scope read)"),
     ("POST", "/api/v1/rules/replay", "what rules in force would have done, kept under a run (scope admin)"),
     (
@@ -137,6 +142,8 @@ pub(super) async fn build_info() -> Json<serde_json::Value> {
         "buildDate": "unknown",
         "goVersion": "none (built with Rust)",
         "application": "Streamgauge",
+        // Grafana edits rules if it reads this.
+        "features": { "ruler_config_api": "true", "alertmanager_config_api": "false" },
     });
     Json(json!({"status": "success", "data": data}))
 }

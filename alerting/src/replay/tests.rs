@@ -216,7 +216,7 @@ fn wandering(mut seed: u64, count: usize) -> String {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let step = i64::try_from(seed >> 60).unwrap() - 7;
         value = (value + step).clamp(0, 40);
-        if seed % 11 == 0 { "_".to_owned() } else { value.to_string() }
+        if seed.is_multiple_of(11) { "_".to_owned() } else { value.to_string() }
     };
     (0..count).map(|_| next()).collect::<Vec<_>>().join(" ")
 }
