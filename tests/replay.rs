@@ -8,6 +8,7 @@ use tempfile::tempdir;
 use crate::support::{
     receiver::Receiver,
     server::{Server, binary, eventually, now_ms, run},
+    wire::{self, v1},
 };
 
 const MINUTE: i64 = 60_000;
@@ -229,4 +230,34 @@ fn one_replay_runs_at_a_time_and_ends_when_nobody_listens() {
     long.kill().unwrap();
     long.wait().unwrap();
     eventually(|| Some(short()).filter(|answer| answer.status == 200)).expect("it has ended");
+}
+
+#[test]
+fn an_offset_is_suggested_for_samples_that_come_late() {
+    let bench = Bench::new("groups: []");
+    let server = bench.start();
+    let lateness = || -> Value { serde_json::from_str(&server.get("/api/v1/status/lateness", None).body).unwrap() };
+    assert_eq!(lateness()["data"]["suggestedOffsetMs"], Value::Null);
+    let at_ms = now_ms() - 12_000;
+    let series = |nth: usize| v1::series(&[("__name__", "late"), ("nth", &nth.to_string())], &[(at_ms, 1.0)]);
+    let timeseries = (0..1_200).map(series).collect();
+    let body = wire::snappy(&v1::WriteRequest { timeseries, metadata: Vec::new() });
+    assert_eq!(server.call("POST", wire::PATH, None, &body).status, 204);
+    let late = lateness();
+    assert_eq!(
+        (&late["data"]["samples"], &late["data"]["suggestedOffsetMs"]),
+        (&1_200.into(), &15_000.into()),
+        "{late}"
+    );
+    let metrics = server.get("/metrics", None).body;
+    assert!(metrics.contains("streamgauge_rule_query_offset_suggested_seconds 15\n"), "{metrics}");
+    assert!(metrics.contains("streamgauge_ingest_lateness_seconds_bucket{le=\"10\"} 0\n"), "{metrics}");
+    let check = |more: &[&str]| run(binary().args(["check", "rules", &bench.path("new.yaml")]).args(more));
+    let (code, out, err) = check(&["--url", &server.url("")]);
+    assert!(
+        code == 0 && out.contains("NOTE: 3:5: group \"heat\"") && out.contains("`query_offset: 15s`"),
+        "{out}{err}"
+    );
+    let (code, out, _) = check(&[]);
+    assert!(code == 0 && !out.contains("NOTE"), "{out}");
 }

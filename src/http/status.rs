@@ -21,7 +21,7 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 /// Version of the binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ENDPOINTS: [(&str, &str, &str); 36] = [
+const ENDPOINTS: [(&str, &str, &str); 37] = [
     ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
     (
         "POST",
@@ -71,6 +71,7 @@ const ENDPOINTS: [(&str, &str, &str); 36] = [
     ("GET", "/api/v1/features", "what is switched on (scope read)"),
     ("GET", "/metrics", "metrics of this server (scope read)"),
     ("GET", "/api/v1/status/buildinfo", "version; also config, flags, runtimeinfo, walreplay (scope read)"),
+    ("GET", "/api/v1/status/lateness", "how late samples come, and which offset of rules suits them (scope read)"),
     ("GET", "/api/v1/status/tsdb", "how many series there are, and of what: limit= (scope read)"),
     ("GET", "/api/v1/status/queries", "queries that are running (scope read)"),
     ("DELETE", "/api/v1/status/queries/&lt;id&gt;", "end a running query (scope admin)"),
