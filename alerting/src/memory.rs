@@ -1,6 +1,6 @@
 //! PromQL over samples in memory, and results as rules see them.
 //!
-//! Called by `testing` and `replay`, which hold samples, and by whoever makes a [`Found`](crate::query::Found) of an engine's answer.
+//! Called by `testing` and `replay`, which hold samples, and by whoever makes a [`Found`] of an engine's answer.
 
 use std::sync::{Arc, atomic::AtomicBool};
 

@@ -16,7 +16,7 @@ use alerting::{
     query::{Found, Sample, Value},
     replay::{Ahead, Firing, Replay, Replayed, Series, Settings, Step, Stored, Tally, Times},
     rows::{AlertRow, Record, Rows},
-    rules::{Condition, Sql},
+    rules::{Condition, Options, Sql, parse},
     silence::Silence,
 };
 use promql::{Outcome, Want};
@@ -26,6 +26,7 @@ use tokio::runtime::Handle;
 
 use super::{
     rules::{self, RESEND_MS, Rules},
+    templates::{self, Templates},
     world::{self, count_of, counts, fewest, no_vector, recent},
 };
 
@@ -40,6 +41,36 @@ const TELL_EVERY: u64 = 64;
 /// How long it is waited when too many questions are asked, and how often.
 const GIVE_WAY: Duration = Duration::from_secs(1);
 const GIVE_WAY_MAX: usize = 600;
+
+/// A file with rules.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Its path, which says when its groups are evaluated.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// Groups of files; those that do not say are evaluated each `interval_ms`.
+///
+/// # Errors
+/// All that is wrong with them, each with file, line and column.
+pub fn groups(files: &[File], ignores_unknown_fields: bool, interval_ms: i64) -> Result<Vec<Replayed>, String> {
+    let options = Options { ignores_unknown_fields, template: &templates::check };
+    let (mut groups, mut wrong) = (Vec::new(), Vec::new());
+    for File { name, text } in files {
+        match parse(text, &options) {
+            Ok(of_file) => groups.extend(of_file.into_iter().map(|group| Replayed {
+                file: name.clone(),
+                interval_ms: group.interval_ms.unwrap_or(interval_ms),
+                group,
+            })),
+            Err(errors) => wrong.extend(errors.iter().map(|error| format!("{name}:{error}"))),
+        }
+    }
+    if wrong.is_empty() { Ok(groups) } else { Err(wrong.join("\n")) }
+}
 
 /// What is replayed.
 #[derive(Debug, Clone)]
@@ -167,7 +198,7 @@ impl Asked {
         Settings {
             from_ms: self.from_ms,
             to_ms: self.to_ms,
-            expand: &super::templates::Templates,
+            expand: &Templates,
             external_labels: &self.external_labels,
             external_url: &self.external_url,
             query_offset_ms: self.query_offset_ms,

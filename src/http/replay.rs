@@ -6,10 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use alerting::{
-    replay::Replayed,
-    rules::{Options, parse},
-};
+use alerting::replay::Replayed;
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -31,9 +28,8 @@ use super::refusal;
 use crate::{
     app,
     glue::{
-        replay::{self, Asked, Ended, News, Routing},
+        replay::{self, Asked, Ended, File, News, Routing},
         service::Service,
-        templates,
     },
     times,
 };
@@ -60,16 +56,6 @@ pub struct Backtest {
     /// Are fields that are not known passed over?
     #[serde(default)]
     pub ignore_unknown_fields: bool,
-}
-
-/// A file with rules.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct File {
-    /// Its path, which says when its groups are evaluated.
-    pub name: String,
-    /// What is in it.
-    pub text: String,
 }
 
 /// A replay as it is asked for.
@@ -123,23 +109,9 @@ fn ms(name: &str, text: &str) -> Result<i64, Refusal> {
 async fn backtest(State(replays): State<Replays>, body: Result<Bytes, BytesRejection>) -> Response {
     let asked = || {
         let Backtest { from, to, files, ignore_unknown_fields } = read(body)?;
-        let options = Options { ignores_unknown_fields: ignore_unknown_fields, template: &templates::check };
         let interval_ms = replays.service.rules().parts().settings.evaluation_interval_ms;
-        let (mut groups, mut wrong) = (Vec::new(), Vec::new());
-        for File { name, text } in files {
-            match parse(&text, &options) {
-                Ok(of_file) => groups.extend(of_file.into_iter().map(|group| Replayed {
-                    file: name.clone(),
-                    interval_ms: group.interval_ms.unwrap_or(interval_ms),
-                    group,
-                })),
-                Err(errors) => wrong.extend(errors.iter().map(|error| format!("{name}:{error}"))),
-            }
-        }
-        if !wrong.is_empty() {
-            return Err(bad(wrong.join("\n")));
-        }
-        Ok(replays.asked(groups, (ms("from", &from)?, ms("to", &to)?)))
+        let groups = replay::groups(&files, ignore_unknown_fields, interval_ms).map_err(bad)?;
+        Ok::<_, Refusal>(replays.asked(groups, (ms("from", &from)?, ms("to", &to)?)))
     };
     match asked() {
         Ok(asked) => replays.begin(asked, None),

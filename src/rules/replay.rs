@@ -10,11 +10,8 @@ use std::{
     sync::Arc,
 };
 
-use alerting::{
-    replay::{Replayed, Tally},
-    rules::{Options, parse},
-};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use alerting::replay::Tally;
+use anyhow::{Context, Result, anyhow, bail};
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray},
     datatypes::{Field, Schema},
@@ -27,11 +24,8 @@ use crate::{
     cli::{self, Format},
     client::Client,
     folder::{Folder, told},
-    glue::{
-        replay::{self, Asked, Ended, Fired, News},
-        templates,
-    },
-    http::replay::{Backtest as OfFiles, File, OfRun},
+    glue::replay::{self, Asked, Ended, File, Fired, News},
+    http::replay::{Backtest as OfFiles, OfRun},
     times,
 };
 
@@ -134,19 +128,8 @@ impl Backtest {
     /// Over a data folder, without a server.
     fn read(&self, files: &[File], printer: &mut Printer) -> Result<()> {
         let settings = self.folder.settings()?.alerting;
-        let options = Options { ignores_unknown_fields: self.ignore_unknown_fields, template: &templates::check };
-        let (mut groups, mut wrong) = (Vec::new(), Vec::new());
-        for File { name, text } in files {
-            match parse(text, &options) {
-                Ok(of_file) => groups.extend(of_file.into_iter().map(|group| Replayed {
-                    file: name.clone(),
-                    interval_ms: group.interval_ms.unwrap_or(settings.evaluation_interval_ms),
-                    group,
-                })),
-                Err(errors) => wrong.extend(errors.iter().map(|error| format!("{name}:{error}"))),
-            }
-        }
-        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let groups = replay::groups(files, self.ignore_unknown_fields, settings.evaluation_interval_ms);
+        let groups = groups.map_err(|wrong| anyhow!("{wrong}"))?;
         let asked = Asked {
             groups,
             from_ms: times::parse(&self.how.from).map_err(|reason| anyhow!("--from: {reason}"))?,

@@ -184,6 +184,8 @@ impl Past {
         let is_time = at_ms - self.settled_ms >= SETTLE_MS;
         if is_time {
             self.settled_ms = at_ms;
+            // What was too much may have passed.
+            self.chunk_slots = (self.chunk_slots * 2).min(SLOTS);
         }
         if self.symbols.bytes() > SYMBOLS_BYTES_MAX {
             self.symbols = Symbols::default();
