@@ -27,6 +27,9 @@ pub use tokens::{Token, joined, new_token, parse_file};
 /// Longest `Authorization` header that is looked at; ours are below 200 bytes.
 const HEADER_BYTES_MAX: usize = 4096;
 
+/// Where rules are written, as `http::ruler` routes it.
+const RULER: [&str; 3] = ["/config/v1/rules/", "/prometheus/config/v1/rules/", "/rules/"];
+
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -76,7 +79,9 @@ impl Scope {
         match path {
             // Of the webhook a signature stands in place of a token.
             "/-/healthy" | "/-/ready" | "/api/v1/pagerduty/webhook" => None,
-            "/-/reload" => Some(Self::Admin),
+            // Those of rules write: alerts of a run, and what is evaluated from now on.
+            "/-/reload" | "/api/v1/rules/replay" => Some(Self::Admin),
+            path if method == Method::POST && RULER.iter().any(|prefix| path.starts_with(prefix)) => Some(Self::Admin),
             path if path.starts_with("/api/v1/admin") || method == Method::DELETE => Some(Self::Admin),
             "/api/v1/write" => Some(Self::Write),
             // Whoever sends alerts must not silence those of others.

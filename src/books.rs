@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Books {
     /// Work on this data folder, which no server may be using, instead of asking a server.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "url")]
     data_dir: Option<PathBuf>,
     /// Settings for the data folder.
     #[arg(long, value_name = "FILE", requires = "data_dir")]

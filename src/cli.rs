@@ -124,6 +124,9 @@ enum Command {
     /// Run the unit tests of rules.
     #[command(subcommand)]
     Test(Tests),
+    /// Say what rules would have done.
+    #[command(subcommand)]
+    Rules(OfRules),
     /// Ask about files in Alertmanager's grammar.
     #[command(subcommand)]
     Alertmanager(OfAlertmanager),
@@ -192,6 +195,17 @@ enum Tests {
     Rules(rules::TestRules),
 }
 
+/// What can be asked about rules.
+#[derive(Debug, Subcommand)]
+enum OfRules {
+    /// Evaluate files over what is stored; nothing is written.
+    #[command(after_help = rules::replay::BACKTEST_EXAMPLES)]
+    Backtest(rules::replay::Backtest),
+    /// Evaluate rules in force over what is stored, and keep what would have become of alerts under a run.
+    #[command(after_help = rules::replay::REPLAY_EXAMPLES)]
+    Replay(rules::replay::Replay),
+}
+
 /// What can be asked about an incident.
 #[derive(Debug, Subcommand)]
 enum OfIncident {
@@ -238,6 +252,8 @@ impl Cli {
             Command::Import(import) => import.run(),
             Command::Billing(billing) => billing.run(),
             Command::Test(Tests::Rules(rules)) => rules.run(),
+            Command::Rules(OfRules::Backtest(rules)) => rules.run(),
+            Command::Rules(OfRules::Replay(rules)) => rules.run(),
             Command::Alertmanager(OfAlertmanager::Routes(routes)) => routes.run(),
             Command::Alertmanager(OfAlertmanager::Test(sample)) => sample.run(),
             Command::Incident(OfIncident::Timeline(timeline)) => timeline.run(),

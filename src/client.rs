@@ -33,7 +33,7 @@ const TRUSTED: [&str; 4] = [
 #[derive(Debug, Args)]
 pub struct Client {
     /// Server to ask; user:password@ goes before the host.
-    #[arg(long, default_value = "http://127.0.0.1:4090", conflicts_with = "data_dir")]
+    #[arg(long, default_value = "http://127.0.0.1:4090")]
     url: String,
     #[command(flatten)]
     access: Access,
@@ -60,6 +60,20 @@ pub struct Access {
 }
 
 impl Client {
+    /// A server by its address.
+    #[must_use]
+    pub fn new(url: String, access: Access) -> Self {
+        Self { url, access }
+    }
+
+    /// The same as [`post`](Self::post), to get something.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub fn get(&self, path: &str) -> Result<RequestBuilder<WithoutBody>> {
+        self.request(|agent, address| agent.get(address), path)
+    }
+
     /// A request to a path of the server, with the token if there is one.
     ///
     /// # Errors

@@ -139,6 +139,7 @@ impl Config {
         if let Some(data_dir) = data_dir {
             self.query.spill_dir = Some(data_dir.join(SPILL));
             self.billing.in_folder(&data_dir);
+            self.alerting.rules_folder = data_dir.join(alerting::RULES);
             self.storage.data_dir = data_dir;
         }
         self.listen = listen.unwrap_or(self.listen);
@@ -188,6 +189,7 @@ impl Raw {
         let level = required(origin, "log.level", log.level)?;
         let data_dir = path(origin, required(origin, "data_dir", data_dir)?)?;
         let spill_dir = data_dir.join(SPILL);
+        let alerting = required(origin, "alerting", alerting)?.validate(&data_dir, outside)?;
         let billing = required(origin, "billing", billing)?.validate(&data_dir, outside)?;
         telemetry::filter(&level.value).map_err(|error| Refused::at(origin, &level, error.to_string()))?;
         let (storage, retention_rules) = required(origin, "storage", storage)?.validate(
@@ -221,7 +223,7 @@ impl Raw {
                 ..required(origin, "sql", sql)?.validate(origin, budget, spill_dir)?
             },
             billing,
-            alerting: required(origin, "alerting", alerting)?.validate(outside)?,
+            alerting,
             log: telemetry::Config { format: required(origin, "log.format", log.format)?, level: level.value },
             file: None,
             shown: Shown::default(),

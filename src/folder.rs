@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Folder {
     /// Read this data folder instead of asking a server.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "url")]
     data_dir: Option<PathBuf>,
     /// Settings for reading a data folder: those of its server, if its tables are in a bucket (tenant, memory, limits).
     #[arg(long, value_name = "FILE", requires = "data_dir")]
@@ -34,14 +34,22 @@ impl Folder {
         self.data_dir.is_some()
     }
 
+    /// The settings that the folder is read with.
+    ///
+    /// # Errors
+    /// If they are wrong, or no folder is named.
+    pub fn settings(&self) -> Result<Config> {
+        let data_dir = self.data_dir.clone().context("no data folder is named")?;
+        Config::load(self.config.as_deref(), Overrides { data_dir: Some(data_dir), ..Overrides::default() })
+    }
+
     /// What answers questions about the folder as it is now.
     ///
     /// # Errors
     /// If settings or folder cannot be read.
     pub async fn engine(&self) -> Result<Engine> {
-        let data_dir = self.data_dir.clone().context("no data folder is named")?;
-        let overrides = Overrides { data_dir: Some(data_dir.clone()), ..Overrides::default() };
-        let config = Config::load(self.config.as_deref(), overrides)?;
+        let config = self.settings()?;
+        let data_dir = config.storage.data_dir.clone();
         let datasets = schemas::all();
         let (store, views) = storage::open_read_only(&config.storage, datasets.clone(), &app::env())
             .await

@@ -9,6 +9,7 @@ mod kept;
 pub mod mailer;
 pub mod meter;
 pub mod record;
+pub mod replay;
 pub mod rows;
 pub mod rules;
 pub mod service;

@@ -17,6 +17,8 @@ pub mod metrics;
 pub mod notifications;
 pub mod pagerduty;
 pub mod process;
+pub mod replay;
+pub mod ruler;
 pub mod rules;
 pub mod status;
 pub mod tsdb;

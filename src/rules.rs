@@ -1,7 +1,9 @@
 //! `check rules`, `check alertmanager`, `test rules` and `alertmanager routes`: what promtool and amtool do with files, over the same code that
-//! the server runs.
+//! the server runs. What rules would have done is asked in `replay`.
 //!
 //! Called by the command line. Exit codes are those of promtool: 0 all is right, 1 something is not.
+
+pub mod replay;
 
 use std::{
     fs,
@@ -11,21 +13,25 @@ use std::{
 
 use alerting::{
     Config, Labels,
-    rules::{Action, Group, Options, parse},
+    rules::{Group, Options, parse},
     testing,
 };
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use serde::Deserialize;
 
 use crate::{
+    client::{Access, Client},
     focus::Violated,
     glue::{rows::OfTests, telling, templates},
+    http::rules::Lateness,
 };
 
 pub(crate) const CHECK_EXAMPLES: &str = "\
 Examples:
   streamgauge check rules rules/*.yaml                  errors come as file:line:column: group, rule: reason
   streamgauge check rules --ignore-unknown-fields a.yml
+  streamgauge check rules --url http://127.0.0.1:4090 a.yml   do its samples come in time for these rules?
 
 Reads files in Prometheus' grammar: groups, expressions, durations, templates. Exit codes: 0 all are right; 1 one is not.";
 
@@ -52,6 +58,11 @@ pub struct CheckRules {
     /// Pass over fields that are not known.
     #[arg(long)]
     ignore_unknown_fields: bool,
+    /// Ask this server how late its samples come, and note where rules do not wait for them.
+    #[arg(long)]
+    url: Option<String>,
+    #[command(flatten)]
+    access: Access,
 }
 
 /// Options of `streamgauge check alertmanager`.
@@ -102,6 +113,7 @@ impl CheckRules {
     /// # Errors
     /// If one is wrong; why is told already.
     pub fn run(self) -> Result<()> {
+        let lateness = self.url.map(|url| lateness(&Client::new(url, self.access))).transpose()?;
         let mut out = io::stdout().lock();
         let mut is_right = true;
         for file in &self.files {
@@ -112,7 +124,8 @@ impl CheckRules {
                 Ok(Ok(groups)) => {
                     let rules: usize = groups.iter().map(|group| group.rules.len()).sum();
                     writeln!(out, "  SUCCESS: {rules} rules found\n")?;
-                    for note in groups.iter().flat_map(twice) {
+                    let hasty = |group: &Group| lateness.as_ref().and_then(|lateness| hasty(group, lateness));
+                    for note in groups.iter().flat_map(twice).chain(groups.iter().filter_map(hasty)) {
                         writeln!(out, "  NOTE: {note}\n")?;
                     }
                 }
@@ -136,12 +149,7 @@ impl CheckRules {
 fn twice(group: &Group) -> Vec<String> {
     let mut notes = Vec::new();
     for (nth, rule) in group.rules.iter().enumerate() {
-        let is_same = |other: &&alerting::rules::Rule| {
-            let both_alert = matches!((&rule.action, &other.action), (Action::Alert(_), Action::Alert(_)));
-            let both_record = matches!((&rule.action, &other.action), (Action::Record(_), Action::Record(_)));
-            rule.name() == other.name() && rule.labels == other.labels && (both_alert || both_record)
-        };
-        if group.rules[..nth].iter().any(|other| is_same(&other)) {
+        if group.ordinal(nth) > 0 {
             let (line, column) = rule.place;
             notes.push(format!(
                 "{line}:{column}: group {:?} has another rule {:?} with the same labels",
@@ -151,6 +159,42 @@ fn twice(group: &Group) -> Vec<String> {
         }
     }
     notes
+}
+
+/// How late samples of a server come.
+fn lateness(client: &Client) -> Result<Lateness> {
+    #[derive(Deserialize)]
+    struct Answer {
+        data: Lateness,
+    }
+    let body = client.answered(client.get("/api/v1/status/lateness")?.call())?;
+    let text = body.into_with_config().limit(1 << 20).read_to_string().context("the answer broke off")?;
+    let Answer { data } = serde_json::from_str(&text).context("no answer of ours")?;
+    if data.suggested_offset_ms.is_none() {
+        eprintln!("too few samples came lately to tell how late they come: samples={}", data.samples);
+    }
+    Ok(data)
+}
+
+/// Is a group evaluated before nearly all samples of its time are there?
+fn hasty(group: &Group, lateness: &Lateness) -> Option<String> {
+    let offset_ms = group.query_offset_ms.unwrap_or(lateness.query_offset_ms);
+    // An evaluation is not so exact that less than a second or two would matter.
+    let suggested_ms = lateness.suggested_offset_ms.filter(|suggested_ms| *suggested_ms > offset_ms.max(1_000))?;
+    // What comes within the bound below is known; the rest comes later than that.
+    let (bound_ms, count) =
+        lateness.within.iter().rfind(|(bound_ms, _)| *bound_ms < suggested_ms).copied().unwrap_or((0, 0));
+    let late = lateness.samples.saturating_sub(count);
+    let (line, column) = group.place;
+    Some(format!(
+        "{line}:{column}: group {:?} is evaluated {} behind the clock, and {late} of the last {} samples came more than {} after \
+         their time: it finds their series a sample older than others. `query_offset: {}` waits for 99 of 100",
+        group.name,
+        promql::format_duration(offset_ms),
+        lateness.samples,
+        promql::format_duration(bound_ms),
+        promql::format_duration(suggested_ms)
+    ))
 }
 
 impl CheckAlertmanager {
@@ -273,4 +317,33 @@ pub(crate) fn labels_of(given: &[String]) -> Result<Labels> {
         labels.push((name, value));
     }
     Ok(labels.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_does_not_wait_for_its_samples_is_told_what_would() {
+        let text = "groups: [{name: a, rules: []}, {name: b, query_offset: 1m, rules: []}, {name: c, query_offset: 0s, rules: []}]";
+        let groups = parse(text, &Options { ignores_unknown_fields: false, template: &templates::check }).unwrap();
+        let notes = |lateness: &Lateness| groups.iter().map(|group| hasty(group, lateness)).collect::<Vec<_>>();
+        let late = Lateness {
+            samples: 2_000,
+            within: vec![(1_000, 0), (5_000, 1_500), (10_000, 1_990)],
+            suggested_offset_ms: Some(10_000),
+            query_offset_ms: 0,
+        };
+        let found = notes(&late);
+        let note = found[0].as_deref().unwrap();
+        assert!(
+            note.contains("500 of the last 2000 samples came more than 5s") && note.contains("`query_offset: 10s`"),
+            "{note}"
+        );
+        assert!(found[1].is_none() && found[2].is_some());
+        // A server that waits by itself; one of which nothing is known.
+        let waits = notes(&Lateness { query_offset_ms: 30_000, ..late.clone() });
+        assert!(waits[0].is_none() && waits[2].is_some());
+        assert!(notes(&Lateness { suggested_offset_ms: None, ..late }).iter().all(Option::is_none));
+    }
 }

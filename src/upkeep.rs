@@ -26,7 +26,7 @@ pub struct Upkeep {
     #[arg(long, required = true)]
     once: bool,
     /// Work on this data folder, which no server may be using, instead of asking a server.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "url")]
     data_dir: Option<PathBuf>,
     /// Settings for the data folder (tenant, retention and its rules).
     #[arg(long, value_name = "FILE", requires = "data_dir")]

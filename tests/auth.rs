@@ -33,7 +33,7 @@ fn settings(folder: &Path, entries: &[&str]) -> String {
 }
 
 /// Method, path, the scope it needs, and the status it has with that scope.
-const ENDPOINTS: [(&str, &str, Option<&str>, u16); 16] = [
+const ENDPOINTS: [(&str, &str, Option<&str>, u16); 23] = [
     ("GET", "/-/healthy", None, 200),
     ("GET", "/-/ready", None, 200),
     ("POST", "/api/v1/write", Some("write"), 204),
@@ -49,6 +49,13 @@ const ENDPOINTS: [(&str, &str, Option<&str>, u16); 16] = [
     ("GET", "/api/v1/metadata", Some("read"), 200),
     ("GET", "/", Some("read"), 200),
     ("POST", "/api/v1/admin/flush?wait=true", Some("admin"), 200),
+    ("GET", "/config/v1/rules", Some("read"), 200),
+    ("POST", "/config/v1/rules/team", Some("admin"), 400),
+    ("POST", "/prometheus/config/v1/rules/team", Some("admin"), 400),
+    ("POST", "/rules/team", Some("admin"), 400),
+    ("DELETE", "/config/v1/rules/team", Some("admin"), 404),
+    ("POST", "/api/v1/rules/backtest", Some("read"), 400),
+    ("POST", "/api/v1/rules/replay", Some("admin"), 400),
     ("GET", "/no/such/path", Some("read"), 404),
 ];
 

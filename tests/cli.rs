@@ -19,6 +19,8 @@ fn help_teaches_with_examples_for_every_command() {
         &["check", "focus", "--help"],
         &["sql", "--help"],
         &["promql", "--help"],
+        &["rules", "backtest", "--help"],
+        &["rules", "replay", "--help"],
         &["token", "--help"],
     ] {
         let (code, out, _) = run(binary().args(command));

@@ -260,10 +260,11 @@ fn a_data_source_is_saved_if_its_login_may_read() {
         assert_eq!((refused, &body["status"]), (status, &json!("error")), "{why}: {body}");
         assert!(body["error"].as_str().is_some_and(|text| !text.is_empty()), "{why}: {body}");
     }
-    // Kind of server: with features it would be taken for Mimir, without a version for something very old.
+    // Kind of server: with this feature its rules are edited, without a version it would be taken for something very old.
     let build = grafana.get("/status/buildinfo", &[]);
     assert_eq!(build["version"], env!("CARGO_PKG_VERSION"));
-    assert!(build.get("features").is_none() && build["application"] != "Grafana Mimir", "{build}");
+    assert_eq!(build["features"]["ruler_config_api"], "true", "{build}");
+    assert!(build["application"] != "Grafana Mimir", "{build}");
     // Are there exemplars? Asked with milliseconds where seconds belong.
     let (start, end) = ((grafana.now * 1000 - 3_600_000).to_string(), (grafana.now * 1000).to_string());
     assert_eq!(grafana.ask("/query_exemplars", &[("query", "test"), ("start", &start), ("end", &end)]), json!([]));

@@ -203,7 +203,9 @@ fn every_answer_is_as_prometheus_describes_it() {
                 }
                 if path == "/status/buildinfo" {
                     // Which other servers say as well.
-                    assert!(body["data"].as_object_mut().unwrap().remove("application").is_some());
+                    for more in ["application", "features"] {
+                        assert!(body["data"].as_object_mut().unwrap().remove(more).is_some(), "{more}");
+                    }
                 }
                 if let Err(why) = description.check(&described(path), method, status, &body) {
                     panic!("{what}: {why}");

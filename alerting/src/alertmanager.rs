@@ -31,12 +31,14 @@ use crate::{
 mod incidents;
 mod look;
 mod plan;
+mod rehearsal;
 mod reminders;
 mod restore;
 mod things;
 
 pub use look::Look;
 pub use plan::Plan;
+pub use rehearsal::{Message, Rehearsal};
 pub use restore::Known;
 use things::{Things, posted_row};
 

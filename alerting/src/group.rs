@@ -128,10 +128,7 @@ impl State {
     pub fn taken_over(self, old: &Group, new: &Group) -> (Self, BTreeSet<Labels>) {
         let mut left: Vec<(&Rule, RuleState)> = old.rules.iter().zip(self.rules).collect();
         let mut take = |rule: &Rule| {
-            let is_same = |known: &Rule| {
-                known.name() == rule.name() && known.labels == rule.labels && is_alert(known) == is_alert(rule)
-            };
-            let at = left.iter().position(|(known, _)| is_same(known));
+            let at = left.iter().position(|(known, _)| known.is_same(rule));
             at.map(|at| left.remove(at).1).unwrap_or_default()
         };
         let rules = new.rules.iter().map(&mut take).collect();
@@ -157,10 +154,6 @@ impl RuleState {
     pub fn series(&self) -> impl Iterator<Item = Labels> {
         self.recorded.iter().cloned().chain(self.alerts.written())
     }
-}
-
-fn is_alert(rule: &Rule) -> bool {
-    matches!(rule.action, crate::rules::Action::Alert(_))
 }
 
 impl Run<'_> {

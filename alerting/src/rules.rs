@@ -1,7 +1,7 @@
 //! Rule files: groups of rules as Prometheus writes them, with our fields beside.
 //!
-//! [`parse`] makes groups of a file's text (`read`), which `group` evaluates and `testing` tests; [`Group::dependencies`] says which rules must
-//! run before which (`depend`); [`Group::to_yaml`] writes a group down again (`print`) for whoever stores rules.
+//! [`parse`] makes groups of a file's text (`read`), which `group` evaluates and `testing` tests; [`Group::steps`] says which rules may
+//! be asked together (`depend`); [`Group::to_yaml`] writes a group down again (`print`) for whoever stores rules.
 //!
 //! Ours are `sql:` instead of `expr:` (with `value`, `labels` as a list of columns, `max_age`, `table`), `no_data` and `notify` of an alert,
 //! and `limit_mode` of a group; a file without them means what it means to Prometheus.
@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use crate::{Error, Result};
 
-pub use depend::Dependencies;
+pub(crate) use depend::Written;
 
 /// Largest file that is read. The largest seen, thirteen thousand lines that test parsers, has 1.2 MB.
 pub const FILE_BYTES_MAX: usize = 16 << 20;
@@ -163,6 +163,30 @@ pub fn parse(text: &str, options: &Options<'_>) -> Result<Vec<Group>, Vec<Error>
     read::groups(text, options)
 }
 
+/// Reads one group, as a list item of `groups:` would have it.
+///
+/// # Errors
+/// As of [`parse`].
+pub fn parse_group(text: &str, options: &Options<'_>) -> Result<Group, Vec<Error>> {
+    read::group(text, options)
+}
+
+/// Groups as a file, which [`parse`] reads.
+///
+/// # Errors
+/// `Internal`.
+pub fn to_yaml(groups: &[Group]) -> Result<String> {
+    print::file(groups)
+}
+
+/// Groups by the names of their files, as YAML.
+///
+/// # Errors
+/// `Internal`.
+pub fn by_file_to_yaml(files: &BTreeMap<&str, &[Group]>) -> Result<String> {
+    print::files(files)
+}
+
 impl Rule {
     /// The name of the alert, or of the series that are recorded.
     #[must_use]
@@ -172,13 +196,21 @@ impl Rule {
             Action::Alert(alert) => &alert.name,
         }
     }
+
+    /// Is it the same rule to whoever follows it, whatever else was changed about it: by kind, name and labels?
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let is_alert = |rule: &Self| matches!(rule.action, Action::Alert(_));
+        self.name() == other.name() && self.labels == other.labels && is_alert(self) == is_alert(other)
+    }
 }
 
 impl Group {
-    /// Which rules need which others to be evaluated before them.
+    /// How many earlier rules of the group are the same to whoever follows them.
     #[must_use]
-    pub fn dependencies(&self) -> Dependencies {
-        depend::dependencies(self)
+    pub fn ordinal(&self, nth: usize) -> usize {
+        let Some(rule) = self.rules.get(nth) else { return 0 };
+        self.rules.iter().take(nth).filter(|earlier| earlier.is_same(rule)).count()
     }
 
     /// Parts of the group, in order, whose rules may be asked together: none selects what an earlier one of its part writes. What a rule in

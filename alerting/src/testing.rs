@@ -37,7 +37,9 @@ use crate::{
 
 pub use junit::junit;
 pub use series::{Point, Values, read_labels, read_values};
-pub use store::{Settings, Store};
+pub use store::Store;
+
+pub use crate::memory::Settings;
 
 /// Largest file of tests that is read.
 const FILE_BYTES_MAX: u64 = 16 << 20;

@@ -23,6 +23,7 @@ mod ha;
 mod headers;
 pub(crate) mod histogram;
 mod labels;
+mod lateness;
 mod metadata;
 mod metrics;
 mod pool;
@@ -64,6 +65,7 @@ pub use self::{
     decoded::{BODY_BYTES_MAX, Decoded, Version},
     ha::ReplicaLabels,
     labels::LabelLimits,
+    lateness::Late,
     refused::Refused,
     reject::{Reason, Reject, Rejects},
     relabel::{Action, Relabel, RelabelRule, RuleFault},
@@ -75,6 +77,7 @@ use self::{
     compression::{decoded_len, decompress},
     ha::{Elections, Heard, is_mixed},
     headers::BodyKind,
+    lateness::Ages,
     metrics::Metrics,
     pool::{Buffers, Pool},
     response::{Failure, Outcome, respond},
@@ -237,10 +240,16 @@ impl RemoteWrite {
         let too_long = |error| Error::new(ErrorKind::Invalid, "a message cannot be compressed").caused_by(error);
         let body = snap::raw::Encoder::new().compress_vec(message).map_err(too_long)?;
         let kind = BodyKind { version: Version::V2, compression: compression::Compression::Snappy };
-        match self.0.write(kind, HttpRequest::new(Body::from(body))).await {
+        match self.0.write(kind, HttpRequest::new(Body::from(body)), false).await {
             Ok(Outcome::Written(report)) => Ok(*report),
             Ok(Outcome::Failed(failure)) | Err(failure) => Err(failure.into()),
         }
+    }
+
+    /// How late samples came lately.
+    #[must_use]
+    pub fn late(&self) -> Late {
+        self.0.metrics.lateness.late()
     }
 
     /// Serves `POST /api/v1/write`.
@@ -266,7 +275,7 @@ async fn handle(
     let inner = &remote_write.0;
     let start_us = inner.clock.now_us();
     let (version, outcome) = match headers::body_kind(request.headers()) {
-        Ok(kind) => (Some(kind.version), inner.write(kind, request).await.unwrap_or_else(Outcome::Failed)),
+        Ok(kind) => (Some(kind.version), inner.write(kind, request, true).await.unwrap_or_else(Outcome::Failed)),
         Err(unsupported) => (unsupported.version, Outcome::Failed(Failure::unsupported(unsupported.text))),
     };
     let response = respond(version, &outcome);
@@ -281,7 +290,13 @@ async fn handle(
 }
 
 impl Inner {
-    async fn write(self: &Arc<Self>, kind: BodyKind, request: HttpRequest<Body>) -> Result<Outcome, Failure> {
+    /// Writes a request that a sender sent, or one from inside this process.
+    async fn write(
+        self: &Arc<Self>,
+        kind: BodyKind,
+        request: HttpRequest<Body>,
+        is_sent: bool,
+    ) -> Result<Outcome, Failure> {
         let mut buffers = self.pool.take();
         let compressed = self.read_body(request, &mut buffers.body).await?;
         self.metrics.received(buffers.body.len());
@@ -290,7 +305,7 @@ impl Inner {
         // Not waited for: holding the first permits, requests could wait for each other.
         let decompressed = self.permits(decoded_len).ok_or_else(busy)?;
         let room = self.storage.reserve(decoded_len.saturating_mul(ROOM_PER_BYTE)).await?;
-        let (report, ack) = if decoded_len > INLINE_BYTES_MAX {
+        let (report, ages, ack) = if decoded_len > INLINE_BYTES_MAX {
             let inner = Arc::clone(self);
             let work = move || inner.admit(kind, decoded_len, buffers, room);
             let stopped = |_| Failure::from(Error::new(ErrorKind::Internal, "work on a request broke off"));
@@ -308,6 +323,9 @@ impl Inner {
             return Err(error.into());
         }
         self.metrics.written(&report);
+        if is_sent {
+            self.metrics.lateness.observe(&ages);
+        }
         Ok(Outcome::Written(Box::new(report)))
     }
 
@@ -355,7 +373,7 @@ impl Inner {
         decoded_len: usize,
         mut buffers: Buffers,
         room: Room,
-    ) -> Result<(Report, Option<Ack>), Failure> {
+    ) -> Result<(Report, Ages, Option<Ack>), Failure> {
         let Buffers { body, decompressed, decoded, located } = &mut buffers;
         let body = decompress(kind.compression, body, decoded_len, decompressed).map_err(Failure::bad_request)?;
         decoded
@@ -366,8 +384,9 @@ impl Inner {
         if let Some(elected) = self.begin(request, &window, located) {
             let report = Report::left(request, elected);
             self.pool.put(buffers);
-            return Ok((report, None));
+            return Ok((report, Ages::default(), None));
         }
+        let ages = Ages::of(request.decoded, window.now_ms);
         let mut labels = Labels::new(request, &self.limits, &self.rules);
         let mut admission = self.admission.lock();
         admission.locate(request, &window, located);
@@ -393,7 +412,7 @@ impl Inner {
         self.metrics.series.set(i64::try_from(admission.series()).unwrap_or(i64::MAX));
         drop(admission);
         self.pool.put(buffers);
-        Ok((report, ack))
+        Ok((report, ages, ack))
     }
 
     /// Makes admission anew if storage refused what it had admitted: then it takes for written what is not.

@@ -221,9 +221,17 @@ impl Engine {
     /// # Errors
     /// `Invalid` if the text is no query we answer, `Overloaded` if too many run, `Timeout`, or what planning met.
     pub async fn sql(&self, text: &str) -> Result<Answer> {
+        self.sql_at(text, self.0.clock.now_us()).await
+    }
+
+    /// The same with another time for `now()`, microseconds. Rows are those of today, whatever their time.
+    ///
+    /// # Errors
+    /// As [`Engine::sql`].
+    pub async fn sql_at(&self, text: &str, now_us: i64) -> Result<Answer> {
         let mut count = self.0.meter.begin();
         let run = self.0.asking.begin("sql", text);
-        match run.or_killed(self.begin(text)).await {
+        match run.or_killed(self.begin(text, now_us)).await {
             Ok((schema, work, deadline)) => {
                 let Config { rows_max, timeout_ms, .. } = self.0.config;
                 let of_answer = Arc::clone(&schema);
@@ -248,12 +256,12 @@ impl Engine {
         }
     }
 
-    async fn begin(&self, text: &str) -> Result<(SchemaRef, Work, Pin<Box<Sleep>>)> {
+    async fn begin(&self, text: &str, now_us: i64) -> Result<(SchemaRef, Work, Pin<Box<Sleep>>)> {
         let statement = gate::check(text)?;
         let permit = self.admit().await?;
         let timeout_ms = self.0.config.timeout_ms;
         let mut deadline = Box::pin(sleep(Duration::from_millis(timeout_ms)));
-        let mut work = self.0.threads.start(self.session(), statement, permit)?;
+        let mut work = self.0.threads.start(self.session(now_us), statement, permit)?;
         let schema = tokio::select! {
             planned = &mut work.schema => planned.unwrap_or_else(|_| Err(defect()))?,
             () = &mut deadline => return Err(timed_out(timeout_ms)),
@@ -430,6 +438,12 @@ impl Engine {
         &self.0.config
     }
 
+    /// How it evaluates PromQL.
+    #[must_use]
+    pub fn promql_config(&self) -> &PromqlConfig {
+        &self.0.config.promql
+    }
+
     /// Now, milliseconds.
     pub(crate) fn now_ms(&self) -> i64 {
         self.now_us().div_euclid(1000)
@@ -471,8 +485,8 @@ impl Engine {
         &self.0.template.runtime_env().memory_pool
     }
 
-    /// A session over one view per dataset.
-    fn session(&self) -> SessionState {
+    /// A session over one view per dataset, in which it is some time, microseconds.
+    fn session(&self, now_us: i64) -> SessionState {
         let mut datasets = self.0.catalog.datasets.clone();
         // A series is committed before its samples: whoever sees the samples first finds all their series.
         datasets.sort_by_key(|dataset| dataset.name == schemas::series().name);
@@ -492,7 +506,7 @@ impl Engine {
         let tables = Tables::new(Arc::clone(&self.0.template), named, Arc::clone(&tags));
         let mut state = SessionState::clone(&self.0.template);
         tables.put_into(&mut state);
-        state.execution_props_mut().query_execution_start_time = DateTime::from_timestamp_micros(self.0.clock.now_us());
+        state.execution_props_mut().query_execution_start_time = DateTime::from_timestamp_micros(now_us);
         state
     }
 }

@@ -18,9 +18,10 @@ use std::sync::{
 
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use parking_lot::Mutex;
-use promql::{Columns, Control, Features, Kept, Options, Outcome, Planned, Query, Symbols, Syntax};
+use promql::{Columns, Control, Features, Kept, Options, Outcome, Planned, Query, Symbols, Syntax, Want};
 
 use self::kept::Part;
+pub use self::load::Loaded;
 use crate::{Engine, Error, ErrorKind, Result, cut::Cut};
 
 /// When a query is evaluated.
@@ -139,6 +140,29 @@ impl Engine {
         .await
     }
 
+    /// The samples of series that are wanted, staleness markers among them, for whoever evaluates over more than is stored; at most
+    /// `samples_max`.
+    ///
+    /// # Errors
+    /// `Execution` if there are more or no memory for them, `Overloaded` if too many queries run, `Timeout`, or what reading met.
+    pub async fn samples(&self, want: &Want, samples_max: usize) -> Result<Loaded> {
+        let options = Options { samples_max, ..self.options(When::at(want.to_ms)) };
+        let wants = [Want { presence: false, ..want.clone() }];
+        self.counted("samples", "samples of a selector", async |run| {
+            let permit = self.admit().await?;
+            let stop = Arc::new(AtomicBool::new(false));
+            let guard = StopOnDrop(Arc::clone(&stop));
+            let engine = self.clone();
+            let cut = engine.cut().stopped_by(&stop);
+            let work = async move { load::Selected::of(&wants, &cut).await?.load(&wants, &options, &cut).await };
+            let loaded = self.within(work, permit, None).await;
+            drop(guard);
+            loaded.iter().for_each(|loaded| run.add_samples(loaded.read));
+            loaded
+        })
+        .await
+    }
+
     async fn answer(&self, query: &Query, when: When) -> Result<Found> {
         let planned = query.plan(self.options(when))?;
         let key = self.answers().key(query.text(), &planned, when);
@@ -174,7 +198,8 @@ impl Engine {
 
     async fn at_all_steps(&self, planned: &Planned, cut: &Cut, stop: &AtomicBool) -> Result<Found> {
         let began_us = self.now_us();
-        let loaded = load::Selected::of(planned, cut).await?.load(planned, cut).await?;
+        let loaded =
+            load::Selected::of(planned.wants(), cut).await?.load(planned.wants(), planned.options(), cut).await?;
         let loaded_us = self.now_us();
         let mut found = self.evaluate(planned, loaded, stop)?;
         found.load_us = loaded_us - began_us;
@@ -231,8 +256,8 @@ impl Engine {
         }
     }
 
-    fn evaluate(&self, planned: &Planned, loaded: load::Loaded, stop: &AtomicBool) -> Result<Found> {
-        let load::Loaded { samples, mut symbols, memory: mut held, read } = loaded;
+    fn evaluate(&self, planned: &Planned, loaded: Loaded, stop: &AtomicBool) -> Result<Found> {
+        let Loaded { samples, mut symbols, memory: mut held, read } = loaded;
         let memory = MemoryConsumer::new("evaluation of PromQL").register(self.memory_pool());
         let memory = Mutex::new(memory);
         // What was read is accounted for; the evaluator counts it too.

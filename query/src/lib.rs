@@ -38,7 +38,7 @@ mod views;
 pub use billing::{TagRules, Tags};
 pub use engine::{Answer, Catalog, Config, Engine};
 pub use error::{Error, ErrorKind, Position, Result};
-pub use evaluate::{Found, PromqlConfig, When};
+pub use evaluate::{Found, Loaded, PromqlConfig, When};
 pub use http::{Asked, RulesAsked, check_range, duration_ms, failure, json, no_such_group, router};
 pub use promql::{Features, Query, Selector, Syntax, quoted};
 pub use running::Asking;

@@ -29,7 +29,7 @@ pub fn alerts() -> &'static Dataset {
                 text("fingerprint", "The alert by a number of its labels, hexadecimal, as Alertmanager computes it."),
                 text("state", "What it is now: `pending`, `firing`, `resolved`, or `inactive` if it never fired."),
                 text("reason", "Why there is a row, such as `evaluated`, `posted`, `no data` or `snapshot`."),
-                text("source", "Its rule as `file;group;rule`, or `api`."),
+                text("source", "Its rule as `file;group;rule{number of its labels}#which of the same`, or `api`."),
                 Column::new("labels", string_map(), Encoding::Dictionary, "Its labels."),
                 Column::new("annotations", string_map(), Encoding::Dictionary, "What people read."),
                 Column::new("value", DataType::Float64, Encoding::Plain, "Value of the expression.").nullable(),

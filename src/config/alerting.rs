@@ -2,7 +2,11 @@
 //!
 //! Called while settings are validated. What is in those files is read by `glue`, at start and whenever they change.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use alerting::{Labels, notify::guard::Allowed, silence::Limits, watch::Watch};
 use serde_saphyr::Spanned;
@@ -17,6 +21,9 @@ use super::{
     within,
 };
 
+/// Rules that are written through the API, in the data folder.
+pub(super) const RULES: &str = "rules";
+
 /// Of rules and notifications.
 #[derive(Debug, Clone)]
 pub struct Alerting {
@@ -24,6 +31,8 @@ pub struct Alerting {
     pub config: Option<PathBuf>,
     /// Patterns of the files with rules.
     pub rules: Vec<String>,
+    /// Where rules are kept that are written through the API: `rules` in the data folder.
+    pub rules_folder: PathBuf,
     /// How often groups are evaluated that do not say, milliseconds.
     pub evaluation_interval_ms: i64,
     /// How far behind the clock groups are evaluated that do not say, milliseconds.
@@ -49,7 +58,7 @@ pub struct Alerting {
 }
 
 impl raw::Alerting {
-    pub(super) fn validate(self, outside: &Outside<'_>) -> Result<Alerting, Refused> {
+    pub(super) fn validate(self, data_dir: &Path, outside: &Outside<'_>) -> Result<Alerting, Refused> {
         let origin = outside.origin;
         let key = |name: &str| format!("alerting.{name}");
         let interval = required(origin, &key("evaluation_interval"), self.evaluation_interval)?;
@@ -72,6 +81,7 @@ impl raw::Alerting {
             remind_before_ms,
             config: self.config.map(|file| path(origin, file)).transpose()?,
             rules: self.rules.unwrap_or_default().into_iter().map(|rules| rules.value).collect(),
+            rules_folder: data_dir.join(RULES),
             evaluation_interval_ms: within(origin, &interval, span(1)..=span(86_400))?.millis(),
             query_offset_ms: within(origin, &offset, Span(Duration::ZERO)..=span(3_600))?.millis(),
             external_url,

@@ -5,6 +5,7 @@
 //! samples have caught up, or five minutes are over; no more groups are evaluated at once than there is room for.
 
 mod files;
+pub mod folder;
 mod status;
 
 use std::{
@@ -89,15 +90,15 @@ struct Inner {
 }
 
 /// What all rows of a rule's alerts have in common.
-struct OfRule<'a> {
-    source: &'a Arc<str>,
-    generator_url: Arc<str>,
-    /// Empty: it happened.
-    run: Arc<str>,
+pub(super) struct OfRule<'a> {
+    pub source: &'a Arc<str>,
+    pub generator_url: Arc<str>,
+    /// Empty for what happened.
+    pub run: Arc<str>,
 }
 
 /// A group: its file and its name.
-type Id = (String, String);
+pub(super) type Id = (String, String);
 
 /// A group that is evaluated.
 struct Running {
@@ -143,6 +144,12 @@ impl Rules {
             began_ms,
             has_caught_up: AtomicBool::new(false),
         })))
+    }
+
+    /// What evaluation works with.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.0.parts
     }
 
     /// Evaluates these groups from now on, and no others.
@@ -207,7 +214,7 @@ impl Rules {
         };
         let running = Arc::new(Running {
             steps: group.steps(),
-            sources: group.rules.iter().enumerate().map(|(nth, rule)| source(&id, rule, nth).into()).collect(),
+            sources: (0..group.rules.len()).map(|nth| source(&id, &group, nth).into()).collect(),
             slots: Slots::new(&id.0, &id.1, interval_ms),
             status: Mutex::new(GroupStatus::new(&group, self.now_ms())),
             snapshot_ms: AtomicI64::new(self.0.parts.clock.now_ms()),
@@ -241,10 +248,13 @@ impl Rules {
     fn restored(&self, id: &Id, group: &Group) -> State {
         let (mut state, mut before) = (State::new(group), self.0.before.lock());
         for (nth, rule) in group.rules.iter().enumerate() {
-            let rows = before.remove(&source(id, rule, nth)).unwrap_or_default();
-            let instances = rows.into_iter().filter_map(|row| self.instance(row));
+            let names = [source_by_place(id, rule, nth), source(id, group, nth)];
+            let mut rows: Vec<AlertRow> = names.iter().filter_map(|name| before.remove(name)).flatten().collect();
+            // What was written last of an alert holds, under whichever name of its rule.
+            rows.sort_by_key(|row| row.at_ms);
+            let last: BTreeMap<Labels, AlertRow> = rows.into_iter().map(|row| (row.labels.clone(), row)).collect();
             if let Some(of_rule) = state.rules.get_mut(nth) {
-                of_rule.alerts = instances.collect();
+                of_rule.alerts = last.into_values().filter_map(|row| self.instance(row)).collect();
             }
         }
         state
@@ -362,7 +372,8 @@ impl Rules {
         alerts
     }
 
-    fn row(&self, rule: &OfRule<'_>, change: &Transition, instance: Option<&Instance>) -> AlertRow {
+    /// A change of an alert as a row.
+    pub(super) fn row(&self, rule: &OfRule<'_>, change: &Transition, instance: Option<&Instance>) -> AlertRow {
         AlertRow {
             source: Arc::clone(rule.source),
             labels: self.outside(&change.labels),
@@ -373,7 +384,7 @@ impl Rules {
     }
 
     /// Labels as others see them: with those of this program.
-    fn outside(&self, labels: &Labels) -> Labels {
+    pub(super) fn outside(&self, labels: &Labels) -> Labels {
         let external = &self.0.parts.settings.external_labels;
         if external.is_empty() {
             return labels.clone();
@@ -410,7 +421,8 @@ impl Rules {
         }
     }
 
-    fn generator_url(&self, rule: &Rule) -> String {
+    /// Where the expression of a rule is looked at.
+    pub(super) fn generator_url(&self, rule: &Rule) -> String {
         let text = match &rule.condition {
             Condition::Promql(query) => query.text(),
             Condition::Sql(sql) => &sql.text,
@@ -461,7 +473,43 @@ impl Rules {
     }
 }
 
-/// Names a rule in the table of alerts. The number tells rules of the same name apart.
-fn source(id: &Id, rule: &Rule, nth: usize) -> String {
-    format!("{};{};{}#{nth}", id.0, id.1, rule.name())
+/// Names a rule in the table of alerts: by its file, its group, its name, a number of its labels if it has any, and which it is of those
+/// that have all that in common. So a rule that is moved within its group, or whose expression is changed, is still the same.
+pub(super) fn source((file, of_group): &Id, group: &Group, nth: usize) -> String {
+    let Some(rule) = group.rules.get(nth) else { return String::new() };
+    let labels: Labels = rule.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let labels = if labels.is_empty() { String::new() } else { format!("{:016x}", labels.fingerprint()) };
+    format!("{file};{of_group};{}{{{labels}}}#{}", rule.name(), group.ordinal(nth))
+}
+
+/// The name that rules had in rows that were written when their place in the group was a part of it.
+fn source_by_place((file, group): &Id, rule: &Rule, nth: usize) -> String {
+    format!("{file};{group};{}#{nth}", rule.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use alerting::rules::{Options, parse};
+
+    use super::*;
+
+    #[test]
+    fn a_rule_keeps_its_name_when_it_is_moved_or_asks_something_else() {
+        let names = |rules: &str| {
+            let text = format!("groups: [{{name: g, rules: [{rules}]}}]");
+            let groups = parse(&text, &Options { ignores_unknown_fields: false, template: &|_| Ok(()) }).unwrap();
+            let id = ("f.yaml".to_owned(), "g".to_owned());
+            (0..groups[0].rules.len()).map(|nth| source(&id, &groups[0], nth)).collect::<Vec<_>>()
+        };
+        let (a, b) = ("{alert: A, expr: x}", "{alert: B, expr: y, labels: {severity: page}}");
+        let before = names(&format!("{a}, {b}, {a}"));
+        assert_eq!((before[0].as_str(), before[2].as_str()), ("f.yaml;g;A{}#0", "f.yaml;g;A{}#1"));
+        assert_eq!(
+            names(&format!("{}, {a}, {a}", b.replace("y,", "z,"))),
+            [&before[1], &before[0], &before[2]].map(Clone::clone)
+        );
+        // With other labels it is another rule; a series of the same name is none.
+        assert_ne!(names(&b.replace("page", "ticket"))[0], before[1]);
+        assert_eq!(names(&format!("{{record: A, expr: x}}, {a}"))[1], before[0]);
+    }
 }

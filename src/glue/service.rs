@@ -3,6 +3,8 @@
 //! Called by `app`. Files are looked at every few seconds, at SIGHUP and at `POST /-/reload`. Invariant: files that are refused change nothing,
 //! and are told once.
 
+pub mod ruler;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -35,7 +37,7 @@ use super::{
     heartbeat::{self, Heart},
     meter::Meter,
     record::{self, Recorder},
-    rules::{self, Parts, READ_BACK_MS, Rules},
+    rules::{self, Loaded, Parts, READ_BACK_MS, Rules},
     telling::{Ready, Teller, Telling, ready},
 };
 use crate::{
@@ -63,14 +65,30 @@ struct Inner {
     /// Is told to look at the files now.
     look: Notify,
     seen: Mutex<[u8; 32]>,
+    /// Held while what is in force changes.
+    in_force: tokio::sync::Mutex<InForce>,
     started_ms: i64,
 }
 
 /// What is in the files.
 struct Contents {
     ready: Ready,
-    rules: Vec<rules::Loaded>,
+    rules: InForce,
     digest: [u8; 32],
+}
+
+/// Groups of rules.
+struct InForce {
+    /// Of the files that the settings name.
+    files: Vec<Loaded>,
+    /// Of the folder that the API writes.
+    own: Vec<Loaded>,
+}
+
+impl InForce {
+    fn all(&self) -> Vec<Loaded> {
+        self.files.iter().chain(&self.own).cloned().collect()
+    }
 }
 
 /// Parts of the server that rules and notifications work with.
@@ -145,7 +163,7 @@ impl Service {
             external_url,
         };
         let rules = Rules::new(parts, of_rules, registry)?;
-        rules.apply(contents.rules);
+        rules.apply(contents.rules.all());
         let heart = settings.heartbeat.clone().map(|settings| -> Result<_> {
             let (rules, manager) = (rules.clone(), manager.clone());
             let heart = Heart { settings, carrier, rules, manager, storage, clock };
@@ -153,7 +171,8 @@ impl Service {
         });
         let heart = Mutex::new(heart.transpose()?);
         let (look, seen) = (Notify::new(), Mutex::new(contents.digest));
-        let inner = Inner { settings, manager, rules, teller, meter, forward, heart, look, seen, started_ms };
+        let in_force = tokio::sync::Mutex::new(contents.rules);
+        let inner = Inner { settings, manager, rules, teller, meter, forward, heart, look, seen, in_force, started_ms };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -224,6 +243,7 @@ impl Service {
     /// # Errors
     /// What is wrong with them, once; nothing changes then.
     pub async fn reload(&self) -> Result<()> {
+        let mut in_force = self.0.in_force.lock().await;
         let settings = self.0.settings.clone();
         let read = tokio::task::spawn_blocking(move || {
             let digest = digest(&settings)?;
@@ -236,7 +256,8 @@ impl Service {
         let contents = tokio::task::spawn_blocking(move || contents(&settings)).await??;
         self.0.teller.reload(&contents.ready);
         self.0.manager.reload(contents.ready.plan);
-        self.0.rules.apply(contents.rules);
+        *in_force = contents.rules;
+        self.0.rules.apply(in_force.all());
         info!("files of rules and notifications changed and are in force");
         Ok(())
     }
@@ -256,14 +277,21 @@ fn watches(settings: &Alerting, external_url: &str) -> Vec<Watch> {
     settings.watches.iter().map(watch).collect()
 }
 
-/// Reads and checks the files that settings name. Blocks.
+/// Reads and checks the files that settings name, and the server's own. Blocks.
 fn contents(settings: &Alerting) -> Result<Contents> {
     if let Some(file) = &settings.pagerduty_secrets_file {
         pagerduty::secrets(file).context("`alerting.pagerduty_secrets_file`")?;
     }
     let digest = digest(settings)?;
     let config = config_of(settings)?;
-    Ok(Contents { ready: ready(config)?, rules: rules::load(Path::new("."), &settings.rules)?, digest })
+    let mut rules = InForce { files: of_settings(settings)?, own: rules::folder::read(&settings.rules_folder)? };
+    // A file that the settings name since has the last word.
+    rules.own.retain(|own| rules.files.iter().all(|file| file.file != own.file));
+    Ok(Contents { ready: ready(config)?, rules, digest })
+}
+
+fn of_settings(settings: &Alerting) -> Result<Vec<Loaded>> {
+    rules::load(Path::new("."), &settings.rules)
 }
 
 /// The configuration that settings name. Blocks.
@@ -282,8 +310,8 @@ pub fn config_of(settings: &Alerting) -> Result<Config> {
 /// # Errors
 /// All that is wrong with them.
 pub fn check(settings: &Alerting) -> Result<usize> {
-    let contents = contents(settings)?;
-    Ok(contents.rules.iter().flat_map(|loaded| &loaded.groups).map(|group| group.rules.len()).sum())
+    ready(config_of(settings)?)?;
+    Ok(of_settings(settings)?.iter().flat_map(|loaded| &loaded.groups).map(|group| group.rules.len()).sum())
 }
 
 /// Of the contents of all files.
@@ -292,6 +320,7 @@ fn digest(settings: &Alerting) -> Result<[u8; 32]> {
     for pattern in &settings.rules {
         files.extend(alerting::glob::files(Path::new("."), pattern)?);
     }
+    files.extend(alerting::glob::files(&settings.rules_folder, "*.yaml").unwrap_or_default());
     let mut hash = Sha256::new();
     for file in files {
         let text = std::fs::read(&file).unwrap_or_default();

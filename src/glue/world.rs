@@ -3,10 +3,10 @@
 //! Called by the evaluator on a thread that may wait. Samples of a group gather until a query could read one of them, or the group is done,
 //! so that a group whose rules do not read one another is one record of the log.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use alerting::{
-    Error, ErrorKind, Labels, Result,
+    Error, ErrorKind, Result,
     query::{Found, Query, Sample, Sink, VALUES, Value},
     rules::Sql,
 };
@@ -103,30 +103,26 @@ impl Query for World {
         {
             return queries.iter().map(|_| Err(error.again())).collect();
         }
-        let found = self.ask(queries, at_ms).into_iter().map(|found| samples(&found?));
+        let found = ask(&self.engine, queries, at_ms).into_iter().map(|found| {
+            let found = found?;
+            let samples = alerting::memory::samples(&found.result, &found.symbols).ok_or_else(no_vector)?;
+            Ok(Found { samples, warnings: found.warnings, fresh: None })
+        });
         let found: Vec<Result<Found>> = found.collect();
         if !self.looks_for_data {
             return found;
         }
-        let fewest = self.fewest(queries, at_ms);
+        let fewest = fewest(&self.engine, queries, at_ms);
         found.into_iter().zip(fewest).map(|(found, fresh)| Ok(Found { fresh: fresh?, ..found? })).collect()
     }
 
     fn sql(&mut self, sql: &Sql, at_ms: i64) -> Result<Found> {
         self.flush()?;
-        let answer = self.runtime.block_on(async {
-            let answer = self.engine.sql(&sql.text).await?;
-            answer.collect().await
-        });
-        let mut samples = Vec::new();
-        for rows in answer.map_err(failed)? {
-            samples.append(&mut of_rows(&rows, sql)?);
-            if samples.len() > ROWS_MAX {
-                return Err(Error::invalid(format!("a rule's answer has too many rows rows_max={ROWS_MAX}")));
-            }
-        }
+        let asks = (&self.engine, &self.runtime);
+        let answer = self.runtime.block_on(async { self.engine.sql(&sql.text).await?.collect().await });
+        let samples = of_answer(&answer.map_err(failed)?, sql)?;
         let fresh = match (&sql.table, sql.max_age_ms) {
-            (Some(table), Some(max_age_ms)) => Some(self.recent(table, at_ms - max_age_ms)?),
+            (Some(table), Some(max_age_ms)) => Some(recent(asks, table, (at_ms - max_age_ms, None))?),
             _ => None,
         };
         Ok(Found { samples, warnings: Vec::new(), fresh })
@@ -144,96 +140,105 @@ impl Sink for World {
     }
 }
 
-impl World {
-    /// Answers of the engine.
-    fn ask(&self, queries: &[&promql::Query], at_ms: i64) -> Vec<Result<query::Found>> {
-        let when = When { anew: true, ..When::at(at_ms) };
-        match self.engine.promql_together(queries, when) {
-            Ok(answers) => answers.into_iter().map(|answer| answer.map_err(failed)).collect(),
-            Err(error) => {
-                let error = failed(error);
-                queries.iter().map(|_| Err(error.again())).collect()
-            }
+/// Who is asked, from a thread that may wait.
+pub(super) type Asks<'a> = (&'a Engine, &'a Handle);
+
+/// Samples of the answer to a query of SQL.
+///
+/// # Errors
+/// `Invalid` if its rows are none, or are too many.
+pub(super) fn of_answer(answer: &[RecordBatch], sql: &Sql) -> Result<Vec<Sample>> {
+    let mut samples = Vec::new();
+    for rows in answer {
+        samples.append(&mut of_rows(rows, sql)?);
+        if samples.len() > ROWS_MAX {
+            return Err(Error::invalid(format!("a rule's answer has too many rows rows_max={ROWS_MAX}")));
         }
     }
+    Ok(samples)
+}
 
-    /// Of each query, how many series the selector has that has the fewest.
-    fn fewest(&self, queries: &[&promql::Query], at_ms: i64) -> Vec<Result<Option<u64>>> {
-        let counts = |query: &&promql::Query| -> Result<Vec<promql::Query>> {
-            let selectors = query.selectors();
-            let counts = selectors.iter().map(|selector| {
-                let matchers = selector.matchers().iter().map(|matcher| {
-                    let (label, op, value) = matcher.as_written();
-                    format!("{}{op}{}", promql::quoted(label), promql::quoted(value))
-                });
-                let matchers: Vec<String> = matchers.collect();
-                self.engine.parse(&format!("count({{{}}})", matchers.join(","))).map_err(failed)
-            });
-            counts.collect()
-        };
-        let counts: Vec<Result<Vec<promql::Query>>> = queries.iter().map(counts).collect();
-        let all: Vec<&promql::Query> = counts.iter().flatten().flatten().collect();
-        let mut answers = self.ask(&all, at_ms).into_iter();
-        let of_query = |counts: Result<Vec<promql::Query>>| {
-            let mut fewest = None;
-            for found in answers.by_ref().take(counts?.len()) {
-                let count = match &found?.result {
-                    promql::Outcome::Vector(columns) if columns.labels.is_empty() => 0,
-                    promql::Outcome::Vector(columns) => {
-                        columns.floats(0).next().map_or(0, |(_, value)| count_of(value))
-                    }
-                    _ => return Ok(None),
-                };
-                fewest = Some(fewest.map_or(count, |fewest: u64| fewest.min(count)));
-            }
-            Ok(fewest)
-        };
-        counts.into_iter().map(of_query).collect()
-    }
+/// Queries that count what each selector of a query selects.
+///
+/// # Errors
+/// `Internal`: what was read once cannot be read again.
+pub(super) fn counts(engine: &Engine, query: &promql::Query) -> Result<Vec<promql::Query>> {
+    let count = |selector: &promql::Selector| {
+        let matchers = selector.matchers().iter().map(|matcher| {
+            let (label, op, value) = matcher.as_written();
+            format!("{}{op}{}", promql::quoted(label), promql::quoted(value))
+        });
+        let matchers: Vec<String> = matchers.collect();
+        engine.parse(&format!("count({{{}}})", matchers.join(","))).map_err(failed)
+    };
+    query.selectors().iter().map(count).collect()
+}
 
-    /// How many rows of a table are later than a time.
-    fn recent(&self, table: &str, since_ms: i64) -> Result<u64> {
-        let Some(dataset) = schemas::all().into_iter().find(|dataset| dataset.name == table) else {
-            return Err(Error::invalid(format!("`table` of a rule names a table: there is no {table:?}")));
-        };
-        let since_us = since_ms.saturating_mul(1000);
-        let sql =
-            format!("SELECT count(*) AS n FROM {table} WHERE {:?} >= to_timestamp_micros({since_us})", dataset.time);
-        let rows = self.runtime.block_on(async { self.engine.sql(&sql).await?.collect().await }).map_err(failed)?;
-        let count = rows.first().map(|rows| cast(rows.column(0), &DataType::UInt64)).transpose().map_err(unreadable)?;
-        Ok(count.map_or(0, |count| count.as_primitive::<arrow::datatypes::UInt64Type>().value(0)))
+/// Answers of the engine, from a thread that may wait.
+fn ask(engine: &Engine, queries: &[&promql::Query], at_ms: i64) -> Vec<Result<query::Found>> {
+    let when = When { anew: true, ..When::at(at_ms) };
+    match engine.promql_together(queries, when) {
+        Ok(answers) => answers.into_iter().map(|answer| answer.map_err(failed)).collect(),
+        Err(error) => {
+            let error = failed(error);
+            queries.iter().map(|_| Err(error.again())).collect()
+        }
     }
 }
 
-/// The samples of an answer.
-fn samples(found: &query::Found) -> Result<Found> {
-    let samples = match &found.result {
-        promql::Outcome::Scalar(value) => vec![Sample { labels: Labels::default(), value: Value::Float(*value) }],
-        promql::Outcome::Vector(columns) => {
-            let row = |row: usize| {
-                let labels = columns.labels[row].texts(&found.symbols).collect();
-                let (_, point) = columns.points(row).next()?;
-                let value = match point {
-                    promql::Point::Float(value) => Value::Float(value),
-                    promql::Point::Histogram(histogram) => Value::Histogram(Arc::new(histogram.clone())),
-                };
-                Some(Sample { labels, value })
+/// Of each query, how many series the selector has that has the fewest. Errors are as of [`Query::instant`].
+pub(super) fn fewest(engine: &Engine, queries: &[&promql::Query], at_ms: i64) -> Vec<Result<Option<u64>>> {
+    let counts: Vec<Result<Vec<promql::Query>>> = queries.iter().map(|query| counts(engine, query)).collect();
+    let all: Vec<&promql::Query> = counts.iter().flatten().flatten().collect();
+    let mut answers = ask(engine, &all, at_ms).into_iter();
+    let of_query = |counts: Result<Vec<promql::Query>>| {
+        let mut fewest = None;
+        for found in answers.by_ref().take(counts?.len()) {
+            let count = match &found?.result {
+                promql::Outcome::Vector(columns) if columns.labels.is_empty() => 0,
+                promql::Outcome::Vector(columns) => columns.floats(0).next().map_or(0, |(_, value)| count_of(value)),
+                _ => return Ok(None),
             };
-            (0..columns.labels.len()).filter_map(row).collect()
+            fewest = Some(fewest.map_or(count, |fewest: u64| fewest.min(count)));
         }
-        _ => return Err(Error::invalid("a rule's expression gives a vector or a number, and this one does not")),
+        Ok(fewest)
     };
-    Ok(Found { samples, warnings: found.warnings.clone(), fresh: None })
+    counts.into_iter().map(of_query).collect()
+}
+
+/// How many rows of a table are not before a time, and not after another if there is one; milliseconds.
+///
+/// # Errors
+/// As of [`Query::sql`].
+pub(super) fn recent(
+    (engine, runtime): Asks<'_>,
+    table: &str,
+    (since_ms, until_ms): (i64, Option<i64>),
+) -> Result<u64> {
+    let Some(dataset) = schemas::all().into_iter().find(|dataset| dataset.name == table) else {
+        return Err(Error::invalid(format!("`table` of a rule names a table: there is no {table:?}")));
+    };
+    let time = |ms: i64| format!("to_timestamp_micros({})", ms.saturating_mul(1000));
+    let until = until_ms.map(|ms| format!(" AND {:?} <= {}", dataset.time, time(ms))).unwrap_or_default();
+    let sql = format!("SELECT count(*) AS n FROM {table} WHERE {:?} >= {}{until}", dataset.time, time(since_ms));
+    let rows = runtime.block_on(async { engine.sql(&sql).await?.collect().await }).map_err(failed)?;
+    let count = rows.first().map(|rows| cast(rows.column(0), &DataType::UInt64)).transpose().map_err(unreadable)?;
+    Ok(count.map_or(0, |count| count.as_primitive::<arrow::datatypes::UInt64Type>().value(0)))
+}
+
+/// The result of a rule's expression is none that a rule can use.
+pub(super) fn no_vector() -> Error {
+    Error::invalid("a rule's expression gives a vector or a number, and this one does not")
 }
 
 /// A count, which is a whole number.
-fn count_of(value: f64) -> u64 {
+pub(super) fn count_of(value: f64) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it counts series")]
     let count = value as u64;
     count
 }
 
-fn failed(error: query::Error) -> Error {
+pub(super) fn failed(error: query::Error) -> Error {
     let kind = match error.kind {
         query::ErrorKind::Invalid | query::ErrorKind::Execution => ErrorKind::Invalid,
         _ => ErrorKind::Unavailable,

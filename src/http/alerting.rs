@@ -11,7 +11,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{pagerduty, refusal, rules};
+use super::{pagerduty, refusal, replay, ruler, rules};
 use crate::{config::outbound::Others, glue::service::Service};
 
 /// Routes of rules, alerts and notifications.
@@ -29,11 +29,12 @@ pub fn router(service: Service) -> Router {
     let of_alerts = alerting::http::router(service.manager().clone(), about);
     let of_incidents =
         service.pagerduty_secrets().map(|secrets| pagerduty::router(service.clone(), secrets.to_owned()));
+    let replays = replay::router(service.clone()).merge(ruler::router(service.clone()));
     let of_service = Router::new()
         .route("/-/reload", post(reload).put(reload))
         .route("/api/v1/alertmanagers", get(others))
         .with_state(service);
-    of_service.merge(of_rules).merge(of_alerts).merge(of_incidents.unwrap_or_default())
+    of_service.merge(of_rules).merge(of_alerts).merge(replays).merge(of_incidents.unwrap_or_default())
 }
 
 /// Other Alertmanagers, as Prometheus shows those that it tells.

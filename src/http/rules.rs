@@ -1,4 +1,5 @@
-//! `/api/v1/rules` and `/api/v1/alerts`, as Prometheus answers them.
+//! `/api/v1/rules` and `/api/v1/alerts`, as Prometheus answers them; `/api/v1/status/lateness`, which is ours: how late samples come, and
+//! how far behind the clock rules would miss little of them.
 //!
 //! Merged by `app` with the crates' routers. Spec: <https://prometheus.io/docs/prometheus/latest/querying/api/#rules>
 
@@ -15,6 +16,7 @@ use axum::{
 };
 use chrono::{DateTime, SecondsFormat};
 use query::{RulesAsked, Selector, no_such_group};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -25,7 +27,36 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// Routes of rules and alerts.
 pub fn router(rules: Rules) -> Router {
-    Router::new().route("/api/v1/rules", get(all)).route("/api/v1/alerts", get(alerts)).with_state(rules)
+    Router::new()
+        .route("/api/v1/rules", get(all))
+        .route("/api/v1/alerts", get(alerts))
+        .route("/api/v1/status/lateness", get(lateness))
+        .with_state(rules)
+}
+
+/// How late samples come. All times are milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lateness {
+    /// Samples of the last half an hour to an hour, without those that are more than an hour old.
+    pub samples: u64,
+    /// How many of them came within a time after theirs, the cumulated counts of ascending times.
+    pub within: Vec<(i64, u64)>,
+    /// The least of these times within which 99 of 100 came; none if there are too few samples to tell.
+    pub suggested_offset_ms: Option<i64>,
+    /// How far behind the clock groups are evaluated that do not say.
+    pub query_offset_ms: i64,
+}
+
+async fn lateness(State(rules): State<Rules>) -> Response {
+    let (late, settings) = (rules.parts().remote_write.late(), &rules.parts().settings);
+    let data = Lateness {
+        suggested_offset_ms: late.suggested_ms(),
+        samples: late.samples,
+        within: late.within,
+        query_offset_ms: settings.query_offset_ms,
+    };
+    Json(json!({ "status": "success", "data": data })).into_response()
 }
 
 async fn alerts(State(rules): State<Rules>) -> Response {

@@ -21,7 +21,7 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 /// Version of the binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ENDPOINTS: [(&str, &str, &str); 35] = [
+const ENDPOINTS: [(&str, &str, &str); 39] = [
     ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
     (
         "POST",
@@ -55,6 +55,13 @@ const ENDPOINTS: [(&str, &str, &str); 35] = [
     ("GET", "/federate", "newest samples as text, for a scrape: match[]= (scope read)"),
     ("GET", "/api/v1/rules", "rules; alerts has what fires (scope read)"),
     (
+        "GET, POST, DELETE",
+        "/config/v1/rules/&lt;namespace&gt;/&lt;group&gt;",
+        "groups of rules, YAML, as Mimir: POST to a namespace writes one (scopes read, admin)",
+    ),
+    ("POST", "/api/v1/rules/backtest", "what rules of these files would have done (scope read)"),
+    ("POST", "/api/v1/rules/replay", "what rules in force would have done, kept under a run (scope admin)"),
+    (
         "GET",
         "/api/v2/alerts",
         "alerts and who is told, as Alertmanager; also alerts/groups, receivers, silences (scope read)",
@@ -65,6 +72,7 @@ const ENDPOINTS: [(&str, &str, &str); 35] = [
     ("GET", "/api/v1/features", "what is switched on (scope read)"),
     ("GET", "/metrics", "metrics of this server (scope read)"),
     ("GET", "/api/v1/status/buildinfo", "version; also config, flags, runtimeinfo, walreplay (scope read)"),
+    ("GET", "/api/v1/status/lateness", "how late samples come, and which offset of rules suits them (scope read)"),
     ("GET", "/api/v1/status/tsdb", "how many series there are, and of what: limit= (scope read)"),
     ("GET", "/api/v1/status/queries", "queries that are running (scope read)"),
     ("DELETE", "/api/v1/status/queries/&lt;id&gt;", "end a running query (scope admin)"),
@@ -137,6 +145,8 @@ pub(super) async fn build_info() -> Json<serde_json::Value> {
         "buildDate": "unknown",
         "goVersion": "none (built with Rust)",
         "application": "Streamgauge",
+        // Grafana edits rules if it reads this.
+        "features": { "ruler_config_api": "true", "alertmanager_config_api": "false" },
     });
     Json(json!({"status": "success", "data": data}))
 }

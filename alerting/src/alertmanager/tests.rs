@@ -10,7 +10,7 @@ use super::{
     world::{Message, World},
     *,
 };
-use crate::{dispatch::Integration, outbox::Rate};
+use crate::{Labels, dispatch::Integration, outbox::Rate};
 
 mod acceptance;
 
@@ -485,4 +485,48 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[test]
+fn a_rehearsal_says_who_would_have_been_told_and_keeps_what_is_silenced() {
+    let minute = 60 * SECOND;
+    let alert = |instance: &str, at_ms: i64, ends_ms: i64| crate::alerts::Alert {
+        labels: [("alertname", "a"), ("instance", instance)].into_iter().collect(),
+        annotations: Labels::default(),
+        starts_ms: 0,
+        ends_ms,
+        generator_url: Arc::default(),
+        updated_ms: at_ms,
+        is_timeout: false,
+        once: false,
+    };
+    let silence = crate::silence::Silence {
+        id: "1".to_owned(),
+        matchers: crate::Matchers::parse("instance=\"quiet\"", crate::Mode::Fallback).unwrap(),
+        starts_ms: 0,
+        ends_ms: i64::MAX,
+        updated_ms: 0,
+        created_by: String::new(),
+        comment: String::new(),
+    };
+    let mut rehearsal = Rehearsal::new(ways().plan(), vec![silence], 0);
+    let mut told = Vec::new();
+    for at_ms in (0..150 * minute).step_by(60 * 1_000) {
+        let is_over = at_ms >= 130 * minute;
+        let ends_ms = if is_over { 130 * minute } else { at_ms + 4 * minute };
+        told.extend(rehearsal.until(at_ms - 1));
+        rehearsal.tell(vec![alert("1", at_ms, ends_ms), alert("quiet", at_ms, ends_ms)], at_ms);
+    }
+    let told: Vec<(i64, &str, usize, usize)> = told
+        .iter()
+        .map(|message| (message.at_ms / minute, message.reason.text(), message.firing, message.resolved))
+        .collect();
+    // Once, twice again after an hour each, and its end.
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert_eq!(
+        (told[0], told[3].1, told[3].3),
+        ((0, "first notification", 1, 0), "all alerts resolved", 1),
+        "{told:?}"
+    );
+    assert!(told[1..3].iter().all(|message| message.1 == "repeat interval elapsed"), "{told:?}");
 }

@@ -75,6 +75,7 @@ impl Things {
         Rows { alerts: alerts.collect(), notifications: intents.chain(kept).collect(), silences: Vec::new() }
     }
 
+    /// By what the integration of a key tells.
     pub fn kind(&self, key: &Key) -> &'static str {
         self.dispatcher.integrations(&key.receiver).get(key.integration).map_or("", |integration| integration.kind)
     }

@@ -1,4 +1,4 @@
-//! A group as YAML again. Fields come in the order of the documentation, labels in theirs; what is by default is left out.
+//! Groups as YAML again. Fields come in the order of the documentation, labels in theirs; what is by default is left out.
 
 use std::collections::BTreeMap;
 
@@ -60,8 +60,32 @@ enum LabelsShown<'a> {
     Fixed(&'a BTreeMap<String, String>),
 }
 
+#[derive(Serialize)]
+struct FileShown<'a> {
+    groups: Vec<GroupShown<'a>>,
+}
+
 pub(super) fn group(group: &Group) -> Result<String> {
-    let shown = GroupShown {
+    written(&shown(group))
+}
+
+pub(super) fn file(groups: &[Group]) -> Result<String> {
+    written(&FileShown { groups: groups.iter().map(shown).collect() })
+}
+
+pub(super) fn files(files: &BTreeMap<&str, &[Group]>) -> Result<String> {
+    let shown: BTreeMap<&str, Vec<GroupShown<'_>>> =
+        files.iter().map(|(file, groups)| (*file, groups.iter().map(shown).collect())).collect();
+    written(&shown)
+}
+
+fn written(shown: &impl Serialize) -> Result<String> {
+    serde_saphyr::to_string(shown)
+        .map_err(|error| Error::new(ErrorKind::Internal, "groups cannot be written as YAML").caused_by(error))
+}
+
+fn shown(group: &Group) -> GroupShown<'_> {
+    GroupShown {
         name: &group.name,
         interval: group.interval_ms.map(promql::format_duration),
         query_offset: group.query_offset_ms.map(promql::format_duration),
@@ -69,9 +93,7 @@ pub(super) fn group(group: &Group) -> Result<String> {
         limit_mode: (group.limit_mode == LimitMode::Prometheus).then_some("prometheus"),
         labels: &group.labels,
         rules: group.rules.iter().map(rule).collect(),
-    };
-    serde_saphyr::to_string(&shown)
-        .map_err(|error| Error::new(ErrorKind::Internal, "group cannot be written as YAML").caused_by(error))
+    }
 }
 
 fn rule(rule: &Rule) -> RuleShown<'_> {

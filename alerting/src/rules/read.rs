@@ -10,18 +10,29 @@ use crate::{
 
 /// Reads a file; what is wrong with one rule hides nothing of the others.
 pub(super) fn groups(text: &str, options: &Options<'_>) -> Result<Vec<Group>, Vec<Error>> {
-    let nodes = |text: &str| -> Result<Node> {
-        if text.len() > FILE_BYTES_MAX {
-            let size = text.len();
-            return Err(Error::invalid(format!("rule file is too large; split it: bytes={size} max={FILE_BYTES_MAX}")));
-        }
-        yaml::read(text)
-    };
-    let root = nodes(text).map_err(|error| vec![error])?;
+    read(text, options, Reader::file)
+}
+
+/// Reads a group that stands alone.
+pub(super) fn group(text: &str, options: &Options<'_>) -> Result<Group, Vec<Error>> {
+    read(text, options, Reader::group)
+}
+
+fn read<'a, T>(
+    text: &str,
+    options: &'a Options<'a>,
+    read: impl FnOnce(&mut Reader<'a>, &Node) -> Result<T>,
+) -> Result<T, Vec<Error>> {
+    if text.len() > FILE_BYTES_MAX {
+        let size = text.len();
+        let message = format!("rule file is too large; split it: bytes={size} max={FILE_BYTES_MAX}");
+        return Err(vec![Error::invalid(message)]);
+    }
+    let root = yaml::read(text).map_err(|error| vec![error])?;
     let mut reader = Reader { options, errors: Vec::new() };
-    let groups = reader.file(&root);
-    match (groups, reader.errors) {
-        (Ok(groups), errors) if errors.is_empty() => Ok(groups),
+    let found = read(&mut reader, &root);
+    match (found, reader.errors) {
+        (Ok(found), errors) if errors.is_empty() => Ok(found),
         (Ok(_), errors) => Err(errors),
         (Err(error), mut errors) => {
             errors.push(error);

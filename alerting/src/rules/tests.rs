@@ -108,27 +108,6 @@ fn unknown_fields_are_passed_over_when_told() {
 }
 
 #[test]
-fn rules_depend_on_earlier_ones_whose_series_they_select() {
-    let dependencies = |rules: &[(&str, &str)]| {
-        let rules: String = rules.iter().map(|(name, expr)| format!("  - {name}\n    expr: '{expr}'\n")).collect();
-        read(&format!("groups:\n- name: g\n  rules:\n{rules}")).unwrap()[0].dependencies()
-    };
-    let chain = dependencies(&[
-        ("record: a", "x"),
-        ("record: b", "a + c"),
-        ("record: c", "{__name__=~\"a|b\"}"),
-        ("alert: D", "b > ALERTS"),
-        ("alert: E", "ALERTS{alertname=\"D\"} or ALERTS_FOR_STATE{alertname!=\"D\"}"),
-        ("record: f", "ALERTS{alertstate=\"firing\"}"),
-        ("record: g", "1"),
-    ]);
-    assert_eq!(chain.on, [vec![], vec![0], vec![0, 1], vec![1], vec![3], vec![3, 4], vec![]]);
-    assert!(chain.is_alone(6) && !chain.is_alone(0) && !chain.are_none());
-    assert!(dependencies(&[("record: a", "x"), ("record: b", "{job=\"y\"}")]).indeterminate);
-    assert!(dependencies(&[("record: a", "x"), ("record: b", "y")]).are_none());
-}
-
-#[test]
 fn rules_that_do_not_read_one_another_are_asked_together() {
     let steps = |rules: &[(&str, &str)]| {
         let rules: String = rules.iter().map(|(name, expr)| format!("  - {name}\n    expr: '{expr}'\n")).collect();
@@ -160,4 +139,27 @@ fn a_file_of_many_rules_is_read() {
     assert_eq!((groups[0].rules.len(), groups[0].rules[19_999].place), (20_000, (60_001, 5)));
     assert_eq!(groups[0].steps().len(), 1);
     assert!(wrong(&"#".repeat(FILE_BYTES_MAX + 1)).starts_with("rule file is too large; split it"));
+}
+
+#[test]
+fn a_group_alone_and_a_file_of_groups_are_written_and_read_again() {
+    let groups = read(ALL).unwrap();
+    let options = Options { ignores_unknown_fields: false, template: &|_| Ok(()) };
+    let alone = super::parse_group(&groups[0].to_yaml().unwrap(), &options).unwrap();
+    assert!(alone.means_the_same(&groups[0]));
+    let more = Group { name: "other: 'x'".to_owned(), ..alone };
+    let file = super::to_yaml(&[groups[0].clone(), more.clone()]).unwrap();
+    let again = read(&file).unwrap();
+    assert!(again.len() == 2 && again[0].means_the_same(&groups[0]) && again[1].means_the_same(&more), "{file}");
+    let all = super::by_file_to_yaml(&BTreeMap::from([("a: b", again.as_slice()), ("c/d.yaml", &[])])).unwrap();
+    assert!(all.contains("c/d.yaml: []") && all.contains("- name: g"), "{all}");
+    assert_eq!(super::by_file_to_yaml(&BTreeMap::new()).unwrap().trim(), "{}");
+    let wrong = |text: &str| super::parse_group(text, &options).unwrap_err()[0].to_string();
+    assert!(wrong("name: g\nrules:\n- alert: A\n  expr: x > > 1\n").starts_with("4:9: group \"g\", rule 1, \"A\""));
+    assert!(wrong("- a").starts_with("1:1"), "{}", wrong("- a"));
+    assert!(wrong("groups: []").contains("`name` must be set"), "{}", wrong("groups: []"));
+    assert!(!wrong("\u{0}").is_empty() && !wrong("").is_empty());
+    // What Grafana sends.
+    let sent = "name: g\ninterval: 1m\nrules:\n    - alert: A\n      expr: up == 0\n      for: 0s\n      keep_firing_for: 0s\n      labels: {}\n      annotations:\n        summary: \"\"\n";
+    assert_eq!(super::parse_group(sent, &options).unwrap().rules.len(), 1);
 }

@@ -13,14 +13,8 @@ use crate::{Error, Labels, Result};
 /// Values that one item may stand for; they are made as the time of a test comes to them.
 const REPETITIONS_MAX: usize = u32::MAX as usize;
 
-/// What a series has at a step.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Point {
-    /// A number, or the end of the series.
-    Float(f64),
-    /// A histogram.
-    Histogram(Arc<Histogram>),
-}
+/// What a series has at a step: a number, which may be the end of the series, or a histogram.
+pub use crate::query::Value as Point;
 
 /// Values, one for each step; what is repeated is made when it is asked for.
 #[derive(Debug, Clone, Default)]

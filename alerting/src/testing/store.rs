@@ -5,16 +5,9 @@
 //! Invariants: times ascend within a series, each once; a sample that contradicts one of the same time is refused, as Prometheus does, and so is
 //! one that is older than the last; what was loaded is not seen before its time has come ([`Store::advance`]).
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use promql::{
-    Control, Features, Gather, Histogram, HistogramSample, NO_START, Options, Outcome, Point as Cell, STALE, Samples,
-    Symbols, Want,
-};
+use promql::{Gather, STALE, Samples, Symbols, Want};
 
 use super::{
     Rows, Table,
@@ -22,23 +15,10 @@ use super::{
 };
 use crate::{
     Error, Labels, Result,
+    memory::{self, Settings},
     query::{Found, Query, Sample, Sink, Value},
     rules::Sql,
 };
-
-/// More samples than a test has, few enough for a laptop.
-const SAMPLES_MAX: usize = 50_000_000;
-
-/// How a store evaluates.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// How old a sample may be to be a series' value.
-    pub lookback_ms: i64,
-    /// Step of subqueries that name none.
-    pub subquery_step_ms: i64,
-    /// What PromQL may use.
-    pub features: Features,
-}
 
 /// Series in memory.
 pub struct Store<'a> {
@@ -123,13 +103,7 @@ impl<'a> Store<'a> {
             self.series.insert(labels.clone(), Series { labels: known, samples: Vec::new() });
         }
         let Some(series) = self.series.get_mut(labels) else { return Ok(()) };
-        let point = match (point, series.samples.last()) {
-            // What ends a series of histograms is a histogram.
-            (Point::Float(value), Some((_, Point::Histogram(_)))) if value.to_bits() == STALE => {
-                Point::Histogram(Arc::new(Histogram { sum: value, ..Histogram::default() }))
-            }
-            (point, _) => point,
-        };
+        let point = memory::following(point, series.samples.last());
         match series.samples.last() {
             Some((last, known)) if *last == time && is_same(known, &point) => return Ok(()),
             Some((last, _)) if *last == time => {
@@ -169,58 +143,10 @@ impl<'a> Store<'a> {
             if !want.matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.label()))) {
                 continue;
             }
-            let all = &series.samples;
-            let first = all.partition_point(|(time, _)| *time <= want.after_ms);
-            let last = all.partition_point(|(time, _)| *time <= want.to_ms);
-            if first == last {
-                continue;
-            }
-            // Whether a counter was reset is told from the histogram before.
-            let (mut times, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
-            for (at, (time, point)) in all.iter().enumerate().take(last).skip(first.saturating_sub(1)) {
-                match point {
-                    Point::Float(value) if at >= first => {
-                        times.push(*time);
-                        values.push(*value);
-                    }
-                    Point::Float(_) => {}
-                    Point::Histogram(histogram) => {
-                        histograms.push(HistogramSample::new(*time, NO_START, Arc::clone(histogram)));
-                    }
-                }
-            }
-            let histograms = HistogramSample::linked(histograms, want.after_ms);
-            out.add(series.labels.clone(), (&times, &values, &[]), histograms);
+            memory::gather(&mut out, &series.labels, &series.samples, want);
         }
         out.finish()
     }
-
-    fn options(&self, at_ms: i64) -> Options {
-        Options {
-            start_ms: at_ms,
-            end_ms: at_ms,
-            step_ms: 1,
-            is_instant: true,
-            lookback_ms: self.settings.lookback_ms,
-            subquery_step_ms: self.settings.subquery_step_ms,
-            samples_max: SAMPLES_MAX,
-            threads: 1,
-            features: self.settings.features,
-        }
-    }
-}
-
-/// How many series have a sample that is recent at the end of what is wanted.
-fn fresh(want: &Want, samples: &Samples, lookback_ms: i64) -> u64 {
-    let after_ms = want.after_ms.max(want.to_ms.saturating_sub(lookback_ms));
-    let is_fresh = |at: &usize| {
-        let (times, values) = samples.floats_of(*at);
-        let float =
-            times.last().is_some_and(|time| *time > after_ms) && values.last().is_some_and(|v| v.to_bits() != STALE);
-        let histogram = samples.histograms.get(*at).and_then(|samples| samples.last());
-        float || histogram.is_some_and(|sample| sample.time > after_ms && sample.histogram.sum.to_bits() != STALE)
-    };
-    (0..samples.labels.len()).filter(is_fresh).count() as u64
 }
 
 fn is_same(left: &Point, right: &Point) -> bool {
@@ -232,36 +158,10 @@ fn is_same(left: &Point, right: &Point) -> bool {
 
 impl Query for Store<'_> {
     fn instant(&mut self, query: &promql::Query, at_ms: i64) -> Result<Found> {
-        let wrong = |error: promql::Error| Error::invalid(error.to_string()).caused_by(error);
-        let planned = query.plan(self.options(at_ms)).map_err(wrong)?;
-        let samples: Vec<Samples> = planned.wants().iter().map(|want| self.samples(want)).collect();
-        let fresh = planned
-            .wants()
-            .iter()
-            .zip(&samples)
-            .map(|(want, samples)| fresh(want, samples, self.settings.lookback_ms))
-            .min();
-        let stop = AtomicBool::new(false);
-        let control = Control { stop: &stop, reserve: &|_| true };
-        let answer = planned.evaluate(&samples, &mut self.symbols, control).map_err(wrong)?;
-        let samples = match answer.result {
-            Outcome::Scalar(value) => vec![Sample { labels: Labels::default(), value: Value::Float(value) }],
-            Outcome::Vector(columns) => {
-                let sample = |(row, labels): (usize, &promql::Labels)| {
-                    let value = match columns.points(row).next()?.1 {
-                        Cell::Float(value) => Value::Float(value),
-                        Cell::Histogram(histogram) => Value::Histogram(Arc::new(histogram.clone())),
-                    };
-                    Some(Sample { labels: labels.texts(&self.symbols).collect(), value })
-                };
-                columns.labels.iter().enumerate().filter_map(sample).collect()
-            }
-            _ => {
-                let kind = query.type_text();
-                return Err(Error::invalid(format!("the result is neither a vector nor a scalar: type={kind}")));
-            }
-        };
-        Ok(Found { samples, warnings: answer.warnings, fresh })
+        let mut symbols = std::mem::take(&mut self.symbols);
+        let found = memory::instant(query, self.settings.at(at_ms), &mut symbols, |want, _| self.samples(want));
+        self.symbols = symbols;
+        found
     }
 
     fn sql(&mut self, sql: &Sql, at_ms: i64) -> Result<Found> {
@@ -274,12 +174,9 @@ impl Sink for Store<'_> {
     fn write(&mut self, samples: &[Sample], at_ms: i64) -> Result<()> {
         let mut first_error = None;
         for Sample { labels, value } in samples {
-            let (point, is_end) = match value {
-                Value::Float(value) => (Point::Float(*value), value.to_bits() == STALE),
-                Value::Histogram(histogram) => (Point::Histogram(Arc::clone(histogram)), false),
-            };
+            let is_end = matches!(value, Value::Float(value) if value.to_bits() == STALE);
             // A series that somebody else goes on with has not ended.
-            if let Err(error) = self.append(labels, at_ms, point)
+            if let Err(error) = self.append(labels, at_ms, value.clone())
                 && !is_end
             {
                 first_error.get_or_insert(error);

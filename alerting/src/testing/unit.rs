@@ -9,12 +9,13 @@ use super::{
     file::{AlertCase, ExpectedAlert, ExprCase, File, Test},
     report::{self, Shown},
     series::{self, Point},
-    store::{Settings, Store},
+    store::Store,
 };
 use crate::{
     ALERTNAME, Error, Labels, Result,
     alert::Phase,
     group::{self, Run},
+    memory::Settings,
     query::{Query, Value},
     rules::{Action, Group},
 };

@@ -8,6 +8,7 @@ use storage::{Clock, Latency};
 
 use super::{
     decoded::Version,
+    lateness::Lateness,
     refused::Worst,
     reject::Reason,
     report::{Report, SetAside},
@@ -33,6 +34,7 @@ pub(crate) struct Metrics {
     refused_metric: IntGaugeVec,
     worst: Arc<Mutex<Worst>>,
     pub(crate) latency: Latency,
+    pub(crate) lateness: Lateness,
 }
 
 impl Metrics {
@@ -84,6 +86,7 @@ impl Metrics {
             refused,
             refused_metric,
             worst: Arc::default(),
+            lateness: Lateness::register(registry, clock.clone())?,
             latency: Latency::register(
                 registry,
                 clock,

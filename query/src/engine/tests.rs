@@ -6,7 +6,7 @@ use storage::Lane;
 
 use crate::{
     Config, ErrorKind,
-    testing::{Bench, DAY_MS, Sample, rows, samples},
+    testing::{Bench, DAY_MS, Sample, rows, samples, series},
 };
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn a_query_that_finds_the_queue_full_is_told_to_come_later() {
 #[tokio::test]
 async fn work_that_is_cut_off_is_not_taken_for_a_short_answer() {
     let engine = Bench::new().engine();
-    let (schema, work, deadline) = engine.begin("SELECT * FROM generate_series(1, 100000000000)").await.unwrap();
+    let (schema, work, deadline) = engine.begin("SELECT * FROM generate_series(1, 100000000000)", 0).await.unwrap();
     work.task.abort();
     let count = engine.0.meter.begin();
     let mut stream = super::Bounded {
@@ -230,4 +230,47 @@ async fn queries_are_counted_by_how_they_end() {
     assert_eq!((count("ok"), count("invalid"), count("canceled")), (1.0, 1.0, 1.0));
     let running = families.iter().find(|f| f.name() == "streamgauge_query_running").unwrap();
     assert_eq!(running.get_metric()[0].get_gauge().get_value(), 0.0);
+}
+
+#[tokio::test]
+async fn sql_can_be_asked_at_another_time() {
+    let engine = Bench::new().engine();
+    let answer = engine.sql_at("SELECT CAST(now() AS BIGINT) / 1000000000 AS s", 1_795_348_800_000_000).await.unwrap();
+    let rows = answer.collect().await.unwrap();
+    let seconds = arrow::compute::cast(rows[0].column(0), &arrow::datatypes::DataType::Utf8).unwrap();
+    assert_eq!(arrow::array::AsArray::as_string::<i32>(&seconds).value(0), "1795348800");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_of_a_selector_come_with_their_markers_and_no_more_than_are_wanted() {
+    let bench = Bench::new();
+    let stale = f64::from_bits(promql::STALE);
+    let rows = [("up", 1, DAY_MS, 1.0), ("up", 1, DAY_MS + 1_000, stale), ("up", 2, DAY_MS + 2_000, 3.0)];
+    bench
+        .file(
+            schemas::series(),
+            &series(DAY_MS, &[("up", 1, &[("job", "a")]), ("up", 2, &[("job", "b")])]),
+            Lane::InOrder,
+        )
+        .await;
+    bench.file(schemas::samples(), &samples(&rows), Lane::InOrder).await;
+    let engine = bench.engine();
+    let matchers = engine.parse("up").unwrap().selectors()[0].matchers().to_vec().into();
+    let want = promql::Want { matchers, after_ms: DAY_MS - 1, to_ms: DAY_MS + 2_000, presence: true };
+    let loaded = engine.samples(&want, 3).await.unwrap();
+    let found = &loaded.samples[0];
+    let all: Vec<(Vec<i64>, Vec<u64>)> = (0..found.labels.len())
+        .map(|at| (found.floats_of(at).0.to_vec(), found.floats_of(at).1.iter().map(|value| value.to_bits()).collect()))
+        .collect();
+    assert_eq!(
+        all,
+        [
+            (vec![DAY_MS, DAY_MS + 1_000], vec![1.0_f64.to_bits(), promql::STALE]),
+            (vec![DAY_MS + 2_000], vec![3.0_f64.to_bits()])
+        ]
+    );
+    assert!(found.labels[0].texts(&loaded.symbols).any(|pair| pair == ("job", "a")));
+    assert_eq!(engine.samples(&want, 2).await.unwrap_err().kind, ErrorKind::Execution);
+    let later = promql::Want { after_ms: DAY_MS + 1_000, ..want };
+    assert_eq!(engine.samples(&later, 3).await.unwrap().samples[0].floats_count(), 1);
 }

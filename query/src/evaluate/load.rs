@@ -1,7 +1,7 @@
 //! Samples of a query, as the evaluator takes them.
 
 use datafusion::execution::memory_pool::MemoryReservation;
-use promql::{HistogramSample, Options, Planned, Samples, Symbols, Want};
+use promql::{HistogramSample, Options, Samples, Symbols, Want};
 
 use crate::{
     Result,
@@ -9,15 +9,16 @@ use crate::{
     native,
 };
 
-/// What a query is evaluated over.
-#[derive(Default)]
-pub(super) struct Loaded {
+/// What a query is evaluated over. Holds its memory of the pool until it is dropped.
+#[derive(Debug, Default)]
+pub struct Loaded {
     /// Of each want.
     pub samples: Vec<Samples>,
+    /// Texts of the labels.
     pub symbols: Symbols,
-    pub memory: Vec<MemoryReservation>,
+    pub(super) memory: Vec<MemoryReservation>,
     /// How many samples.
-    pub read: usize,
+    pub(super) read: usize,
 }
 
 /// The series of a query, before their samples are read.
@@ -28,10 +29,10 @@ pub(super) struct Selected {
 }
 
 impl Selected {
-    /// Finds the series of a query.
-    pub(super) async fn of(planned: &Planned, cut: &Cut) -> Result<Self> {
-        let mut selected = Self { symbols: Symbols::default(), located: Vec::with_capacity(planned.wants().len()) };
-        for want in planned.wants() {
+    /// Finds the series of the wants of a query.
+    pub(super) async fn of(wants: &[Want], cut: &Cut) -> Result<Self> {
+        let mut selected = Self { symbols: Symbols::default(), located: Vec::with_capacity(wants.len()) };
+        for want in wants {
             let times_ms = want.after_ms.saturating_add(1)..want.to_ms.saturating_add(1);
             selected.located.push(cut.find(&[&*want.matchers], times_ms, &mut selected.symbols).await?);
         }
@@ -39,10 +40,10 @@ impl Selected {
     }
 
     /// Reads their samples.
-    pub(super) async fn load(self, planned: &Planned, cut: &Cut) -> Result<Loaded> {
+    pub(super) async fn load(self, wants: &[Want], options: &Options, cut: &Cut) -> Result<Loaded> {
         let mut loaded = Loaded { symbols: self.symbols, ..Loaded::default() };
-        for (want, located) in planned.wants().iter().zip(self.located) {
-            let samples = loaded.read(cut, located, want, planned.options()).await?;
+        for (want, located) in wants.iter().zip(self.located) {
+            let samples = loaded.read(cut, located, want, options).await?;
             loaded.samples.push(samples);
         }
         Ok(loaded)

@@ -119,7 +119,7 @@ impl Asked {
 impl Together<'_> {
     fn asked(&self, query: &Query, when: When) -> Result<Asked> {
         let planned = query.plan(self.engine.options(when))?;
-        let selected = self.wait(Selected::of(&planned, &self.cut))?;
+        let selected = self.wait(Selected::of(planned.wants(), &self.cut))?;
         Ok(Asked { planned, selected })
     }
 
@@ -128,7 +128,7 @@ impl Together<'_> {
         if let [_] = share.as_slice() {
             // What is alone is read in the way that is best for it.
             let alone = share.remove(0).and_then(|Asked { planned, selected }| {
-                let loaded = self.wait(selected.load(&planned, &self.cut))?;
+                let loaded = self.wait(selected.load(planned.wants(), planned.options(), &self.cut))?;
                 self.evaluate(&planned, loaded)
             });
             return vec![alone];

@@ -14,9 +14,9 @@ use crate::glue::templates;
 const FILES_MAX: usize = 10_000;
 
 /// A file with rules.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Loaded {
-    /// Its path.
+    /// Its path; of rules that are written through the API, their namespace.
     pub file: String,
     /// What is in it.
     pub groups: Vec<Group>,
