@@ -150,7 +150,8 @@ impl Run<'_> {
         self.group.query_offset_ms.unwrap_or(self.query_offset_ms)
     }
 
-    /// Evaluates all rules at a slot, and says what came of each. Nothing ends unless `may_resolve`: not before ingest has caught up.
+    /// Evaluates all rules at a slot, and says what came of each. Nothing ends or begins to fire unless `may_resolve`: not before ingest
+    /// has caught up.
     pub fn evaluate<W>(&self, state: &mut State, slot_ms: i64, may_resolve: bool, world: &mut W) -> Vec<Result<Done>>
     where
         W: Query + Sink + ?Sized,

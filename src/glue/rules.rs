@@ -1,8 +1,8 @@
 //! Evaluates rules: a task for each group, which wakes at its slots.
 //!
 //! Called by `app` with the files that the settings name, again whenever they change. Invariants: files that are wrong change nothing; groups
-//! that mean what they meant go on undisturbed; a change of an alert is on disk before anybody is told; nothing ends after a start before
-//! samples have caught up, or five minutes are over; no more groups are evaluated at once than there is room for.
+//! that mean what they meant go on undisturbed; a change of an alert is on disk before anybody is told; nothing ends or begins to fire after a
+//! start before samples have caught up, or five minutes are over; no more groups are evaluated at once than there is room for.
 
 mod files;
 mod status;
@@ -43,7 +43,7 @@ use crate::config;
 const AT_ONCE: usize = 4;
 /// How often somebody is told again that an alert fires.
 const RESEND_MS: i64 = 60_000;
-/// For so long nothing ends after a start, unless samples have caught up before.
+/// For so long nothing ends or begins to fire after a start, unless samples have caught up before.
 const CATCH_UP_MS: i64 = 300_000;
 /// How often active alerts are written down again, so that a start has not to read far back.
 const SNAPSHOT_MS: i64 = 6 * 3_600_000;
@@ -265,20 +265,23 @@ impl Rules {
         done
     }
 
-    /// May alerts end? Not after a start before there are samples of the time that is looked at.
+    /// May alerts end, and begin to fire? Not after a start before there are samples of the time that is looked at; where there were none
+    /// before, none are on their way.
     async fn may_resolve(&self, running: &Running, slot_ms: i64) -> bool {
         let inner = &self.0;
         if inner.has_caught_up.load(Ordering::Relaxed) {
             return true;
         }
         let is_over = self.now_ms() - inner.began_ms >= CATCH_UP_MS;
-        let since_us = (slot_ms - running.interval_ms).saturating_mul(1000);
-        let newest = format!("SELECT 1 AS n FROM samples WHERE ts >= to_timestamp_micros({since_us}) LIMIT 1");
-        let is_there = async {
-            let rows = inner.parts.engine.sql(&newest).await.ok()?.collect().await.ok()?;
+        let are_there = async |since_ms: i64| {
+            let since_us = since_ms.saturating_mul(1000);
+            let some = format!("SELECT 1 AS n FROM samples WHERE ts >= to_timestamp_micros({since_us}) LIMIT 1");
+            let rows = inner.parts.engine.sql(&some).await.ok()?.collect().await.ok()?;
             Some(rows.iter().any(|rows| rows.num_rows() > 0))
         };
-        let has_caught_up = is_over || is_there.await.unwrap_or(false);
+        let has_caught_up = is_over
+            || are_there(slot_ms - running.interval_ms).await == Some(true)
+            || are_there(inner.began_ms - READ_BACK_MS).await == Some(false);
         if has_caught_up {
             inner.has_caught_up.store(true, Ordering::Relaxed);
         }

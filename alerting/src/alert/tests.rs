@@ -106,7 +106,7 @@ fn without_data_alerts_do_as_their_rule_says() {
 }
 
 #[test]
-fn nothing_ends_until_ingest_has_caught_up_and_time_away_counts() {
+fn nothing_ends_or_fires_until_ingest_has_caught_up_and_time_away_counts() {
     let params = Params { for_ms: 10 * MINUTE, ..Params::default() };
     let mut state = State::default();
     state.step(0, &found(&["a", "b"]), &params).unwrap();
@@ -114,9 +114,20 @@ fn nothing_ends_until_ingest_has_caught_up_and_time_away_counts() {
     let mut state: State = serde_json::from_str(&stored).unwrap();
     let early = Input { may_resolve: false, ..found(&["a"]) };
     state.step(30 * MINUTE, &early, &params).unwrap();
-    assert_eq!((phase(&state, "a"), phase(&state, "b")), (F, P));
+    assert_eq!((phase(&state, "a"), phase(&state, "b")), (P, P));
+    let at_once = Params::default();
+    let missing = Input { may_resolve: false, ..found(&["absent"]) };
+    let mut others = State::default();
+    others.step(30 * MINUTE, &missing, &at_once).unwrap();
+    assert_eq!(phase(&others, "absent"), P, "what it misses may be on its way");
     state.step(31 * MINUTE, &found(&["a"]), &params).unwrap();
     assert_eq!((phase(&state, "a"), phase(&state, "b")), (F, None));
+    others.step(31 * MINUTE, &found(&[]), &at_once).unwrap();
+    assert_eq!(phase(&others, "absent"), None);
+    others.step(32 * MINUTE, &found(&["absent"]), &at_once).unwrap();
+    let lost = Input { may_resolve: false, ..found(&[]) };
+    others.step(33 * MINUTE, &lost, &at_once).unwrap();
+    assert_eq!(phase(&others, "absent"), F, "what fires goes on");
 }
 
 #[test]
