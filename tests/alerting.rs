@@ -264,7 +264,7 @@ fn an_outage_and_a_senders_backlog_after_it_tell_nothing_that_is_not_so() {
     let files = Files::new(
         "groups:\n  - name: heat\n    interval: 1s\n    rules:\n      \
          - {alert: TooHot, expr: temperature > 90, labels: {instance: hot}}\n      \
-         - {alert: Gone, expr: absent(temperature), for: 2s, labels: {instance: gone}}\n",
+         - {alert: Gone, expr: absent(temperature), labels: {instance: gone}}\n",
     );
     let path = files.folder.path().join("streamgauge.yaml");
     let settings = fs::read_to_string(&path).unwrap();

@@ -109,8 +109,9 @@ pub struct Input {
     pub elements: Vec<Element>,
     /// Has every selector of the query found a recent sample?
     pub has_data: bool,
-    /// May alerts end? Not before ingest has caught up after a start, as what is missing may be on its way.
-    pub may_resolve: bool,
+    /// May alerts end, and begin to fire? Not before ingest has caught up after a start: what is missing may be on its way, and what is seen
+    /// may be over.
+    pub has_caught_up: bool,
 }
 
 /// A change of an alert.
@@ -176,11 +177,11 @@ impl Instance {
     }
 
     /// The condition is true, or is taken to be.
-    fn holds(&mut self, ts: i64, params: &Params) {
+    fn holds(&mut self, ts: i64, params: &Params, may_fire: bool) {
         self.keep_firing_since_ms = None;
         let is_long_enough = ts.saturating_sub(self.active_at_ms) >= params.for_ms;
         match self.phase {
-            Phase::Pending if is_long_enough => {
+            Phase::Pending if is_long_enough && may_fire => {
                 self.phase = Phase::Firing;
                 self.fired_at_ms = Some(ts);
             }
@@ -243,7 +244,7 @@ impl State {
             }
         }
         let mut changes = self.go_on(ts, &found, input, params);
-        self.begin(ts, &found, params, &mut changes);
+        changes.extend(self.begin(ts, &found, input, params));
         let active = self.active();
         if params.limit > 0 && active > params.limit && params.limit_mode == LimitMode::Prometheus {
             self.lose(&changes);
@@ -275,19 +276,19 @@ impl State {
         let mut changes = Vec::new();
         self.instances.retain(|labels, instance| {
             let before = instance.phase;
-            let is_frozen = !input.may_resolve || (!input.has_data && params.no_data == NoData::Keep);
+            let is_frozen = !input.has_caught_up || (!input.has_data && params.no_data == NoData::Keep);
             let stays = match found.get(labels) {
                 Some(element) if instance.is_active() => {
                     instance.value = element.value;
                     instance.annotations = element.annotations.clone();
-                    instance.holds(ts, params);
+                    instance.holds(ts, params, input.has_caught_up);
                     true
                 }
                 // It is over and begins anew, unless there is no room for it.
                 Some(_) => instance.lapses(ts, params),
                 None if instance.is_active() && is_frozen => true,
                 None if instance.is_active() && !input.has_data && params.no_data == NoData::Alert => {
-                    instance.holds(ts, params);
+                    instance.holds(ts, params, true);
                     true
                 }
                 None => instance.lapses(ts, params),
@@ -302,8 +303,14 @@ impl State {
     }
 
     /// What is new.
-    fn begin(&mut self, ts: i64, found: &BTreeMap<&Labels, &Element>, params: &Params, changes: &mut Vec<Transition>) {
-        let mut active = self.active();
+    fn begin(
+        &mut self,
+        ts: i64,
+        found: &BTreeMap<&Labels, &Element>,
+        input: &Input,
+        params: &Params,
+    ) -> Vec<Transition> {
+        let (mut changes, mut active) = (Vec::new(), self.active());
         for (labels, element) in found {
             let known = self.instances.get(*labels);
             if known.is_some_and(Instance::is_active) {
@@ -315,11 +322,12 @@ impl State {
             }
             let from = known.map(|instance| instance.phase);
             let mut instance = Instance::new(element, ts);
-            instance.holds(ts, params);
+            instance.holds(ts, params, input.has_caught_up);
             active += 1;
             changes.push(Transition { labels: (*labels).clone(), from, to: Some(instance.phase), at_ms: ts });
             self.instances.insert((*labels).clone(), instance);
         }
+        changes
     }
 
     /// How many are pending or firing.

@@ -163,8 +163,9 @@ impl Run<'_> {
         self.group.query_offset_ms.unwrap_or(self.query_offset_ms)
     }
 
-    /// Evaluates all rules at a slot, and says what came of each. Nothing ends unless `may_resolve`: not before ingest has caught up.
-    pub fn evaluate<W>(&self, state: &mut State, slot_ms: i64, may_resolve: bool, world: &mut W) -> Vec<Result<Done>>
+    /// Evaluates all rules at a slot, and says what came of each. Nothing ends or begins to fire unless `has_caught_up`: not before ingest
+    /// has caught up.
+    pub fn evaluate<W>(&self, state: &mut State, slot_ms: i64, has_caught_up: bool, world: &mut W) -> Vec<Result<Done>>
     where
         W: Query + Sink + ?Sized,
     {
@@ -179,7 +180,7 @@ impl Run<'_> {
                     Condition::Promql(_) => found.next().unwrap_or_else(|| Err(unanswered())),
                     Condition::Sql(sql) => world.sql(sql, at_ms),
                 };
-                let done = found.and_then(|found| self.outcome((rule, state), (slot_ms, may_resolve), found, world));
+                let done = found.and_then(|found| self.outcome((rule, state), (slot_ms, has_caught_up), found, world));
                 state.error = match &done {
                     Ok(done) => done.write_error.as_ref().map(ToString::to_string),
                     Err(error) => Some(error.to_string()),

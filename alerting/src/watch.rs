@@ -144,7 +144,7 @@ impl Watched {
             value: seen_ms.map_or(f64::NAN, |seen_ms| (now_ms - seen_ms) as f64 / 1000.0),
         };
         let elements = is_missing.then(element).into_iter().collect();
-        let input = Input { elements, has_data: true, may_resolve: true };
+        let input = Input { elements, has_data: true, has_caught_up: true };
         // One element cannot be there twice, and there is no limit.
         let changes = self.alerts.step(now_ms, &input, &Params::default()).unwrap_or_default();
         let is_time = now_ms - self.snapshot_ms >= SNAPSHOT_MS;

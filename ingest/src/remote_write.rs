@@ -246,6 +246,12 @@ impl RemoteWrite {
         }
     }
 
+    /// The time of the newest sample that was sent since the start, milliseconds; what rules write does not count.
+    #[must_use]
+    pub fn newest_ms(&self) -> Option<i64> {
+        self.0.metrics.lateness.newest_ms()
+    }
+
     /// How late samples came lately.
     #[must_use]
     pub fn late(&self) -> Late {

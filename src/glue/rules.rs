@@ -1,8 +1,8 @@
 //! Evaluates rules: a task for each group, which wakes at its slots.
 //!
 //! Called by `app` with the files that the settings name, again whenever they change. Invariants: files that are wrong change nothing; groups
-//! that mean what they meant go on undisturbed; a change of an alert is on disk before anybody is told; nothing ends after a start before
-//! samples have caught up, or five minutes are over; no more groups are evaluated at once than there is room for.
+//! that mean what they meant go on undisturbed; a change of an alert is on disk before anybody is told; nothing ends or begins to fire after a
+//! start before samples have caught up, or five minutes are over; no more groups are evaluated at once than there is room for.
 
 mod files;
 pub mod folder;
@@ -20,7 +20,7 @@ use std::{
 
 use alerting::{
     Labels,
-    alert::{Instance, RESEND_MS, Transition},
+    alert::{ALERTS, ALERTS_FOR_STATE, Instance, RESEND_MS, Transition},
     alertmanager::Alertmanager,
     alerts::Alert,
     group::{Done, RuleState, Run, Slots, State},
@@ -44,7 +44,7 @@ use crate::config;
 
 /// Groups that are evaluated at once: queries of people want their share of the processors.
 const AT_ONCE: usize = 4;
-/// For so long nothing ends after a start, unless samples have caught up before.
+/// For so long nothing ends or begins to fire after a start, unless samples have caught up before.
 const CATCH_UP_MS: i64 = 300_000;
 /// How often active alerts are written down again, so that a start has not to read far back.
 const SNAPSHOT_MS: i64 = 6 * 3_600_000;
@@ -270,9 +270,9 @@ impl Rules {
     async fn evaluate(&self, running: &Arc<Running>, slot_ms: i64) {
         let Ok(_permit) = self.0.at_once.acquire().await else { return };
         let began_ms = self.now_ms();
-        let may_resolve = self.may_resolve(running, slot_ms).await;
+        let has_caught_up = self.has_caught_up(running, slot_ms).await;
         let (rules, group, runtime) = (self.clone(), Arc::clone(running), Handle::current());
-        let work = move || rules.run(&group, slot_ms, may_resolve, runtime);
+        let work = move || rules.run(&group, slot_ms, has_caught_up, runtime);
         // The engine ends last.
         let Ok(evaluated) = self.0.parts.engine.on_thread(work) else { return };
         let Ok(done) = evaluated.await else {
@@ -298,7 +298,13 @@ impl Rules {
         self.0.meter.evaluated(&running.id, &done, took_ms, missed);
     }
 
-    fn run(&self, running: &Running, slot_ms: i64, may_resolve: bool, runtime: Handle) -> Vec<alerting::Result<Done>> {
+    fn run(
+        &self,
+        running: &Running,
+        slot_ms: i64,
+        has_caught_up: bool,
+        runtime: Handle,
+    ) -> Vec<alerting::Result<Done>> {
         let Parts { engine, remote_write, settings, external_url, .. } = &self.0.parts;
         let group = &running.group;
         let wants_data = |rule: &Rule| matches!(&rule.action, Action::Alert(alert) if alert.no_data != NoData::Resolve);
@@ -312,7 +318,7 @@ impl Rules {
             external_url,
             query_offset_ms: settings.query_offset_ms,
         };
-        let mut done = run.evaluate(&mut running.state.lock(), slot_ms, may_resolve, &mut world);
+        let mut done = run.evaluate(&mut running.state.lock(), slot_ms, has_caught_up, &mut world);
         if let Err(error) = world.flush()
             && let Some(Ok(last)) = done.last_mut()
         {
@@ -321,24 +327,33 @@ impl Rules {
         done
     }
 
-    /// May alerts end? Not after a start before there are samples of the time that is looked at.
-    async fn may_resolve(&self, running: &Running, slot_ms: i64) -> bool {
+    /// May alerts end, and begin to fire? Not after a start before there are samples of the time that is looked at; where there were none
+    /// before, none are on their way.
+    async fn has_caught_up(&self, running: &Running, slot_ms: i64) -> bool {
         let inner = &self.0;
         if inner.has_caught_up.load(Ordering::Relaxed) {
             return true;
         }
         let is_over = self.now_ms() - inner.began_ms >= CATCH_UP_MS;
-        let since_us = (slot_ms - running.interval_ms).saturating_mul(1000);
-        let newest = format!("SELECT 1 AS n FROM samples WHERE ts >= to_timestamp_micros({since_us}) LIMIT 1");
-        let is_there = async {
-            let rows = inner.parts.engine.sql(&newest).await.ok()?.collect().await.ok()?;
-            Some(rows.iter().any(|rows| rows.num_rows() > 0))
-        };
-        let has_caught_up = is_over || is_there.await.unwrap_or(false);
+        let newest_ms = inner.parts.remote_write.newest_ms();
+        let has_caught_up = is_over
+            || newest_ms.is_some_and(|newest_ms| newest_ms >= slot_ms - running.interval_ms)
+            || newest_ms.is_none() && !self.had_samples().await;
         if has_caught_up {
             inner.has_caught_up.store(true, Ordering::Relaxed);
         }
         has_caught_up
+    }
+
+    /// Were there samples of others before the start? If nobody can tell, there were.
+    async fn had_samples(&self) -> bool {
+        let since_us = (self.0.began_ms - READ_BACK_MS).saturating_mul(1000);
+        let some = format!(
+            "SELECT 1 AS n FROM samples WHERE ts >= to_timestamp_micros({since_us}) \
+             AND metric NOT IN ('{ALERTS}', '{ALERTS_FOR_STATE}') LIMIT 1"
+        );
+        let rows = async { self.0.parts.engine.sql(&some).await?.collect().await };
+        rows.await.map_or(true, |rows| rows.iter().any(|rows| rows.num_rows() > 0))
     }
 
     /// What changed, and now and then all that is active.

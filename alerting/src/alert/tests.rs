@@ -16,7 +16,7 @@ fn element(name: &str, value: f64) -> Element {
 }
 
 fn found(names: &[&str]) -> Input {
-    Input { elements: names.iter().map(|name| element(name, 1.0)).collect(), has_data: true, may_resolve: true }
+    Input { elements: names.iter().map(|name| element(name, 1.0)).collect(), has_data: true, has_caught_up: true }
 }
 
 fn phase(state: &State, name: &str) -> Option<Phase> {
@@ -111,16 +111,27 @@ fn without_data_alerts_do_as_their_rule_says() {
 }
 
 #[test]
-fn nothing_ends_until_ingest_has_caught_up_and_time_away_counts() {
+fn nothing_ends_or_fires_until_ingest_has_caught_up_and_time_away_counts() {
     let params = Params { for_ms: 10 * MINUTE, ..Params::default() };
     let mut state = State::default();
     state.step(0, &found(&["a", "b"]), &params).unwrap();
     let mut state = restarted(&state);
-    let early = Input { may_resolve: false, ..found(&["a"]) };
+    let early = Input { has_caught_up: false, ..found(&["a"]) };
     state.step(30 * MINUTE, &early, &params).unwrap();
-    assert_eq!((phase(&state, "a"), phase(&state, "b")), (F, P));
+    assert_eq!((phase(&state, "a"), phase(&state, "b")), (P, P));
+    let at_once = Params::default();
+    let missing = Input { has_caught_up: false, ..found(&["absent"]) };
+    let mut others = State::default();
+    others.step(30 * MINUTE, &missing, &at_once).unwrap();
+    assert_eq!(phase(&others, "absent"), P, "what it misses may be on its way");
     state.step(31 * MINUTE, &found(&["a"]), &params).unwrap();
     assert_eq!((phase(&state, "a"), phase(&state, "b")), (F, None));
+    others.step(31 * MINUTE, &found(&[]), &at_once).unwrap();
+    assert_eq!(phase(&others, "absent"), None);
+    others.step(32 * MINUTE, &found(&["absent"]), &at_once).unwrap();
+    let lost = Input { has_caught_up: false, ..found(&[]) };
+    others.step(33 * MINUTE, &lost, &at_once).unwrap();
+    assert_eq!(phase(&others, "absent"), F, "what fires goes on");
 }
 
 #[test]
@@ -247,10 +258,10 @@ proptest! {
     ) {
         let params = Params { limit, for_ms: MINUTE, ..Params::default() };
         let (mut state, names) = (State::default(), ["a", "b", "c", "d", "e", "f"]);
-        for (at, (present, has_data, may_resolve)) in steps.into_iter().enumerate() {
+        for (at, (present, has_data, has_caught_up)) in steps.into_iter().enumerate() {
             let there: Vec<&str> = names.iter().zip(present).filter(|(_, is)| *is).map(|(name, _)| *name).collect();
             let before = state.clone();
-            let input = Input { has_data, may_resolve, ..found(&there) };
+            let input = Input { has_data, has_caught_up, ..found(&there) };
             let mut backwards = input.clone();
             backwards.elements.reverse();
             let mut other = state.clone();
@@ -261,7 +272,7 @@ proptest! {
             prop_assert!(state.active() <= limit);
             for (labels, instance) in before.instances() {
                 let holds = input.elements.iter().any(|element| &element.labels == labels);
-                if instance.is_active() && (holds || !may_resolve) {
+                if instance.is_active() && (holds || !has_caught_up) {
                     prop_assert!(state.instances[labels].is_active());
                 }
             }

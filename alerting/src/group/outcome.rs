@@ -18,7 +18,7 @@ impl Run<'_> {
     pub(super) fn outcome<W>(
         &self,
         (rule, state): (&Rule, &mut RuleState),
-        (slot_ms, may_resolve): (i64, bool),
+        (slot_ms, has_caught_up): (i64, bool),
         found: Found,
         world: &mut W,
     ) -> Result<Done>
@@ -41,7 +41,7 @@ impl Run<'_> {
                 // One by one, so that what was found goes as alerts come.
                 let elements = found.into_iter().map(|sample| self.element(rule, alert, (&sample, slot_ms), world));
                 let elements = elements.collect();
-                let input = Input { elements, has_data: fresh != Some(0), may_resolve };
+                let input = Input { elements, has_data: fresh != Some(0), has_caught_up };
                 done.transitions = state.alerts.step(slot_ms, &input, &Params::of(self.group, alert))?;
                 drop(input);
                 let transitions = std::mem::take(&mut done.transitions);

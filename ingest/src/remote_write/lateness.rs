@@ -38,6 +38,8 @@ type ByBound = [u64; BOUNDS_MS.len()];
 pub(crate) struct Ages {
     counts: ByBound,
     sum_ms: u64,
+    /// The time of the newest sample, milliseconds.
+    newest_ms: Option<i64>,
 }
 
 /// How late samples came lately.
@@ -65,6 +67,7 @@ struct Counts {
     current: ByBound,
     previous: ByBound,
     since_us: i64,
+    newest_ms: Option<i64>,
 }
 
 impl Ages {
@@ -78,6 +81,7 @@ impl Ages {
         for ts_ms in floats.chain(histograms) {
             if ts_ms != last_ms {
                 (last_ms, place) = (ts_ms, BOUNDS_MS.iter().position(|bound| now_ms.saturating_sub(ts_ms) <= *bound));
+                ages.newest_ms = ages.newest_ms.max(Some(ts_ms));
             }
             if let Some(place) = place {
                 ages.counts[place] += 1;
@@ -111,10 +115,15 @@ impl Lateness {
         let mut counts = self.counts.lock();
         counts.rotate(self.clock.now_us());
         counts.sum_ms += ages.sum_ms;
+        counts.newest_ms = counts.newest_ms.max(ages.newest_ms);
         for (at, count) in ages.counts.iter().enumerate() {
             counts.all[at] += count;
             counts.current[at] += count;
         }
+    }
+
+    pub(crate) fn newest_ms(&self) -> Option<i64> {
+        self.counts.lock().newest_ms
     }
 
     pub(crate) fn late(&self) -> Late {
