@@ -14,5 +14,4 @@ pub mod rows;
 pub mod rules;
 pub mod service;
 pub mod telling;
-pub mod templates;
 pub mod world;

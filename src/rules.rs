@@ -23,7 +23,7 @@ use serde::Deserialize;
 use crate::{
     client::{Access, Client},
     focus::Violated,
-    glue::{rows::OfTests, telling, templates},
+    glue::{rows::OfTests, telling},
     http::rules::Lateness,
 };
 
@@ -118,7 +118,8 @@ impl CheckRules {
         let mut is_right = true;
         for file in &self.files {
             writeln!(out, "Checking {}", file.display())?;
-            let options = Options { ignores_unknown_fields: self.ignore_unknown_fields, template: &templates::check };
+            let options =
+                Options { ignores_unknown_fields: self.ignore_unknown_fields, template: &alerting::template::check };
             let text = fs::read_to_string(file).with_context(|| file.display().to_string());
             match text.map(|text| parse(&text, &options)) {
                 Ok(Ok(groups)) => {
@@ -258,8 +259,8 @@ impl TestRules {
             debug: self.debug,
             lookback_ms: 300_000,
             features: promql::Features::default(),
-            template: &templates::check,
-            expand: &templates::Templates,
+            template: &alerting::template::check,
+            expand: &alerting::template::Templates,
             rows: Some(&rows),
         };
         let mut out = io::stdout().lock();
@@ -326,7 +327,8 @@ mod tests {
     #[test]
     fn a_group_that_does_not_wait_for_its_samples_is_told_what_would() {
         let text = "groups: [{name: a, rules: []}, {name: b, query_offset: 1m, rules: []}, {name: c, query_offset: 0s, rules: []}]";
-        let groups = parse(text, &Options { ignores_unknown_fields: false, template: &templates::check }).unwrap();
+        let groups =
+            parse(text, &Options { ignores_unknown_fields: false, template: &alerting::template::check }).unwrap();
         let notes = |lateness: &Lateness| groups.iter().map(|group| hasty(group, lateness)).collect::<Vec<_>>();
         let late = Lateness {
             samples: 2_000,

@@ -13,6 +13,7 @@ mod builtin;
 mod data;
 mod escape;
 mod exec;
+mod expand;
 mod field;
 mod float;
 mod format;
@@ -36,6 +37,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ast::Tree;
 use chrono::{DateTime, Utc};
 pub use data::{AlertData, NotificationData, RuleData};
+pub use expand::{Templates, check};
 pub use time::{Time, Zone};
 pub use value::{List, ListKind, Map, Record, Sample, Value};
 

@@ -4,18 +4,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
-#[path = "support/expand.rs"]
-mod expand;
-
 use alerting::{
     Labels,
     alert::{Due, Phase},
     group::{Done, Run, Slots, State},
     query::Query,
     rules::{self, Group},
+    template,
     testing::{Settings, Store, read_labels, read_values},
 };
-use expand::Plain;
 
 const MINUTE: i64 = 60_000;
 
@@ -51,13 +48,12 @@ impl World {
         self.minute += 1;
         let now = self.minute * MINUTE;
         self.store.advance(now).unwrap();
-        let expand = Plain::default();
         let external_labels = Labels::default();
         let steps = self.group.steps();
         let run = Run {
             steps: &steps,
             group: &self.group,
-            expand: &expand,
+            expand: &template::Templates,
             external_labels: &external_labels,
             external_url: "",
             query_offset_ms: 0,

@@ -4,9 +4,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
-#[path = "support/expand.rs"]
-mod expand;
-
 use std::{fmt::Write as _, fs, process::Command};
 
 use alerting::{
@@ -15,9 +12,9 @@ use alerting::{
     group::{Run, State},
     query::Query,
     rules::{self, Group},
+    template,
     testing::{self, Settings, Store, read_labels, read_values},
 };
-use expand::Plain;
 
 const MINUTE: i64 = 60_000;
 const MINUTES: i64 = 24;
@@ -69,7 +66,7 @@ fn test(random: &mut Random, group: &Group) -> String {
         store.load(read_labels(&series).unwrap(), read_values(&values).unwrap(), 0, MINUTE);
     }
     let (mut alerts, mut exprs) = ("  alert_rule_test:\n".to_owned(), "  promql_expr_test:\n".to_owned());
-    let (mut state, expand, external_labels) = (State::new(group), Plain::default(), Labels::default());
+    let (mut state, expand, external_labels) = (State::new(group), template::Templates, Labels::default());
     for minute in 0..MINUTES {
         let now = minute * MINUTE;
         store.advance(now).unwrap();
@@ -129,7 +126,6 @@ fn promtool_finds_the_same_alerts_and_series() {
     let cases = text.matches("eval_time").count();
     println!("cases on which promtool agrees: {cases}, alerts expected: {}", text.matches("exp_labels").count());
     // And so do our own.
-    let plain = Plain::default();
     let options = testing::Options {
         run: None,
         diff: true,
@@ -138,7 +134,7 @@ fn promtool_finds_the_same_alerts_and_series() {
         lookback_ms: 5 * MINUTE,
         features: promql::Features::default(),
         template: &|_| Ok(()),
-        expand: &plain,
+        expand: &template::Templates,
         rows: None,
     };
     let report = testing::run(&path, &options);

@@ -4,8 +4,6 @@
 
 #[path = "support/corpus.rs"]
 mod corpus;
-#[path = "support/expand.rs"]
-mod expand;
 
 use std::{
     collections::BTreeSet,
@@ -15,8 +13,10 @@ use std::{
     thread,
 };
 
-use alerting::testing::{Options, Report, run};
-use expand::Plain;
+use alerting::{
+    template,
+    testing::{Options, Report, run},
+};
 
 /// How old a sample may be in Prometheus 3; in Prometheus 2, on which the verdicts are, it may be just as old as that.
 const LOOKBACK_MS: i64 = 300_000;
@@ -33,7 +33,7 @@ const DIFFERENCES: [(&str, bool, &str); 4] = [
     ("prometheus/promtool-testdata/unittest.yml", true, "ranges are open to the left since 3.0"),
 ];
 
-fn options(expand: &Plain, lookback_ms: i64) -> Options<'_> {
+fn options(lookback_ms: i64) -> Options<'static> {
     Options {
         run: None,
         diff: true,
@@ -41,8 +41,8 @@ fn options(expand: &Plain, lookback_ms: i64) -> Options<'_> {
         debug: false,
         lookback_ms,
         features: promql::Features::default(),
-        template: &|_| Ok(()),
-        expand,
+        template: &template::check,
+        expand: &template::Templates,
         rows: None,
     }
 }
@@ -58,37 +58,23 @@ enum Verdict {
     Same,
     /// Only if a sample may be just as old as the lookback.
     Boundary,
-    /// But for texts that need the template engine.
-    Template,
     Wrong(String),
 }
 
 fn verdict(path: &str, expected: bool) -> (usize, Verdict) {
-    let plain = Plain::default();
-    let report = run(&corpus::path(path), &options(&plain, LOOKBACK_MS));
+    let report = run(&corpus::path(path), &options(LOOKBACK_MS));
     let listed = DIFFERENCES.iter().find(|(file, ..)| *file == path);
     let verdict = if report.is_ok() == listed.map_or(expected, |(_, ours, _)| *ours) {
         Verdict::Same
     } else {
-        let other = run(&corpus::path(path), &options(&plain, LOOKBACK_MS + 1));
+        let other = run(&corpus::path(path), &options(LOOKBACK_MS + 1));
         if other.is_ok() == expected {
             Verdict::Boundary
-        } else if expected && only_templates_differ(&other) {
-            Verdict::Template
         } else {
             Verdict::Wrong(format!("{path}: expected ok={expected}\n{}", told(&other)))
         }
     };
     (report.tests.len(), verdict)
-}
-
-/// Is each line that differs one that could not be expanded, in the place of one that was expected?
-fn only_templates_differ(report: &Report) -> bool {
-    let differs = |failure: &String| {
-        let lines = |mark| failure.lines().filter(move |line| line.starts_with(mark));
-        lines("- ").count() == lines("+ ").count() && lines("+ ").all(|line| line.contains("<error expanding template"))
-    };
-    report.errors.is_empty() && report.tests.iter().all(|test| test.failures.iter().all(differs))
 }
 
 #[test]
@@ -109,13 +95,11 @@ fn tests_of_rules_pass_and_fail_as_by_promtool() {
     let of = |is: fn(&Verdict) -> bool| -> BTreeSet<&str> {
         done.iter().filter(|(_, (_, verdict))| is(verdict)).map(|(path, _)| *path).collect()
     };
-    let (boundary, templates) =
-        (of(|verdict| matches!(verdict, Verdict::Boundary)), of(|verdict| matches!(verdict, Verdict::Template)));
+    let boundary = of(|verdict| matches!(verdict, Verdict::Boundary));
     let tests: usize = done.iter().map(|(_, (tests, _))| tests).sum();
     let same = of(|verdict| matches!(verdict, Verdict::Same)).len();
     println!("files of tests: {}, tests: {tests}, the same verdict: {same}", done.len());
     println!("a sample just as old as the lookback is none since Prometheus 3: {} {boundary:#?}", boundary.len());
-    println!("all but texts that are not expanded here: {} {templates:#?}", templates.len());
     let wrong = done.iter().filter_map(|(_, (_, verdict))| match verdict {
         Verdict::Wrong(text) => Some(text.as_str()),
         _ => None,
@@ -125,7 +109,7 @@ fn tests_of_rules_pass_and_fail_as_by_promtool() {
 }
 
 #[test]
-fn tests_of_kubernetes_mixin_pass_but_for_texts_that_are_not_expanded() {
+fn tests_of_kubernetes_mixin_pass() {
     let folder = corpus::path("kubernetes-mixin/tests");
     let Ok(entries) = fs::read_dir(&folder) else {
         println!("SKIPPED: no tests of kubernetes-mixin at {}; copy data/alerting there", folder.display());
@@ -133,18 +117,10 @@ fn tests_of_kubernetes_mixin_pass_but_for_texts_that_are_not_expanded() {
     };
     for entry in entries {
         let path = entry.unwrap().path();
-        let plain = Plain::default();
-        let report = run(&path, &options(&plain, LOOKBACK_MS));
+        let report = run(&path, &options(LOOKBACK_MS));
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        println!(
-            "{name} tests: {}, ok: {}, templates: {:?}",
-            report.tests.len(),
-            report.is_ok(),
-            plain.unknown.borrow()
-        );
-
-        let is_ok = report.is_ok() || only_templates_differ(&report);
-        assert!(is_ok, "{name}\n{}", told(&report));
+        println!("{name} tests: {}, ok: {}", report.tests.len(), report.is_ok());
+        assert!(report.is_ok(), "{name}\n{}", told(&report));
     }
 }
 
@@ -152,9 +128,8 @@ fn tests_of_kubernetes_mixin_pass_but_for_texts_that_are_not_expanded() {
 fn the_examples_of_promtool_pass_and_fail_as_its_own_tests_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/promtool");
     let verdict = |name: &str, named: Option<&str>, ignores_unknown_fields: bool| {
-        let plain = Plain::default();
         let run_only = named.map(|text| regex::Regex::new(text).unwrap());
-        let options = Options { run: run_only, ignores_unknown_fields, ..options(&plain, LOOKBACK_MS) };
+        let options = Options { run: run_only, ignores_unknown_fields, ..options(LOOKBACK_MS) };
         let report = run(&folder.join(format!("{name}.yml")), &options);
         (report.is_ok(), told(&report))
     };

@@ -27,7 +27,6 @@ use tokio::runtime::Handle;
 
 use super::{
     rules::{self, OfRule, Rules},
-    templates::{self, Templates},
     world::{self, count_of, counts, fewest, no_vector, recent},
 };
 
@@ -58,7 +57,7 @@ pub struct File {
 /// # Errors
 /// All that is wrong with them, each with file, line and column.
 pub fn groups(files: &[File], ignores_unknown_fields: bool, interval_ms: i64) -> Result<Vec<Replayed>, String> {
-    let options = Options { ignores_unknown_fields, template: &templates::check };
+    let options = Options { ignores_unknown_fields, template: &alerting::template::check };
     let (mut groups, mut wrong) = (Vec::new(), Vec::new());
     for File { name, text } in files {
         match parse(text, &options) {
@@ -199,7 +198,7 @@ impl Asked {
         Settings {
             from_ms: self.from_ms,
             to_ms: self.to_ms,
-            expand: &Templates,
+            expand: &alerting::template::Templates,
             external_labels: &self.external_labels,
             external_url: &self.external_url,
             query_offset_ms: self.query_offset_ms,

@@ -313,7 +313,7 @@ impl Rules {
         let run = Run {
             group,
             steps: &running.steps,
-            expand: &super::templates::Templates,
+            expand: &alerting::template::Templates,
             external_labels: &settings.external_labels,
             external_url,
             query_offset_ms: settings.query_offset_ms,

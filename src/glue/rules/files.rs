@@ -8,8 +8,6 @@ use alerting::{
 };
 use anyhow::{Context, Result, bail};
 
-use crate::glue::templates;
-
 /// Files that patterns may name: beyond that somebody has named a whole disk.
 const FILES_MAX: usize = 10_000;
 
@@ -43,11 +41,13 @@ pub fn load(folder: &Path, patterns: &[String]) -> Result<Vec<Loaded>> {
             }
             match std::fs::read_to_string(&path) {
                 Err(error) => wrong.push(format!("{file}: {error}")),
-                Ok(text) => match parse(&text, &Options { ignores_unknown_fields: false, template: &templates::check })
-                {
-                    Ok(groups) => loaded.push(Loaded { file, groups }),
-                    Err(errors) => wrong.extend(errors.iter().map(|error| format!("{file}:{error}"))),
-                },
+                Ok(text) => {
+                    match parse(&text, &Options { ignores_unknown_fields: false, template: &alerting::template::check })
+                    {
+                        Ok(groups) => loaded.push(Loaded { file, groups }),
+                        Err(errors) => wrong.extend(errors.iter().map(|error| format!("{file}:{error}"))),
+                    }
+                }
             }
         }
     }

@@ -15,7 +15,6 @@ use anyhow::{Context, Result, ensure};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::Loaded;
-use crate::glue::templates;
 
 /// What is written as itself beside letters and digits.
 const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_');
@@ -64,7 +63,7 @@ pub fn read(folder: &Path) -> Result<Vec<Loaded>> {
         let namespace = percent_decode_str(encoded).decode_utf8().context("a name is UTF-8");
         let namespace = namespace.with_context(|| path.display().to_string())?.into_owned();
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let groups = parse(&text, &Options { ignores_unknown_fields: false, template: &templates::check });
+        let groups = parse(&text, &Options { ignores_unknown_fields: false, template: &alerting::template::check });
         let groups = groups.map_err(|errors| {
             let errors = errors.iter().map(|error| format!("{}:{error}", path.display()));
             anyhow::anyhow!("{}", errors.collect::<Vec<_>>().join("\n"))
@@ -88,7 +87,7 @@ pub fn write(folder: &Path, namespace: &str, groups: &[Group]) -> Result<()> {
     } else {
         let text = format!("{HEAD}{}", to_yaml(groups)?);
         // What would not be read back is not written.
-        let again = parse(&text, &Options { ignores_unknown_fields: false, template: &templates::check });
+        let again = parse(&text, &Options { ignores_unknown_fields: false, template: &alerting::template::check });
         let is_same = |again: Vec<Group>| {
             again.len() == groups.len() && again.iter().zip(groups).all(|(one, other)| one.means_the_same(other))
         };

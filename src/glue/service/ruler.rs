@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use tracing::info;
 
 use super::{Loaded, Service};
-use crate::glue::{rules::folder, templates};
+use crate::glue::rules::folder;
 
 /// Groups of all namespaces that are written: more than anybody writes by hand, few enough to be read at a start.
 const GROUPS_MAX: usize = 10_000;
@@ -42,7 +42,9 @@ impl Service {
     /// Why not; nothing has changed then.
     pub async fn put_group(&self, namespace: &str, text: String) -> Result<String, Refused> {
         folder::check(namespace).map_err(|error| Refused::Wrong(format!("{error:#}")))?;
-        let read = move || parse_group(&text, &Options { ignores_unknown_fields: false, template: &templates::check });
+        let read = move || {
+            parse_group(&text, &Options { ignores_unknown_fields: false, template: &alerting::template::check })
+        };
         let read = tokio::task::spawn_blocking(read).await.map_err(|error| Refused::Failed(error.into()))?;
         let group = read
             .map_err(|errors| Refused::Wrong(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;

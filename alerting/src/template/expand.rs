@@ -1,18 +1,20 @@
-//! Templates of rules, as Prometheus renders them.
+//! Templates of rules, as Prometheus renders them, for whoever evaluates rules.
 
 use std::cell::RefCell;
 
-use alerting::{
-    Result,
-    query::{About, Ask, Expand, VALUES, Value},
-    template::{Env, Flavour, RuleData, Sample, Set},
-};
 use chrono::DateTime;
 
+use super::{Env, Flavour, RuleData, Sample, Set, Value as Shown};
+use crate::{
+    Result,
+    query::{About, Ask, Expand, VALUES, Value},
+};
+
 /// Expands the templates of rules.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Templates;
 
-/// Checks the syntax of a template.
+/// Checks the syntax of a template of a rule.
 ///
 /// # Errors
 /// What is wrong with it, in Go's words.
@@ -44,8 +46,8 @@ impl Expand for Templates {
             external_labels: about.external_labels.clone(),
             external_url: about.external_url.to_owned(),
             value: match about.value {
-                Value::Float(value) => alerting::template::Value::Float(*value),
-                Value::Histogram(histogram) => alerting::template::Value::text(format!("{histogram:?}")),
+                Value::Float(value) => Shown::Float(*value),
+                Value::Histogram(histogram) => Shown::text(format!("{histogram:?}")),
             },
         };
         Set::new(Flavour::Rule).render_text(template, data.into(), &env)
