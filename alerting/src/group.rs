@@ -174,10 +174,17 @@ impl Run<'_> {
         let mut all = Vec::with_capacity(rules.len());
         for step in self.steps {
             let queries: Vec<&promql::Query> = rules[step.clone()].iter().filter_map(query).collect();
-            let mut found = world.instants(&queries, at_ms).into_iter();
+            let (mut left, mut found) = (queries.as_slice(), Vec::new().into_iter());
             for (rule, state) in rules[step.clone()].iter().zip(&mut state.rules[step.clone()]) {
                 let found = match &rule.condition {
-                    Condition::Promql(_) => found.next().unwrap_or_else(|| Err(unanswered())),
+                    Condition::Promql(_) => {
+                        if found.len() == 0 {
+                            let some = world.instants(left, at_ms);
+                            left = left.get(some.len()..).unwrap_or_default();
+                            found = some.into_iter();
+                        }
+                        found.next().unwrap_or_else(|| Err(unanswered()))
+                    }
                     Condition::Sql(sql) => world.sql(sql, at_ms),
                 };
                 let done = found.and_then(|found| self.outcome((rule, state), (slot_ms, has_caught_up), found, world));

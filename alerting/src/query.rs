@@ -49,7 +49,8 @@ pub trait Query {
     /// `Invalid` if the query fails on the data or has a result that is no vector, `Unavailable` if another try may help.
     fn instant(&mut self, query: &promql::Query, at_ms: i64) -> Result<Found>;
 
-    /// Queries of PromQL at a time, each as [`Query::instant`] answers it. None selects what comes of another one.
+    /// Answers of the first of some queries of PromQL at a time, one at least, each as [`Query::instant`] has it. None selects what comes
+    /// of another one; how many are answered at once is a matter of memory.
     fn instants(&mut self, queries: &[&promql::Query], at_ms: i64) -> Vec<Result<Found>> {
         queries.iter().map(|query| self.instant(query, at_ms)).collect()
     }

@@ -86,7 +86,6 @@ struct Inner {
     /// What was known of alerts when the program began, by rule.
     before: Mutex<HashMap<String, Vec<AlertRow>>>,
     began_ms: i64,
-    has_caught_up: AtomicBool,
 }
 
 /// What all rows of a rule's alerts have in common.
@@ -110,7 +109,10 @@ struct Running {
     sources: Vec<Arc<str>>,
     slots: Slots,
     interval_ms: i64,
-    state: Mutex<State>,
+    /// As of its last evaluation; one that is under way works on a copy, so that nobody waits for it.
+    state: Mutex<Arc<State>>,
+    /// Have samples caught up with it since the start?
+    has_caught_up: AtomicBool,
     status: Mutex<GroupStatus>,
     snapshot_ms: AtomicI64,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -142,7 +144,6 @@ impl Rules {
             groups: Mutex::default(),
             before: Mutex::new(before),
             began_ms,
-            has_caught_up: AtomicBool::new(false),
         })))
     }
 
@@ -170,7 +171,7 @@ impl Rules {
         info!(groups = groups.len(), rules, "rules are in force");
         *self.0.groups.lock() = groups;
         for gone in old.values() {
-            ended.extend(gone.state.lock().rules.iter().flat_map(RuleState::series));
+            ended.extend(Arc::clone(&gone.state.lock()).rules.iter().flat_map(RuleState::series));
         }
         if !ended.is_empty() {
             let (rules, ended) = (self.clone(), ended.into_iter().collect());
@@ -185,7 +186,7 @@ impl Rules {
         let longest_ms = longest_ms.max(self.0.parts.settings.evaluation_interval_ms);
         tokio::time::sleep(Duration::from_millis(2 * longest_ms.unsigned_abs())).await;
         for running in groups() {
-            running.state.lock().rules.iter().flat_map(RuleState::series).for_each(|series| {
+            Arc::clone(&running.state.lock()).rules.iter().flat_map(RuleState::series).for_each(|series| {
                 ended.remove(&series);
             });
         }
@@ -206,7 +207,7 @@ impl Rules {
         let interval_ms = group.interval_ms.unwrap_or(self.0.parts.settings.evaluation_interval_ms);
         let state = match old {
             Some(old) => {
-                let (state, series) = old.state.lock().clone().taken_over(&old.group, &group);
+                let (state, series) = State::clone(&old.state.lock()).taken_over(&old.group, &group);
                 ended.extend(series);
                 state
             }
@@ -218,7 +219,8 @@ impl Rules {
             slots: Slots::new(&id.0, &id.1, interval_ms),
             status: Mutex::new(GroupStatus::new(&group, self.now_ms())),
             snapshot_ms: AtomicI64::new(self.0.parts.clock.now_ms()),
-            state: Mutex::new(state),
+            state: Mutex::new(Arc::new(state)),
+            has_caught_up: AtomicBool::new(false),
             task: Mutex::default(),
             interval_ms,
             group,
@@ -318,7 +320,9 @@ impl Rules {
             external_url,
             query_offset_ms: settings.query_offset_ms,
         };
-        let mut done = run.evaluate(&mut running.state.lock(), slot_ms, has_caught_up, &mut world);
+        let mut state = Arc::clone(&running.state.lock());
+        let mut done = run.evaluate(Arc::make_mut(&mut state), slot_ms, has_caught_up, &mut world);
+        *running.state.lock() = state;
         if let Err(error) = world.flush()
             && let Some(Ok(last)) = done.last_mut()
         {
@@ -331,7 +335,7 @@ impl Rules {
     /// before, none are on their way.
     async fn has_caught_up(&self, running: &Running, slot_ms: i64) -> bool {
         let inner = &self.0;
-        if inner.has_caught_up.load(Ordering::Relaxed) {
+        if running.has_caught_up.load(Ordering::Relaxed) {
             return true;
         }
         let is_over = self.now_ms() - inner.began_ms >= CATCH_UP_MS;
@@ -340,7 +344,7 @@ impl Rules {
             || newest_ms.is_some_and(|newest_ms| newest_ms >= slot_ms - running.interval_ms)
             || newest_ms.is_none() && !self.had_samples().await;
         if has_caught_up {
-            inner.has_caught_up.store(true, Ordering::Relaxed);
+            running.has_caught_up.store(true, Ordering::Relaxed);
         }
         has_caught_up
     }
@@ -358,7 +362,7 @@ impl Rules {
 
     /// What changed, and now and then all that is active.
     fn rows(&self, running: &Running, done: &[alerting::Result<Done>], slot_ms: i64) -> Vec<AlertRow> {
-        let state = running.state.lock();
+        let state = Arc::clone(&running.state.lock());
         let is_time = slot_ms - running.snapshot_ms.load(Ordering::Relaxed) >= SNAPSHOT_MS;
         let mut alerts = Vec::new();
         let rules = running.group.rules.iter().zip(&running.sources).zip(&state.rules);
@@ -412,7 +416,7 @@ impl Rules {
         let now_ms = self.now_ms();
         let mut alerts = Vec::new();
         let mut state = running.state.lock();
-        for (rule, of_rule) in running.group.rules.iter().zip(&mut state.rules) {
+        for (rule, of_rule) in running.group.rules.iter().zip(&mut Arc::make_mut(&mut state).rules) {
             let due = of_rule.alerts.due(slot_ms, RESEND_MS, running.interval_ms);
             if due.is_empty() {
                 continue;
@@ -481,7 +485,7 @@ impl Rules {
                 group: running.group.clone(),
                 interval_ms: running.interval_ms,
                 status: running.status.lock().clone(),
-                alerts: running.state.lock().rules.iter().map(alerts).collect(),
+                alerts: Arc::clone(&running.state.lock()).rules.iter().map(alerts).collect(),
             }
         };
         groups.into_iter().map(shown).collect()

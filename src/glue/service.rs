@@ -64,7 +64,8 @@ struct Inner {
     heart: Mutex<Option<(Heart, heartbeat::Meter)>>,
     /// Is told to look at the files now.
     look: Notify,
-    seen: Mutex<[u8; 32]>,
+    /// Of what is in force.
+    seen: Mutex<Digests>,
     /// Held while what is in force changes.
     in_force: tokio::sync::Mutex<InForce>,
     started_ms: i64,
@@ -74,7 +75,18 @@ struct Inner {
 struct Contents {
     ready: Ready,
     rules: InForce,
-    digest: [u8; 32],
+    digests: Digests,
+}
+
+/// Of the contents of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Digests {
+    /// Who is told, and how.
+    notifications: [u8; 32],
+    /// Rules of the files that the settings name.
+    files: [u8; 32],
+    /// Rules of the folder that the API writes.
+    own: [u8; 32],
 }
 
 /// Groups of rules.
@@ -170,7 +182,7 @@ impl Service {
             Ok((heart, heartbeat::Meter::register(registry)?))
         });
         let heart = Mutex::new(heart.transpose()?);
-        let (look, seen) = (Notify::new(), Mutex::new(contents.digest));
+        let (look, seen) = (Notify::new(), Mutex::new(contents.digests));
         let in_force = tokio::sync::Mutex::new(contents.rules);
         let inner = Inner { settings, manager, rules, teller, meter, forward, heart, look, seen, in_force, started_ms };
         Ok(Self(Arc::new(inner)))
@@ -216,6 +228,7 @@ impl Service {
         let hangup = signal(SignalKind::hangup());
         let looking = async {
             let Ok(mut hangup) = hangup else { return };
+            let mut refused = None;
             loop {
                 tokio::select! {
                     () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -223,9 +236,11 @@ impl Service {
                     _ = hangup.recv() => info!("SIGHUP: looking at the files of rules and notifications"),
                 }
                 self.0.meter.show(&self.0.manager);
-                if let Err(error) = self.reload().await {
-                    warn!("files of rules or notifications are refused, and what was in force stays: {error:#}");
+                let now = self.reload().await.err().map(|error| format!("{error:#}"));
+                if let Some(error) = now.as_ref().filter(|_| now != refused) {
+                    warn!("files of rules or notifications are refused, and what was in force stays: {error}");
                 }
+                refused = now;
             }
         };
         let heart = self.0.heart.lock().take();
@@ -241,23 +256,21 @@ impl Service {
     /// Puts the files into force if they have changed.
     ///
     /// # Errors
-    /// What is wrong with them, once; nothing changes then.
+    /// What is wrong with them; nothing changes then, and they are read again the next time.
     pub async fn reload(&self) -> Result<()> {
         let mut in_force = self.0.in_force.lock().await;
         let settings = self.0.settings.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let digest = digest(&settings)?;
-            Ok::<_, anyhow::Error>((digest, settings))
-        });
-        let (digest, settings) = read.await??;
-        if std::mem::replace(&mut *self.0.seen.lock(), digest) == digest {
-            return Ok(());
+        let seen = *self.0.seen.lock();
+        let read = move || if Digests::of(&settings)? == seen { Ok(None) } else { contents(&settings).map(Some) };
+        let Some(Contents { ready, rules, digests }) = tokio::task::spawn_blocking(read).await?? else { return Ok(()) };
+        // Whoever is told goes on undisturbed when rules change.
+        if digests.notifications != seen.notifications {
+            self.0.teller.reload(&ready);
+            self.0.manager.reload(ready.plan);
         }
-        let contents = tokio::task::spawn_blocking(move || contents(&settings)).await??;
-        self.0.teller.reload(&contents.ready);
-        self.0.manager.reload(contents.ready.plan);
-        *in_force = contents.rules;
+        *in_force = rules;
         self.0.rules.apply(in_force.all());
+        *self.0.seen.lock() = digests;
         info!("files of rules and notifications changed and are in force");
         Ok(())
     }
@@ -282,12 +295,12 @@ fn contents(settings: &Alerting) -> Result<Contents> {
     if let Some(file) = &settings.pagerduty_secrets_file {
         pagerduty::secrets(file).context("`alerting.pagerduty_secrets_file`")?;
     }
-    let digest = digest(settings)?;
+    let digests = Digests::of(settings)?;
     let config = config_of(settings)?;
     let mut rules = InForce { files: of_settings(settings)?, own: rules::folder::read(&settings.rules_folder)? };
     // A file that the settings name since has the last word.
     rules.own.retain(|own| rules.files.iter().all(|file| file.file != own.file));
-    Ok(Contents { ready: ready(config)?, rules, digest })
+    Ok(Contents { ready: ready(config)?, rules, digests })
 }
 
 fn of_settings(settings: &Alerting) -> Result<Vec<Loaded>> {
@@ -314,26 +327,37 @@ pub fn check(settings: &Alerting) -> Result<usize> {
     Ok(of_settings(settings)?.iter().flat_map(|loaded| &loaded.groups).map(|group| group.rules.len()).sum())
 }
 
-/// Of the contents of all files.
-fn digest(settings: &Alerting) -> Result<[u8; 32]> {
-    let mut files: Vec<PathBuf> = settings.config.iter().cloned().collect();
-    for pattern in &settings.rules {
-        files.extend(alerting::glob::files(Path::new("."), pattern)?);
+impl Digests {
+    /// Of what is in the files now. Blocks.
+    fn of(settings: &Alerting) -> Result<Self> {
+        let mut of_notifications = Sha256::new();
+        add(&mut of_notifications, settings.config.iter());
+        if let Ok(config) = config_of(settings) {
+            for pattern in config.templates() {
+                let files = alerting::glob::files(Path::new("/"), &pattern.to_string_lossy())?;
+                add(&mut of_notifications, files.iter());
+            }
+        }
+        let mut of_files = Sha256::new();
+        for pattern in &settings.rules {
+            add(&mut of_files, alerting::glob::files(Path::new("."), pattern)?.iter());
+        }
+        let own = Self::own(settings);
+        Ok(Self { notifications: of_notifications.finalize().into(), files: of_files.finalize().into(), own })
     }
-    files.extend(alerting::glob::files(&settings.rules_folder, "*.yaml").unwrap_or_default());
-    let mut hash = Sha256::new();
+
+    fn own(settings: &Alerting) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        add(&mut hash, alerting::glob::files(&settings.rules_folder, "*.yaml").unwrap_or_default().iter());
+        hash.finalize().into()
+    }
+}
+
+fn add<'a>(hash: &mut Sha256, files: impl Iterator<Item = &'a PathBuf>) {
     for file in files {
-        let text = std::fs::read(&file).unwrap_or_default();
+        let text = std::fs::read(file).unwrap_or_default();
         hash.update(file.as_os_str().as_encoded_bytes());
         hash.update(text.len().to_le_bytes());
         hash.update(text);
     }
-    if let Ok(config) = config_of(settings) {
-        for pattern in config.templates() {
-            for file in alerting::glob::files(Path::new("/"), &pattern.to_string_lossy())? {
-                hash.update(std::fs::read(&file).unwrap_or_default());
-            }
-        }
-    }
-    Ok(hash.finalize().into())
 }

@@ -58,8 +58,17 @@ impl World {
     pub fn flush(&mut self) -> Result<()> {
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.sort_by(|one, other| one.labels.cmp(&other.labels));
+        let written = self.write_all(&waiting);
+        // Written twice they are the same samples; what is left is written with what follows.
+        if written.as_ref().is_err_and(|error| error.kind == ErrorKind::Unavailable) && waiting.len() < WAITING_MAX {
+            self.waiting = waiting;
+        }
+        written
+    }
+
+    fn write_all(&self, waiting: &[Sample]) -> Result<()> {
         let mut request = Request::default();
-        for sample in &waiting {
+        for sample in waiting {
             let (labels, samples) = (sample.labels.iter().collect::<Vec<_>>(), one(&sample.value, self.at_ms));
             let series = Series { labels: &labels, samples: &samples, exemplars: &[], about: None };
             let mut sent = Sent::default();
@@ -112,7 +121,7 @@ impl Query for World {
         if !self.looks_for_data {
             return found;
         }
-        let fewest = fewest(&self.engine, queries, at_ms);
+        let fewest = fewest(&self.engine, &queries[..found.len().min(queries.len())], at_ms);
         found.into_iter().zip(fewest).map(|(found, fresh)| Ok(Found { fresh: fresh?, ..found? })).collect()
     }
 
@@ -174,7 +183,7 @@ pub(super) fn counts(engine: &Engine, query: &promql::Query) -> Result<Vec<promq
     query.selectors().iter().map(count).collect()
 }
 
-/// Answers of the engine, from a thread that may wait.
+/// Answers of the engine to the first of some queries, from a thread that may wait.
 fn ask(engine: &Engine, queries: &[&promql::Query], at_ms: i64) -> Vec<Result<query::Found>> {
     let when = When { anew: true, ..When::at(at_ms) };
     match engine.promql_together(queries, when) {
@@ -190,20 +199,27 @@ fn ask(engine: &Engine, queries: &[&promql::Query], at_ms: i64) -> Vec<Result<qu
 pub(super) fn fewest(engine: &Engine, queries: &[&promql::Query], at_ms: i64) -> Vec<Result<Option<u64>>> {
     let counts: Vec<Result<Vec<promql::Query>>> = queries.iter().map(|query| counts(engine, query)).collect();
     let all: Vec<&promql::Query> = counts.iter().flatten().flatten().collect();
-    let mut answers = ask(engine, &all, at_ms).into_iter();
+    let mut answers = Vec::with_capacity(all.len());
+    while let Some(left) = all.get(answers.len()..).filter(|left| !left.is_empty()) {
+        answers.extend(ask(engine, left, at_ms).into_iter().map(|found| Ok(count(&found?))));
+    }
+    let mut answers = answers.into_iter();
     let of_query = |counts: Result<Vec<promql::Query>>| {
-        let mut fewest = None;
-        for found in answers.by_ref().take(counts?.len()) {
-            let count = match &found?.result {
-                promql::Outcome::Vector(columns) if columns.labels.is_empty() => 0,
-                promql::Outcome::Vector(columns) => columns.floats(0).next().map_or(0, |(_, value)| count_of(value)),
-                _ => return Ok(None),
-            };
-            fewest = Some(fewest.map_or(count, |fewest: u64| fewest.min(count)));
-        }
-        Ok(fewest)
+        // All of them, whatever the first one is: the next ones are of other queries.
+        let of_selectors: Vec<Result<Option<u64>>> = answers.by_ref().take(counts?.len()).collect();
+        let of_selectors: Option<Vec<u64>> = of_selectors.into_iter().collect::<Result<_>>()?;
+        Ok(of_selectors.and_then(|counts| counts.into_iter().min()))
     };
     counts.into_iter().map(of_query).collect()
+}
+
+/// What a query counted; `None` if it was none that counts.
+fn count(found: &query::Found) -> Option<u64> {
+    let promql::Outcome::Vector(columns) = &found.result else { return None };
+    if columns.labels.is_empty() {
+        return Some(0);
+    }
+    Some(columns.floats(0).next().map_or(0, |(_, value)| count_of(value)))
 }
 
 /// How many rows of a table are not before a time, and not after another if there is one; milliseconds.

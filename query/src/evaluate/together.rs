@@ -5,7 +5,7 @@
 //! are read at once, each is evaluated over its own.
 //!
 //! Invariants: each query has the answer that it has alone, or its own error; a share has as many samples as fit, about, into
-//! [`SHARED_SAMPLES`], so that a group holds no more than its greatest query does; each step has the time that a query has. They do not wait
+//! [`SHARED_SAMPLES`], or one query, and no more answers are held than those of a share; each step has the time that a query has. They do not wait
 //! for a place among the queries of people: how many are evaluated at once is the caller's affair.
 
 use std::{
@@ -74,7 +74,8 @@ impl Engine {
         Ok(self.threads().runtime()?.spawn_blocking(work))
     }
 
-    /// Answers queries at one time, each as [`Engine::promql`] does, but over one cut of the tables. Blocks.
+    /// Answers the first of some queries at one time, each as [`Engine::promql`] does, but over one cut of the tables: as many as read so
+    /// little that they fit together, and one at least. Whoever has taken in these answers asks for the rest. Blocks.
     ///
     /// # Errors
     /// `Unavailable` if the engine is stopping; of each query, those of [`Engine::promql`].
@@ -84,18 +85,17 @@ impl Engine {
         let (mut count, run) = self.begin_run("rules", &texts.join("; "));
         let stop = Arc::default();
         let together = Together { engine: self, cut: self.cut().stopped_by(&stop), run, stop, runtime };
-        let (mut answers, mut share, mut samples) = (Vec::with_capacity(queries.len()), Vec::new(), 0);
+        let (mut share, mut samples) = (Vec::new(), 0);
         for query in queries {
             let asked = together.asked(query, when);
-            let more = asked.as_ref().map_or(0, Asked::samples);
-            if samples + more > SHARED_SAMPLES {
-                answers.append(&mut together.answers(std::mem::take(&mut share)));
-                samples = 0;
+            samples += asked.as_ref().map_or(0, Asked::samples);
+            // The one that is too much is asked again with those after it.
+            if samples > SHARED_SAMPLES && !share.is_empty() {
+                break;
             }
-            samples += more;
             share.push(asked);
         }
-        answers.append(&mut together.answers(share));
+        let answers = together.answers(share);
         count.end(Ok(()));
         Ok(answers)
     }

@@ -9,7 +9,7 @@ use alerting::rules::{Group, Options, by_file_to_yaml, parse_group};
 use anyhow::{Context, Result};
 use tracing::info;
 
-use super::{Loaded, Service};
+use super::{Digests, Loaded, Service};
 use crate::glue::rules::folder;
 
 /// Groups of all namespaces that are written: more than anybody writes by hand, few enough to be read at a start.
@@ -99,8 +99,19 @@ impl Service {
         }
         own.retain(|known| !known.groups.is_empty());
         let (path, name) = (self.0.settings.rules_folder.clone(), namespace.to_owned());
-        let written = tokio::task::spawn_blocking(move || folder::write(&path, &name, &groups)).await;
-        written.context("writing broke off").flatten().map_err(Refused::Failed)?;
+        let settings = self.0.settings.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let before = Digests::own(&settings);
+            folder::write(&path, &name, &groups)?;
+            Ok((before, Digests::own(&settings)))
+        });
+        let (before, after) = written.await.context("writing broke off").flatten().map_err(Refused::Failed)?;
+        // What somebody else wrote there meanwhile is seen to when files are looked at.
+        let mut seen = self.0.seen.lock();
+        if seen.own == before {
+            seen.own = after;
+        }
+        drop(seen);
         in_force.own = own;
         self.0.rules.apply(in_force.all());
         Ok(())
