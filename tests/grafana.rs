@@ -477,14 +477,16 @@ fn variables_and_annotations_are_filled() {
 }
 
 #[test]
-fn lists_of_alerts_are_empty_and_nothing_is_taken_for_a_ruler() {
+fn lists_of_alerts_are_empty_and_rules_can_be_edited() {
     let grafana = Grafana::start();
     assert_eq!(grafana.get("/rules", &[("type", "alert")]), json!({"groups": []}));
     assert_eq!(grafana.get("/rules", &[("group_limit", "100"), ("exclude_alerts", "true")]), json!({"groups": []}));
     assert_eq!(grafana.get("/alerts", &[]), json!({"alerts": []}));
-    for path in ["/config/v1/rules", "/rules", "/api/v1/rules/test/test"] {
-        assert_eq!(grafana.call("GET", path, &[], &grafana.basic).0, 404, "{path}");
+    for path in ["/config/v1/rules", "/rules"] {
+        let (status, body) = grafana.call("GET", path, &[], &grafana.basic);
+        assert_eq!((status, body), (200, json!({})), "{path}");
     }
+    assert_eq!(grafana.call("GET", "/api/v1/rules/test/test", &[], &grafana.basic).0, 404);
 }
 
 #[test]

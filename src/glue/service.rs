@@ -292,15 +292,18 @@ fn watches(settings: &Alerting, external_url: &str) -> Vec<Watch> {
 
 /// Reads and checks the files that settings name, and the server's own. Blocks.
 fn contents(settings: &Alerting) -> Result<Contents> {
-    if let Some(file) = &settings.pagerduty_secrets_file {
-        pagerduty::secrets(file).context("`alerting.pagerduty_secrets_file`")?;
-    }
+    check_secrets(settings)?;
     let digests = Digests::of(settings)?;
     let config = config_of(settings)?;
     let mut rules = InForce { files: of_settings(settings)?, own: rules::folder::read(&settings.rules_folder)? };
     // A file that the settings name since has the last word.
     rules.own.retain(|own| rules.files.iter().all(|file| file.file != own.file));
     Ok(Contents { ready: ready(config)?, rules, digests })
+}
+
+fn check_secrets(settings: &Alerting) -> Result<()> {
+    let Some(file) = &settings.pagerduty_secrets_file else { return Ok(()) };
+    pagerduty::secrets(file).context("`alerting.pagerduty_secrets_file`").map(drop)
 }
 
 fn of_settings(settings: &Alerting) -> Result<Vec<Loaded>> {
@@ -323,6 +326,7 @@ pub fn config_of(settings: &Alerting) -> Result<Config> {
 /// # Errors
 /// All that is wrong with them.
 pub fn check(settings: &Alerting) -> Result<usize> {
+    check_secrets(settings)?;
     ready(config_of(settings)?)?;
     Ok(of_settings(settings)?.iter().flat_map(|loaded| &loaded.groups).map(|group| group.rules.len()).sum())
 }
