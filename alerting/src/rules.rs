@@ -96,7 +96,7 @@ pub enum Condition {
 pub struct Sql {
     /// The statement.
     pub text: String,
-    /// The column of the value.
+    /// The column of the value; empty for the last of those that are numbers.
     pub value: String,
     /// The columns of labels; none said are all others that are texts.
     pub labels: Option<Vec<String>>,

@@ -56,6 +56,22 @@ fn a_group_is_printed_and_read_again() {
 }
 
 #[test]
+fn a_rule_of_sql_need_not_say_which_column_is_its_value() {
+    let group = |value: &str| {
+        let text = format!("groups:\n- name: g\n  rules:\n  - alert: A\n    sql: SELECT 1 AS n\n{value}");
+        read(&text).unwrap().remove(0)
+    };
+    let (unsaid, empty) = (group(""), group("    value: ''\n"));
+    let Condition::Sql(sql) = &unsaid.rules[0].condition else { panic!() };
+    assert_eq!((sql.text.as_str(), sql.value.as_str()), ("SELECT 1 AS n", ""));
+    let yaml = unsaid.to_yaml().unwrap();
+    assert!(unsaid.means_the_same(&empty) && !yaml.contains("value"), "{yaml}");
+    assert!(!unsaid.means_the_same(&group("    value: n\n")));
+    let alone = super::parse_group(&yaml, &Options { ignores_unknown_fields: false, template: &|_| Ok(()) }).unwrap();
+    assert!(alone.means_the_same(&unsaid), "{yaml}");
+}
+
+#[test]
 fn what_is_wrong_has_its_place_and_all_of_it_is_told() {
     let text = "groups:
 - name: g
