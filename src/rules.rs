@@ -151,8 +151,8 @@ impl CheckRules {
 /// Rules of a group with the same name and labels: legal, and mostly a mistake.
 fn twice(group: &Group) -> Vec<String> {
     let mut notes = Vec::new();
-    for (nth, rule) in group.rules.iter().enumerate() {
-        if group.ordinal(nth) > 0 {
+    for (rule, ordinal) in group.rules.iter().zip(group.ordinals()) {
+        if ordinal > 0 {
             let (line, column) = rule.place;
             notes.push(format!(
                 "{line}:{column}: group {:?} has another rule {:?} with the same labels",
