@@ -27,8 +27,9 @@ pub use tokens::{Token, joined, new_token, parse_file};
 /// Longest `Authorization` header that is looked at; ours are below 200 bytes.
 const HEADER_BYTES_MAX: usize = 4096;
 
-/// Where rules are written, as `http::ruler` routes it.
-const RULER: [&str; 3] = ["/config/v1/rules/", "/prometheus/config/v1/rules/", "/rules/"];
+/// Where rules are written, each with what is below it: as data sources of kind Mimir ask, as mimirtool does, and as those of kind Cortex and
+/// Thanos do. `http::ruler` routes these.
+pub(crate) const RULER: [&str; 3] = ["/config/v1/rules", "/prometheus/config/v1/rules", "/rules"];
 
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
@@ -81,7 +82,7 @@ impl Scope {
             "/-/healthy" | "/-/ready" | "/api/v1/pagerduty/webhook" => None,
             // Those of rules write: alerts of a run, and what is evaluated from now on.
             "/-/reload" | "/api/v1/rules/replay" => Some(Self::Admin),
-            path if method == Method::POST && RULER.iter().any(|prefix| path.starts_with(prefix)) => Some(Self::Admin),
+            path if method == Method::POST && is_below(path, &RULER) => Some(Self::Admin),
             path if path.starts_with("/api/v1/admin") || method == Method::DELETE => Some(Self::Admin),
             "/api/v1/write" => Some(Self::Write),
             // Whoever sends alerts must not silence those of others.
@@ -102,6 +103,10 @@ impl Scope {
             Self::Admin => "admin",
         }
     }
+}
+
+fn is_below(path: &str, prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/')))
 }
 
 impl Config {

@@ -33,7 +33,9 @@ Examples:
   streamgauge check rules --ignore-unknown-fields a.yml
   streamgauge check rules --url http://127.0.0.1:4090 a.yml   do its samples come in time for these rules?
 
-Reads files in Prometheus' grammar: groups, expressions, durations, templates. Exit codes: 0 all are right; 1 one is not.";
+Reads files in Prometheus' grammar: groups, expressions, durations, templates. A rule may have `sql` in the place of `expr`: \
+`value` is then the column of its value (the last that is a number if none is said), `labels` a list of columns, `table` and \
+`max_age` say when there is no data. Exit codes: 0 all are right; 1 one is not.";
 
 pub(crate) const TEST_EXAMPLES: &str = "\
 Examples:
@@ -149,8 +151,8 @@ impl CheckRules {
 /// Rules of a group with the same name and labels: legal, and mostly a mistake.
 fn twice(group: &Group) -> Vec<String> {
     let mut notes = Vec::new();
-    for (nth, rule) in group.rules.iter().enumerate() {
-        if group.ordinal(nth) > 0 {
+    for (rule, ordinal) in group.rules.iter().zip(group.ordinals()) {
+        if ordinal > 0 {
             let (line, column) = rule.place;
             notes.push(format!(
                 "{line}:{column}: group {:?} has another rule {:?} with the same labels",

@@ -96,7 +96,7 @@ pub enum Condition {
 pub struct Sql {
     /// The statement.
     pub text: String,
-    /// The column of the value.
+    /// The column of the value; empty for the last of those that are numbers.
     pub value: String,
     /// The columns of labels; none said are all others that are texts.
     pub labels: Option<Vec<String>>,
@@ -200,17 +200,25 @@ impl Rule {
     /// Is it the same rule to whoever follows it, whatever else was changed about it: by kind, name and labels?
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        let is_alert = |rule: &Self| matches!(rule.action, Action::Alert(_));
-        self.name() == other.name() && self.labels == other.labels && is_alert(self) == is_alert(other)
+        self.identity() == other.identity()
+    }
+
+    fn identity(&self) -> (bool, &str, &BTreeMap<String, String>) {
+        (matches!(self.action, Action::Alert(_)), self.name(), &self.labels)
     }
 }
 
 impl Group {
-    /// How many earlier rules of the group are the same to whoever follows them.
+    /// Of each rule, how many earlier ones of the group are the same to whoever follows them.
     #[must_use]
-    pub fn ordinal(&self, nth: usize) -> usize {
-        let Some(rule) = self.rules.get(nth) else { return 0 };
-        self.rules.iter().take(nth).filter(|earlier| earlier.is_same(rule)).count()
+    pub fn ordinals(&self) -> Vec<usize> {
+        let mut seen: BTreeMap<_, usize> = BTreeMap::new();
+        let mut ordinal = |rule| {
+            let seen = seen.entry(Rule::identity(rule)).or_default();
+            *seen += 1;
+            *seen - 1
+        };
+        self.rules.iter().map(&mut ordinal).collect()
     }
 
     /// Parts of the group, in order, whose rules may be asked together: none selects what an earlier one of its part writes. What a rule in

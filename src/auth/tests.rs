@@ -85,6 +85,12 @@ fn every_path_needs_a_scope_but_the_probes() {
         assert_eq!(Scope::of(&Method::GET, path), Some(get), "{path}");
         assert_eq!(Scope::of(&Method::POST, path), Some(post), "{path}");
     }
+    for prefix in RULER {
+        let path = format!("{prefix}/team");
+        assert_eq!(Scope::of(&Method::GET, &path), Some(Scope::Read), "{path}");
+        assert_eq!(Scope::of(&Method::POST, &path), Some(Scope::Admin), "{path}");
+        assert_eq!(Scope::of(&Method::POST, &format!("{prefix}/")), Some(Scope::Admin), "{prefix}/");
+    }
 }
 
 #[test]

@@ -339,21 +339,23 @@ struct Written<'a> {
     run: Option<&'a Run<'a>>,
     runtime: &'a Handle,
     rows: Vec<AlertRow>,
+    /// Names of the rules of groups of which something changed.
+    sources: BTreeMap<usize, Vec<Arc<str>>>,
 }
 
 impl<'a> Written<'a> {
     fn new(run: Option<&'a Run<'a>>, runtime: &'a Handle) -> Self {
-        Self { run, runtime, rows: Vec::new() }
+        Self { run, runtime, rows: Vec::new(), sources: BTreeMap::new() }
     }
 
     fn take(&mut self, asked: &Asked, step: &Step) -> Result<()> {
         let (Some(run), Some(of)) = (self.run, asked.groups.get(step.group)) else { return Ok(()) };
-        let id = (of.file.clone(), of.group.name.clone());
+        let name = || rules::sources(&(of.file.clone(), of.group.name.clone()), &of.group);
         for (nth, change, instance) in &step.changes {
-            let Some(rule) = of.group.rules.get(*nth) else { continue };
-            let source: Arc<str> = rules::source(&id, &of.group, *nth).into();
+            let sources = self.sources.entry(step.group).or_insert_with(name);
+            let (Some(rule), Some(source)) = (of.group.rules.get(*nth), sources.get(*nth)) else { continue };
             let generator_url = run.rules.generator_url(rule).into();
-            let of = OfRule { source: &source, generator_url, run: Arc::clone(&run.name) };
+            let of = OfRule { source, generator_url, run: Arc::clone(&run.name) };
             self.rows.push(run.rules.row(&of, change, instance.as_ref()));
         }
         if self.rows.len() >= ROWS_AT_ONCE { self.flush() } else { Ok(()) }

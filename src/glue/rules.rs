@@ -215,7 +215,7 @@ impl Rules {
         };
         let running = Arc::new(Running {
             steps: group.steps(),
-            sources: (0..group.rules.len()).map(|nth| source(&id, &group, nth).into()).collect(),
+            sources: sources(&id, &group),
             slots: Slots::new(&id.0, &id.1, interval_ms),
             status: Mutex::new(GroupStatus::new(&group, self.now_ms())),
             snapshot_ms: AtomicI64::new(self.0.parts.clock.now_ms()),
@@ -249,9 +249,10 @@ impl Rules {
     /// The state of a group as it was when the program ended.
     fn restored(&self, id: &Id, group: &Group) -> State {
         let (mut state, mut before) = (State::new(group), self.0.before.lock());
-        for (nth, rule) in group.rules.iter().enumerate() {
-            let names = [source_by_place(id, rule, nth), source(id, group, nth)];
-            let mut rows: Vec<AlertRow> = names.iter().filter_map(|name| before.remove(name)).flatten().collect();
+        for ((nth, rule), source) in group.rules.iter().enumerate().zip(sources(id, group)) {
+            let by_place = source_by_place(id, rule, nth);
+            let names = [by_place.as_str(), &*source];
+            let mut rows: Vec<AlertRow> = names.into_iter().filter_map(|name| before.remove(name)).flatten().collect();
             // What was written last of an alert holds, under whichever name of its rule.
             rows.sort_by_key(|row| row.at_ms);
             let last: BTreeMap<Labels, AlertRow> = rows.into_iter().map(|row| (row.labels.clone(), row)).collect();
@@ -492,13 +493,15 @@ impl Rules {
     }
 }
 
-/// Names a rule in the table of alerts: by its file, its group, its name, a number of its labels if it has any, and which it is of those
+/// Names rules in the table of alerts, each by its file, its group, its name, a number of its labels if it has any, and which it is of those
 /// that have all that in common. So a rule that is moved within its group, or whose expression is changed, is still the same.
-pub(super) fn source((file, of_group): &Id, group: &Group, nth: usize) -> String {
-    let Some(rule) = group.rules.get(nth) else { return String::new() };
-    let labels: Labels = rule.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let labels = if labels.is_empty() { String::new() } else { format!("{:016x}", labels.fingerprint()) };
-    format!("{file};{of_group};{}{{{labels}}}#{}", rule.name(), group.ordinal(nth))
+pub(super) fn sources((file, of_group): &Id, group: &Group) -> Vec<Arc<str>> {
+    let source = |(rule, ordinal): (&Rule, usize)| {
+        let labels: Labels = rule.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{:016x}", labels.fingerprint()) };
+        format!("{file};{of_group};{}{{{labels}}}#{ordinal}", rule.name()).into()
+    };
+    group.rules.iter().zip(group.ordinals()).map(source).collect()
 }
 
 /// The name that rules had in rows that were written when their place in the group was a part of it.
@@ -518,11 +521,11 @@ mod tests {
             let text = format!("groups: [{{name: g, rules: [{rules}]}}]");
             let groups = parse(&text, &Options { ignores_unknown_fields: false, template: &|_| Ok(()) }).unwrap();
             let id = ("f.yaml".to_owned(), "g".to_owned());
-            (0..groups[0].rules.len()).map(|nth| source(&id, &groups[0], nth)).collect::<Vec<_>>()
+            sources(&id, &groups[0])
         };
         let (a, b) = ("{alert: A, expr: x}", "{alert: B, expr: y, labels: {severity: page}}");
         let before = names(&format!("{a}, {b}, {a}"));
-        assert_eq!((before[0].as_str(), before[2].as_str()), ("f.yaml;g;A{}#0", "f.yaml;g;A{}#1"));
+        assert_eq!((&*before[0], &*before[2]), ("f.yaml;g;A{}#0", "f.yaml;g;A{}#1"));
         assert_eq!(
             names(&format!("{}, {a}, {a}", b.replace("y,", "z,"))),
             [&before[1], &before[0], &before[2]].map(Clone::clone)

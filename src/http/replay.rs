@@ -34,8 +34,10 @@ use crate::{
     times,
 };
 
-/// Longest body: files with rules, of which the largest that was seen has 1.2 MB.
+/// Longest body of a backtest: files with rules, of which the largest that was seen has 1.2 MB.
 const BODY_BYTES_MAX: usize = 32 << 20;
+/// Longest body that says which rules in force: names of groups and rules.
+const OF_RUN_BYTES_MAX: usize = 1 << 20;
 /// Lines that wait for whoever reads them.
 const LINES_MAX: usize = 64;
 /// How long somebody may take nothing of an answer.
@@ -86,7 +88,7 @@ struct Replays {
 pub fn router(service: Service) -> Router {
     Router::new()
         .route("/api/v1/rules/backtest", post(backtest))
-        .route("/api/v1/rules/replay", post(of_run))
+        .route("/api/v1/rules/replay", post(of_run).layer(DefaultBodyLimit::max(OF_RUN_BYTES_MAX)))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Replays { service, turn: Arc::new(Semaphore::new(1)) })
 }
@@ -107,21 +109,27 @@ fn ms(name: &str, text: &str) -> Result<i64, Refusal> {
 }
 
 async fn backtest(State(replays): State<Replays>, body: Result<Bytes, BytesRejection>) -> Response {
-    let asked = || {
-        let Backtest { from, to, files, ignore_unknown_fields } = read(body)?;
-        let interval_ms = replays.service.rules().parts().settings.evaluation_interval_ms;
-        let groups = replay::groups(&files, ignore_unknown_fields, interval_ms).map_err(bad)?;
-        Ok::<_, Refusal>(replays.asked(groups, (ms("from", &from)?, ms("to", &to)?)))
+    let turn = match replays.turn() {
+        Ok(turn) => turn,
+        Err(refused) => return *refused,
     };
-    match asked() {
-        Ok(asked) => replays.begin(asked, None),
-        Err(refused) => *refused,
+    let reading = replays.clone();
+    // Rules of the longest body take a while to read. The turn goes along: they are read on if whoever asked hangs up.
+    let work = move || (reading.backtest(body), turn);
+    match tokio::task::spawn_blocking(work).await {
+        Ok((Ok(asked), turn)) => replays.begin(asked, None, turn),
+        Ok((Err(refused), _)) => *refused,
+        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a defect of the server"),
     }
 }
 
 async fn of_run(State(replays): State<Replays>, body: Result<Bytes, BytesRejection>) -> Response {
+    let turn = match replays.turn() {
+        Ok(turn) => turn,
+        Err(refused) => return *refused,
+    };
     match replays.of_run(body).await {
-        Ok((asked, run)) => replays.begin(asked, Some(run)),
+        Ok((asked, run)) => replays.begin(asked, Some(run), turn),
         Err(refused) => *refused,
     }
 }
@@ -137,6 +145,22 @@ impl Replays {
             external_labels: parts.settings.external_labels.clone(),
             external_url: parts.external_url.clone(),
         }
+    }
+
+    /// The turn, if nobody else has it.
+    fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.turn).try_acquire_owned().map_err(|_| {
+            let reason = "rules are being replayed already, one replay at a time: ask again when it has ended";
+            Box::new(refusal(StatusCode::TOO_MANY_REQUESTS, "unavailable", reason))
+        })
+    }
+
+    /// What is replayed of rules that are not in force. Blocks as long as it takes to read them.
+    fn backtest(&self, body: Result<Bytes, BytesRejection>) -> Result<Asked, Refusal> {
+        let Backtest { from, to, files, ignore_unknown_fields } = read(body)?;
+        let interval_ms = self.service.rules().parts().settings.evaluation_interval_ms;
+        let groups = replay::groups(&files, ignore_unknown_fields, interval_ms).map_err(bad)?;
+        Ok(self.asked(groups, (ms("from", &from)?, ms("to", &to)?)))
     }
 
     /// What is replayed of the rules in force, and under which name.
@@ -176,15 +200,11 @@ impl Replays {
         format!("replay-{}-{random:04x}", now.unwrap_or_default().format("%Y%m%dT%H%M%SZ"))
     }
 
-    /// Begins, if nobody else does; the answer comes line by line.
-    fn begin(&self, asked: Asked, run: Option<Arc<str>>) -> Response {
+    /// Begins; the answer comes line by line.
+    fn begin(&self, asked: Asked, run: Option<Arc<str>>, turn: OwnedSemaphorePermit) -> Response {
         if let Err(error) = asked.check() {
             return *bad(error.to_string());
         }
-        let Ok(turn) = Arc::clone(&self.turn).try_acquire_owned() else {
-            let reason = "rules are being replayed already, one replay at a time: ask again when it has ended";
-            return refusal(StatusCode::TOO_MANY_REQUESTS, "unavailable", reason);
-        };
         let (lines, receiver) = mpsc::channel(LINES_MAX);
         let (service, handle) = (self.service.clone(), Handle::current());
         tokio::task::spawn_blocking(move || work(&service, &handle, (&asked, run), &lines, turn));

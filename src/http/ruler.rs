@@ -18,24 +18,24 @@ use serde_json::json;
 use tracing::warn;
 
 use super::refusal;
-use crate::glue::{
-    rules::Loaded,
-    service::{
-        Service,
-        ruler::{Refused, shown},
+use crate::{
+    auth,
+    glue::{
+        rules::Loaded,
+        service::{
+            Service,
+            ruler::{Refused, shown},
+        },
     },
 };
 
 /// Longest body: one group. The largest file that was seen, with all its groups, has 1.2 MB.
 const BODY_BYTES_MAX: usize = 4 << 20;
 
-/// Where it is found: as data sources of kind Mimir ask, as mimirtool does, and as those of kind Cortex and Thanos do. `auth` knows them, too.
-const PREFIXES: [&str; 3] = ["/config/v1/rules", "/prometheus/config/v1/rules", "/rules"];
-
 /// Routes of rules that are written.
 pub fn router(service: Service) -> Router {
     let mut router = Router::new();
-    for prefix in PREFIXES {
+    for prefix in auth::RULER {
         router = router
             .route(prefix, get(all))
             .route(&format!("{prefix}/{{namespace}}"), get(namespace).post(put).delete(remove_namespace))

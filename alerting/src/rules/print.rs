@@ -103,7 +103,7 @@ fn rule(rule: &Rule) -> RuleShown<'_> {
         Condition::Promql(query) => shown.expr = Some(query.text()),
         Condition::Sql(sql) => {
             shown.sql = Some(&sql.text);
-            shown.value = Some(&sql.value);
+            shown.value = Some(sql.value.as_str()).filter(|column| !column.is_empty());
             shown.table = sql.table.as_deref();
             shown.max_age = sql.max_age_ms.map(promql::format_duration);
             if let Some(columns) = &sql.labels {

@@ -191,12 +191,10 @@ fn condition<'n>(node: &'n Node, fields: &mut Fields<'n>) -> Result<(Condition, 
         (Some(_), Some(sql)) => Err(sql.wrong("only one of `expr` and `sql` must be set")),
         (None, Some(sql)) => {
             let columns = labels.filter(|node| matches!(node.kind, Kind::List(_)));
-            let value =
-                fields.take("value").ok_or_else(|| sql.wrong("`sql` needs `value`, the column of the value"))?;
             let texts = |node: &Node| node.list()?.iter().map(|item| item.text().map(str::to_owned)).collect();
             let sql = Sql {
                 text: sql.text()?.to_owned(),
-                value: value.text()?.to_owned(),
+                value: fields.take("value").map(Node::text).transpose()?.unwrap_or_default().to_owned(),
                 labels: columns.map(texts).transpose()?,
                 max_age_ms: fields.take("max_age").map(Node::duration_ms).transpose()?,
                 table: fields.take("table").map(|node| node.text().map(str::to_owned)).transpose()?,

@@ -56,6 +56,22 @@ fn a_group_is_printed_and_read_again() {
 }
 
 #[test]
+fn a_rule_of_sql_need_not_say_which_column_is_its_value() {
+    let group = |value: &str| {
+        let text = format!("groups:\n- name: g\n  rules:\n  - alert: A\n    sql: SELECT 1 AS n\n{value}");
+        read(&text).unwrap().remove(0)
+    };
+    let (unsaid, empty) = (group(""), group("    value: ''\n"));
+    let Condition::Sql(sql) = &unsaid.rules[0].condition else { panic!() };
+    assert_eq!((sql.text.as_str(), sql.value.as_str()), ("SELECT 1 AS n", ""));
+    let yaml = unsaid.to_yaml().unwrap();
+    assert!(unsaid.means_the_same(&empty) && !yaml.contains("value"), "{yaml}");
+    assert!(!unsaid.means_the_same(&group("    value: n\n")));
+    let alone = super::parse_group(&yaml, &Options { ignores_unknown_fields: false, template: &|_| Ok(()) }).unwrap();
+    assert!(alone.means_the_same(&unsaid), "{yaml}");
+}
+
+#[test]
 fn what_is_wrong_has_its_place_and_all_of_it_is_told() {
     let text = "groups:
 - name: g
@@ -130,6 +146,14 @@ fn rules_that_do_not_read_one_another_are_asked_together() {
 }
 
 #[test]
+fn rules_that_are_the_same_to_whoever_follows_them_are_numbered() {
+    let rules = "[{alert: A, expr: x}, {record: A, expr: x}, {alert: A, expr: y}, {alert: A, expr: x, labels: {a: b}}, \
+                 {alert: B, expr: x}, {alert: A, expr: x}, {alert: A, expr: z, labels: {a: b}}]";
+    let groups = read(&format!("groups: [{{name: g, rules: {rules}}}]")).unwrap();
+    assert_eq!(groups[0].ordinals(), [0, 0, 1, 0, 0, 2, 1]);
+}
+
+#[test]
 fn a_file_of_many_rules_is_read() {
     let rule = |at: usize| {
         format!("  - record: r{at}\n    expr: sum(x{{n=\"{at}\"}})\n    labels: {{a: b, c: d, e: '{at}'}}\n")
@@ -138,6 +162,7 @@ fn a_file_of_many_rules_is_read() {
     let groups = read(&text).unwrap();
     assert_eq!((groups[0].rules.len(), groups[0].rules[19_999].place), (20_000, (60_001, 5)));
     assert_eq!(groups[0].steps().len(), 1);
+    assert_eq!(groups[0].ordinals(), [0; 20_000]);
     assert!(wrong(&"#".repeat(FILE_BYTES_MAX + 1)).starts_with("rule file is too large; split it"));
 }
 
