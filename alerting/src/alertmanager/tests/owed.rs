@@ -79,3 +79,24 @@ async fn what_waited_to_be_told_is_told_though_all_of_its_group_ended_since() {
         assert!(told[1].ends_with("000 -2"), "the end of what was told is not: {told:?}");
     }
 }
+
+#[tokio::test]
+async fn an_end_that_was_not_flushed_before_a_reload_is_told_after_it() {
+    let hook = "webhook_configs: [{url: 'http://hook/'}]";
+    let world = Arc::new(World::default());
+    let manager = world.start(plan(hook));
+    post(&manager, "1", 0, Some(3 * SECOND)).await;
+    until(&world, &manager, 4 * SECOND).await;
+    assert_eq!(bodies(&world), ["1000 1"]);
+    manager.reload(plan(hook));
+    until(&world, &manager, 60 * SECOND).await;
+    let told = bodies(&world);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[1].ends_with(" -1"), "{told:?}");
+    // Nobody said that it ended: that is written down, once, however often the configuration changes.
+    manager.reload(plan(hook));
+    until(&world, &manager, 120 * SECOND).await;
+    let reasons: Vec<String> = world.disk.lock().alerts.iter().map(|row| row.reason.to_string()).collect();
+    assert_eq!(reasons, ["posted", "timed out"]);
+    assert_eq!(bodies(&world), told);
+}
