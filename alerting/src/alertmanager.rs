@@ -115,11 +115,12 @@ impl Alertmanager {
     pub fn reload(&self, plan: Plan) {
         let now_ms = (self.0.outside.now_ms)();
         let mut things = self.0.state.lock();
-        let memory = std::mem::take(&mut things.dispatcher).into_memory();
-        things.dispatcher = Dispatcher::new(plan.receivers.clone(), memory);
+        let before = std::mem::take(&mut things.dispatcher);
+        // Those that ended and were flushed are over; of the others somebody may know as firing.
+        let is_over = |alert: &&Arc<Alert>| alert.is_resolved(now_ms) && !before.has(&alert.labels);
+        let alerts: Vec<Arc<Alert>> = things.alerts.iter().filter(|alert| !is_over(alert)).cloned().collect();
+        things.dispatcher = Dispatcher::new(plan.receivers.clone(), before.into_memory());
         things.plan = Arc::new(plan);
-        let alerts: Vec<Arc<Alert>> =
-            things.alerts.iter().filter(|alert| !alert.is_resolved(now_ms)).cloned().collect();
         alerts.iter().for_each(|alert| things.take(alert, now_ms));
         drop(things);
         self.0.wake.notify_one();

@@ -249,6 +249,7 @@ impl Dispatcher {
             reason,
             by: None,
             alerts: told_alerts.collect(),
+            untold: firing.into_iter().filter(|fingerprint| !was_told(*fingerprint)).collect(),
             held,
             past: BTreeMap::new(),
             since_ms: integration.due_ms(now_ms),

@@ -104,7 +104,7 @@ pub enum Outgoing {
     Mail(Box<Mail>),
 }
 
-/// What tells a notification; none if there is nothing to tell, because nothing fires and the integration is not told of ends: it is
+/// What tells a notification; none if there is nothing to tell, because all of it ended, and the integration is not told of ends: it is
 /// [`delivered_nothing`] then.
 ///
 /// # Errors
@@ -118,12 +118,11 @@ pub fn message(
 ) -> Result<Option<Outgoing>> {
     let mut told = notification.clone();
     // What is owed as firing and ended before it could be told is told, with both times, whoever asks for ends or not.
-    let is_late =
-        matches!(told.reason, crate::dedup::Reason::First | crate::dedup::Reason::NewAlerts) && !told.is_firing();
-    if !integration.send_resolved() && !is_late && !told.is_digest {
-        told.alerts.retain(|alert| !alert.is_resolved(notification.now_ms));
-        told.summary.retain(Named::is_firing);
-        told.summary.iter_mut().for_each(|named| named.resolved = 0);
+    if !integration.send_resolved() && !told.is_digest {
+        let Notification { untold, now_ms, .. } = notification;
+        told.alerts.retain(|alert| !alert.is_resolved(*now_ms) || untold.contains(&alert.fingerprint));
+        told.summary.retain(|named| named.is_firing() || named.late > 0);
+        told.summary.iter_mut().for_each(|named| named.resolved = named.late);
     }
     if told.reason.is_remark() && told.summary.is_empty() {
         return match integration {

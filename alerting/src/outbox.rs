@@ -67,6 +67,8 @@ pub struct Owed {
     pub by: Option<Arc<str>>,
     /// Alerts by fingerprint; ends are those that are known.
     pub alerts: BTreeMap<u64, Arc<Alert>>,
+    /// Of its alerts, those that were owed as firing and of which no message went out: they are told, though they ended since.
+    pub untold: BTreeSet<u64>,
     /// Alerts that fire, but are silenced, inhibited or muted: the group has not ended.
     pub held: BTreeSet<u64>,
     /// Earlier occurrences of its alerts, by fingerprint, that were owed and are told with it.
@@ -227,7 +229,7 @@ impl Owed {
             self.merged.extend(later.merged);
             return Self { by: later.by, destination: later.destination, ..self };
         }
-        let Self { id, since_ms, failures, fell_back, mut alerts, mut merged, mut past, .. } = self;
+        let Self { id, since_ms, failures, fell_back, mut alerts, mut untold, mut merged, mut past, .. } = self;
         for (fingerprint, Past { times, ms }) in later.past {
             let known = past.entry(fingerprint).or_default();
             (known.times, known.ms) = (known.times + times, known.ms + ms);
@@ -241,12 +243,13 @@ impl Owed {
                 known.ms += before.ends_ms.min(alert.starts_ms) - before.starts_ms;
             }
         }
+        untold.extend(later.untold);
         merged.push(later.id);
         merged.extend(later.merged);
         let since_ms = since_ms.min(later.since_ms);
         // What was never told as firing stays the first that is told, though it has ended since.
         let reason = if self.reason == Reason::First { Reason::First } else { later.reason };
-        Self { id, since_ms, failures, fell_back, alerts, merged, past, reason, ..later }
+        Self { id, since_ms, failures, fell_back, alerts, untold, merged, past, reason, ..later }
     }
 }
 

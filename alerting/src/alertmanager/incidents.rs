@@ -2,7 +2,10 @@
 //!
 //! Called by the endpoints of receivers' webhooks, after they checked who speaks.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Alertmanager, things::Things};
 use crate::{
@@ -108,6 +111,7 @@ impl Things {
                 reason,
                 by: Some(step.by.as_str().into()).filter(|by: &Arc<str>| !by.is_empty()),
                 alerts: BTreeMap::new(),
+                untold: BTreeSet::new(),
                 // The group has not ended.
                 held: self.dispatcher.knows(other).map(|told| told.firing.clone()).unwrap_or_default(),
                 past: BTreeMap::new(),

@@ -3,7 +3,10 @@
 //! Called at start. What has an intent and no end is owed; what was owed last is what a receiver knows; what fired is taken to fire until
 //! whoever reports it had time to do so.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use hashbrown::HashMap;
 
@@ -14,7 +17,7 @@ use crate::{
     dedup::{Reason, Told},
     dispatch::{Dispatcher, Integration, Memory},
     incident::Incidents,
-    outbox::{Outbox, Owed},
+    outbox::{Key, Outbox, Owed},
     rows::{AlertRow, Event, NotificationRow},
     silence::{self, Silence, Silences},
 };
@@ -51,7 +54,7 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
     for alert in ends.into_iter().filter_map(|row| row.alert(grace_ms)) {
         history.ends.entry(alert.labels.fingerprint()).or_default().push(Arc::new(alert));
     }
-    let (mut told, mut owed, mut answers) = (HashMap::new(), Vec::<NotificationRow>::new(), HashMap::new());
+    let (mut told, mut owed, mut answers) = (HashMap::<Key, Told>::new(), Vec::<Intent>::new(), HashMap::new());
     let mut incidents = Incidents::default();
     for row in notifications {
         let is_remark = Reason::of(&row.reason).is_remark();
@@ -63,9 +66,14 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
                     if has_ended || Reason::of(&row.reason) == Reason::First {
                         incidents.forget(&row.key);
                     }
+                }
+                let before = told.get(&row.key);
+                let is_new = |fingerprint: &&u64| before.is_none_or(|told| !told.firing.contains(*fingerprint));
+                let untold = row.firing.iter().filter(is_new).copied().collect();
+                if !is_remark {
                     told.insert(row.key.clone(), knows(&row));
                 }
-                owed.push(row);
+                owed.push(Intent { row, untold });
             }
             Event::Waits | Event::Kept => {}
             Event::Acknowledged | Event::Unacknowledged | Event::Closed => {
@@ -73,7 +81,7 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
                 incidents.put(row.key, row.event, by, (row.at_ms, row.id));
             }
             Event::Sent | Event::Dead => {
-                owed.retain(|intent| intent.id != row.id);
+                owed.retain(|intent| intent.row.id != row.id);
                 if row.event == Event::Dead {
                     if !is_remark {
                         told.remove(&row.key);
@@ -86,9 +94,10 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
     }
     let dispatcher = Dispatcher::new(plan.receivers.clone(), Memory { told, incidents });
     let mut outbox = Outbox::default();
-    for row in owed {
-        if let Some(integration) = dispatcher.integrations(&row.key.receiver).get(row.key.integration) {
-            outbox.owe(owes(row, integration, &history), integration.rate);
+    for intent in owed {
+        let key = &intent.row.key;
+        if let Some(integration) = dispatcher.integrations(&key.receiver).get(key.integration) {
+            outbox.owe(owes(intent, integration, &history), integration.rate);
         }
     }
     let silences = Silences::new(limits, silences);
@@ -97,6 +106,12 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
     // Also those that ended: somebody may know of them as firing.
     known.iter().for_each(|alert| things.take(alert, now_ms));
     things
+}
+
+/// Something that was owed, and the alerts of which its receiver had not been told as firing.
+struct Intent {
+    row: NotificationRow,
+    untold: BTreeSet<u64>,
 }
 
 fn knows(row: &NotificationRow) -> Told {
@@ -126,7 +141,7 @@ impl History {
     }
 }
 
-fn owes(row: NotificationRow, integration: &Integration, history: &History) -> Owed {
+fn owes(Intent { row, untold }: Intent, integration: &Integration, history: &History) -> Owed {
     let firing = row.firing.iter().map(|fingerprint| (*fingerprint, true));
     let all = firing.chain(row.resolved.iter().map(|fingerprint| (*fingerprint, false)));
     let known = all.filter_map(|(fingerprint, is_firing)| {
@@ -142,6 +157,7 @@ fn owes(row: NotificationRow, integration: &Integration, history: &History) -> O
         reason: Reason::of(&row.reason),
         by: row.by.first().map(|by| by.as_str().into()),
         alerts: known.collect(),
+        untold,
         held: row.held.into_iter().collect(),
         past: BTreeMap::new(),
         since_ms: integration.due_ms(row.at_ms),

@@ -13,6 +13,7 @@ use super::{
 use crate::{Labels, dispatch::Integration, outbox::Rate};
 
 mod acceptance;
+mod owed;
 
 const SECOND: i64 = 1_000;
 

@@ -150,7 +150,10 @@ impl Things {
             let destination = Arc::clone(&integration.destination);
             let id = id.wrapping_add(nth as u128);
             let (since_ms, is_digest) = (integration.due_ms(now_ms), integration.digest.is_some());
-            let owed = Owed { since_ms, is_digest, failures: 0, merged: Vec::new(), ..owed.clone() };
+            // It was told nothing of it yet.
+            let firing = owed.alerts.iter().filter(|(_, alert)| !alert.is_resolved(now_ms));
+            let untold = owed.untold.iter().chain(firing.map(|(fingerprint, _)| fingerprint)).copied().collect();
+            let owed = Owed { since_ms, is_digest, untold, failures: 0, merged: Vec::new(), ..owed.clone() };
             let owed = Owed { id, key, destination, ..owed };
             // A fallback has no fallback of its own: two that name each other would tell each other for ever.
             (Owed { fell_back: true, fallback_of: of.clone(), ..owed }, integration.rate)

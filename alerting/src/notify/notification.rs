@@ -3,7 +3,7 @@
 //! Made of an attempt of the outbox by whoever sends, and given to notifiers and to templates. Invariants: alerts are in the order of
 //! Alertmanager; the status is firing as long as anything fires, told or not. Not here: what templates call these things.
 
-use std::{cmp::Ordering, ops::Deref, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeSet, ops::Deref, sync::Arc};
 
 use crate::{
     ALERTNAME, Labels, Route,
@@ -34,6 +34,8 @@ pub struct Notification {
     pub by: Option<Arc<str>>,
     /// The alerts, of which those fire that have not ended at [`now_ms`](Self::now_ms).
     pub alerts: Vec<Shown>,
+    /// Of them, those that the receiver was never told of as firing.
+    pub untold: BTreeSet<u64>,
     /// Do others fire of which nothing is said, because they are silenced, inhibited or muted?
     pub has_held: bool,
     /// Where we are reached from outside.
@@ -68,6 +70,8 @@ pub struct Named {
     pub firing: usize,
     /// How many have ended.
     pub resolved: usize,
+    /// How many of these the receiver was never told of as firing.
+    pub late: usize,
     /// Do others fire of which nothing is said?
     pub has_held: bool,
     /// How often its alerts fired since they were told.
@@ -106,6 +110,7 @@ impl Notification {
             reason: first.reason,
             by: first.by.clone(),
             alerts,
+            untold: all.iter().flat_map(|owed| owed.untold.iter().copied()).collect(),
             has_held: all.iter().any(|owed| !owed.held.is_empty()),
             external_url: Arc::clone(external_url),
             fallback_of: first.fallback_of.clone(),
@@ -133,6 +138,7 @@ impl Notification {
             group_labels,
             reason: Reason::First,
             by: None,
+            untold: [shown.fingerprint].into_iter().collect(),
             alerts: vec![shown],
             has_held: false,
             external_url,
@@ -152,8 +158,8 @@ impl Notification {
             Shown { alert: Arc::new(Alert { ends_ms, ..Alert::clone(shown) }), ..shown.clone() }
         };
         let answer = Some(answer.to_owned()).filter(|answer| !answer.is_empty());
-        let alerts = self.alerts.iter().map(ended).collect();
-        Self { reason: Reason::AllResolved, has_held: false, alerts, answer, ..self.clone() }
+        let (alerts, untold) = (self.alerts.iter().map(ended).collect(), BTreeSet::new());
+        Self { reason: Reason::AllResolved, has_held: false, alerts, untold, answer, ..self.clone() }
     }
 
     /// Does anything of it fire, told or not?
@@ -294,7 +300,9 @@ impl Named {
             (true, name) if name.is_empty() => "all alerts".to_owned(),
             (true, name) => text::one_line(&name),
         };
-        let resolved = owed.alerts.values().filter(|alert| alert.is_resolved(now_ms)).count();
+        let ended = owed.alerts.iter().filter(|(_, alert)| alert.is_resolved(now_ms));
+        let late = ended.clone().filter(|(fingerprint, _)| owed.untold.contains(*fingerprint)).count();
+        let resolved = ended.count();
         let lasted = |alert: &Arc<Alert>| (alert.ends_ms.min(now_ms) - alert.starts_ms).max(0);
         let past = owed.past.values();
         Self {
@@ -303,6 +311,7 @@ impl Named {
             name: text::truncated(&name, NAME_CHARS_MAX),
             firing: owed.alerts.len() - resolved,
             resolved,
+            late,
             has_held: !owed.held.is_empty(),
         }
     }

@@ -79,7 +79,7 @@ pub fn request(config: &PagerDuty, notification: &Notification, render: &dyn Ren
 /// Is a notification a change, for who is told of changes? That something goes on, or ended, is none.
 #[must_use]
 pub fn is_change(notification: &Notification) -> bool {
-    matches!(notification.reason, Reason::First | Reason::NewAlerts)
+    matches!(notification.reason, Reason::First | Reason::NewAlerts) || !notification.untold.is_empty()
 }
 
 /// Where changes go, in the region where events go.

@@ -80,6 +80,7 @@ pub(super) fn owed(alerts: &[Arc<Alert>]) -> Owed {
         reason: Reason::First,
         by: None,
         alerts: alerts.iter().map(|alert| (alert.labels.fingerprint(), Arc::clone(alert))).collect(),
+        untold: alerts.iter().map(|alert| alert.labels.fingerprint()).collect(),
         held: std::iter::empty().collect(),
         past: std::iter::empty().collect(),
         since_ms: NOW_MS,
@@ -171,12 +172,22 @@ fn a_summary_names_each_group() {
 fn whoever_is_not_told_of_ends_is_not_told_of_them() {
     let receiver = receiver("  slack_configs: [{api_url: 'https://h/x', fallback: '{{ firing }}'}]");
     let integration = Integration::Slack(&receiver.slack[0].value);
-    let told = |reason| message(integration, &Notification { reason, ..ended() }, &Fake, &Extra::default()).unwrap();
-    assert_eq!(told(Reason::AllResolved), None);
-    assert!(told(Reason::First).is_some(), "it was owed while it fired");
+    let told = |told: &Notification| message(integration, told, &Fake, &Extra::default()).unwrap();
+    let late = Notification { reason: Reason::AllResolved, ..ended() };
+    assert_eq!(told(&Notification { untold: std::iter::empty().collect(), ..late.clone() }), None);
+    assert!(told(&late).is_some(), "it was owed while it fired");
     let both = notification(&[alert(&[("a", "1")], "x", false), alert(&[("a", "2")], "x", true)]);
     assert!(message(integration, &both, &Fake, &Extra::default()).unwrap().is_some());
-    assert!(message(integration, &storm(4, "g"), &Fake, &Extra::default()).unwrap().is_some());
+    let Some(Outgoing::Http(request)) = told(&storm(4, "g")) else { panic!("nothing is told") };
+    assert!(
+        String::from_utf8(request.body).unwrap().contains("alertname=g1"),
+        "it ended while it waited, and is named"
+    );
+    let mut known = storm(4, "g");
+    known.summary.iter_mut().for_each(|named| named.late = 0);
+    let Some(Outgoing::Http(request)) = told(&known) else { panic!("nothing is told") };
+    let body = String::from_utf8(request.body).unwrap();
+    assert!(body.contains("alertname=g0") && !body.contains("alertname=g1"), "{body}");
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn owed(id: u128, group: &str, since_ms: i64, alerts: &[(&str, i64)]) -> Owed {
         reason: Reason::First,
         by: None,
         alerts: alerts.iter().map(|(name, ends_ms)| alert(name, *ends_ms)).collect(),
+        untold: alerts.iter().map(|(name, ends_ms)| alert(name, *ends_ms).0).collect(),
         held: BTreeSet::new(),
         past: BTreeMap::new(),
         since_ms,

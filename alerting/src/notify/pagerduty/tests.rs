@@ -124,8 +124,11 @@ fn changes_are_told_once_and_end_nothing() {
         "links": [{"href": "http://x", "text": "x"}],
     });
     assert_eq!(body, expected);
-    assert_eq!(told(&Notification { reason: Reason::Repeat, ..deploy.clone() }), None, "it has not changed again");
-    assert_eq!(told(&Notification { reason: Reason::AllResolved, ..ended() }), None, "a change does not end");
+    let known = |told: &Notification| Notification { untold: [].into_iter().collect(), ..told.clone() };
+    assert_eq!(told(&Notification { reason: Reason::Repeat, ..known(&deploy) }), None, "it has not changed again");
+    assert_eq!(told(&Notification { reason: Reason::AllResolved, ..known(&ended()) }), None, "a change does not end");
+    let late = Notification { reason: Reason::AllResolved, ..ended() };
+    assert!(told(&late).is_some(), "it was never told");
     assert!(!integration.send_resolved());
 }
 

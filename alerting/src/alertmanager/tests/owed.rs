@@ -1,0 +1,102 @@
+//! What is owed reaches whoever it is owed to: what ended while it waited, what a reload finds, what another configuration says.
+
+use super::*;
+use crate::{Config, config::receiver::Integration as Configured};
+
+/// One route to `team`, whose integrations are given.
+fn plan(integrations: &str) -> Plan {
+    let text = format!(
+        "route: {{receiver: team, group_by: [alertname], group_wait: 1s, group_interval: 6s, repeat_interval: 1h}}\n\
+         receivers: [{{name: team, {integrations}}}]"
+    );
+    let config = Arc::new(Config::parse(&text, std::path::Path::new(".")).unwrap());
+    let integration = |(_, configured): (usize, Configured<'_>)| Integration {
+        kind: configured.kind().name(),
+        destination: crate::notify::destination(configured).into(),
+        sends_resolved: configured.send_resolved(),
+        rate: crate::notify::rate(configured, None),
+        digest: None,
+    };
+    let receivers =
+        config.receivers().map(|of| (of.name.as_str().into(), of.integrations().map(integration).collect())).collect();
+    Plan { config, receivers }
+}
+
+/// A webhook that is not told of ends.
+const FIRES_ONLY: &str = "webhook_configs: [{url: 'http://hook/', send_resolved: false}]";
+
+/// What a webhook was told: of each message its time, and its alerts.
+fn bodies(world: &World) -> Vec<String> {
+    let alert = |alert: &serde_json::Value| {
+        let is_resolved = alert["status"] == "resolved";
+        format!("{}{}", if is_resolved { "-" } else { "" }, alert["labels"]["instance"].as_str().unwrap())
+    };
+    let text = |message: &Message| {
+        let body = &message.sent.as_ref().unwrap().1;
+        let alerts: Vec<String> = body["alerts"].as_array().unwrap().iter().map(alert).collect();
+        format!("{} {}", message.at_ms, alerts.join(" "))
+    };
+    world.told.lock().iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn what_ended_while_its_message_waited_is_told_beside_what_fires() {
+    for is_killed in [false, true] {
+        let world = Arc::new(World::default());
+        let mut manager = world.start(plan(FIRES_ONLY));
+        world.verdicts.lock().push(Verdict::Limited(SECOND, "429".into()));
+        post(&manager, "1", 0, None).await;
+        post(&manager, "2", 0, None).await;
+        until(&world, &manager, 1_500).await;
+        post(&manager, "2", 0, Some(1_500)).await;
+        if is_killed {
+            manager = world.start(plan(FIRES_ONLY));
+        }
+        until(&world, &manager, 20 * SECOND).await;
+        let told = bodies(&world);
+        assert_eq!(told.len(), 1, "killed {is_killed}: {told:?}");
+        assert!(told[0].ends_with(" 1 -2"), "killed {is_killed}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_waited_to_be_told_is_told_though_all_of_its_group_ended_since() {
+    for is_killed in [false, true] {
+        let world = Arc::new(World::default());
+        let mut manager = world.start(plan(FIRES_ONLY));
+        post(&manager, "1", 0, Some(8 * SECOND)).await;
+        until(&world, &manager, 2 * SECOND).await;
+        world.verdicts.lock().push(Verdict::Limited(20 * SECOND, "429".into()));
+        post(&manager, "2", 3 * SECOND, Some(9 * SECOND)).await;
+        until(&world, &manager, 15 * SECOND).await;
+        assert_eq!(bodies(&world), ["1000 1"]);
+        if is_killed {
+            manager = world.start(plan(FIRES_ONLY));
+        }
+        until(&world, &manager, 60 * SECOND).await;
+        let told = bodies(&world);
+        assert_eq!(told.len(), 2, "killed {is_killed}: {told:?}");
+        assert!(told[1].ends_with("000 -2"), "the end of what was told is not: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_was_not_flushed_before_a_reload_is_told_after_it() {
+    let hook = "webhook_configs: [{url: 'http://hook/'}]";
+    let world = Arc::new(World::default());
+    let manager = world.start(plan(hook));
+    post(&manager, "1", 0, Some(3 * SECOND)).await;
+    until(&world, &manager, 4 * SECOND).await;
+    assert_eq!(bodies(&world), ["1000 1"]);
+    manager.reload(plan(hook));
+    until(&world, &manager, 60 * SECOND).await;
+    let told = bodies(&world);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[1].ends_with(" -1"), "{told:?}");
+    // Nobody said that it ended: that is written down, once, however often the configuration changes.
+    manager.reload(plan(hook));
+    until(&world, &manager, 120 * SECOND).await;
+    let reasons: Vec<String> = world.disk.lock().alerts.iter().map(|row| row.reason.to_string()).collect();
+    assert_eq!(reasons, ["posted", "timed out"]);
+    assert_eq!(bodies(&world), told);
+}
