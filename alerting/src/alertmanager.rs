@@ -266,7 +266,7 @@ impl Alertmanager {
             let things = inner.state.lock();
             let quiet = things.quiet(now_ms);
             let due = things.dispatcher.due(&quiet, now_ms, || (inner.outside.random)());
-            let rows = things.rows(&due, now_ms);
+            let rows = Things::rows(&due, now_ms);
             (due, rows)
         };
         if !rows.is_empty() {
@@ -349,7 +349,7 @@ impl Alertmanager {
                     error: error.to_owned(),
                     took_ms: now_ms - began_ms,
                     answer: if event == Event::Sent { answer.clone() } else { String::new() },
-                    ..things.row(owed, event, now_ms)
+                    ..Things::row(owed, event, now_ms)
                 };
                 let merged = owed.merged.iter().map(|id| NotificationRow { id: *id, ..row.clone() });
                 // What waits goes on under its first name.
@@ -362,7 +362,7 @@ impl Alertmanager {
                 let owed = things.fallback(owed, (inner.outside.random)(), now_ms);
                 let intents = owed.iter().map(|(owed, _)| NotificationRow {
                     reason: format!("fallback: {why}"),
-                    ..things.row(owed, Event::Intent, now_ms)
+                    ..Things::row(owed, Event::Intent, now_ms)
                 });
                 rows.notifications.extend(intents);
                 fallbacks.extend(owed);

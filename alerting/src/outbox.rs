@@ -14,7 +14,7 @@ use std::{
 
 use hashbrown::HashMap;
 
-use crate::{Labels, alerts::Alert, dedup::Reason};
+use crate::{Labels, alerts::Alert, config::receiver::ReceiverKind, dedup::Reason};
 
 /// First pause after a failure; it doubles with each.
 const PAUSE_MS: i64 = 1_000;
@@ -42,7 +42,9 @@ pub struct Key {
     pub group: Arc<str>,
     /// The receiver's name.
     pub receiver: Arc<str>,
-    /// Number of its integration.
+    /// By what.
+    pub kind: ReceiverKind,
+    /// Which one of the receiver's integrations of this kind, from 0: others that come or go change nothing.
     pub integration: usize,
 }
 

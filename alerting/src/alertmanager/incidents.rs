@@ -10,6 +10,7 @@ use std::{
 use super::{Alertmanager, things::Things};
 use crate::{
     Labels, Result,
+    config::receiver::ReceiverKind,
     dedup::Reason,
     incident::Step,
     notify,
@@ -32,7 +33,7 @@ impl Alertmanager {
             let remarks: Vec<_> =
                 keys.iter().flat_map(|key| things.remarks(key, step, || (inner.outside.random)(), now_ms)).collect();
             let steps = keys.iter().map(|key| things.step_row(key, step));
-            let intents = remarks.iter().map(|(owed, _)| things.row(owed, Event::Intent, now_ms));
+            let intents = remarks.iter().map(|(owed, _)| Things::row(owed, Event::Intent, now_ms));
             let rows = Rows { notifications: steps.chain(intents).collect(), ..Rows::default() };
             (keys, remarks, rows)
         };
@@ -55,7 +56,7 @@ impl Things {
     /// Groups and integrations whose incident it is, and to whom the step is news.
     fn keys_of(&self, step: &Step) -> Vec<Key> {
         let answer = notify::pagerduty::answer(&step.dedup_key);
-        let is_its = |(key, known): &(&Key, &String)| **known == answer && self.kind(key) == "pagerduty";
+        let is_its = |(key, known): &(&Key, &String)| **known == answer && key.kind == ReceiverKind::PagerDuty;
         let keys = self.answers.iter().filter(is_its).map(|(key, _)| key);
         keys.filter(|key| self.dispatcher.incidents().is_news(key, step.at_ms, step.id)).cloned().collect()
     }
@@ -64,7 +65,6 @@ impl Things {
         let told = self.dispatcher.knows(key);
         NotificationRow {
             at_ms: step.at_ms,
-            kind: self.kind(key).to_owned(),
             key: key.clone(),
             event: step.event,
             id: step.id,
@@ -97,10 +97,10 @@ impl Things {
             _ => Reason::Closed,
         };
         let others = self.answers.iter().filter(|(other, answer)| {
-            other.group == key.group && self.kind(other) == "slack" && notify::slack::has_message(answer)
+            other.group == key.group && other.kind == ReceiverKind::Slack && notify::slack::has_message(answer)
         });
         let remark = |other: &Key| {
-            let integration = self.dispatcher.integrations(&other.receiver).get(other.integration)?;
+            let integration = self.dispatcher.integration(other)?;
             let owed = Owed {
                 id: id(),
                 key: other.clone(),

@@ -95,8 +95,7 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
     let dispatcher = Dispatcher::new(plan.receivers.clone(), Memory { told, incidents });
     let mut outbox = Outbox::default();
     for intent in owed {
-        let key = &intent.row.key;
-        if let Some(integration) = dispatcher.integrations(&key.receiver).get(key.integration) {
+        if let Some(integration) = dispatcher.integration(&intent.row.key) {
             outbox.owe(owes(intent, integration, &history), integration.rate);
         }
     }

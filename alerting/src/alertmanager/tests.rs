@@ -10,7 +10,7 @@ use super::{
     world::{Message, World},
     *,
 };
-use crate::{Labels, dispatch::Integration, outbox::Rate};
+use crate::{Labels, config::receiver::ReceiverKind, dispatch::Integration, outbox::Rate};
 
 mod acceptance;
 mod owed;
@@ -33,7 +33,7 @@ impl Ways {
         );
         let rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
         let integration = |destination: &str| Integration {
-            kind: "webhook",
+            kind: ReceiverKind::Webhook,
             destination: destination.into(),
             sends_resolved,
             rate,
@@ -149,14 +149,14 @@ fn on_call() -> Plan {
     let text =
         "route: {receiver: team, group_wait: 1s, group_interval: 5s, repeat_interval: 10s}\nreceivers: [{name: team}]";
     let rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
-    let integration = |kind: &'static str| Integration {
+    let integration = |kind: ReceiverKind| Integration {
         kind,
-        destination: kind.into(),
-        sends_resolved: kind == "pagerduty",
+        destination: kind.name().into(),
+        sends_resolved: kind == ReceiverKind::PagerDuty,
         rate,
         digest: None,
     };
-    let integrations: Arc<[Integration]> = Arc::from(["pagerduty", "slack"].map(integration));
+    let integrations: Arc<[Integration]> = Arc::from([ReceiverKind::PagerDuty, ReceiverKind::Slack].map(integration));
     Plan {
         config: Arc::new(crate::Config::parse(text, std::path::Path::new(".")).unwrap()),
         receivers: [("team".into(), integrations)].into_iter().collect(),
@@ -195,9 +195,9 @@ async fn what_somebody_took_is_not_repeated_to_him_and_others_hear_of_it() {
     let kept = |world: &World| {
         let disk = world.disk.lock();
         let kept = disk.notifications.iter().filter(|row| row.reason == "acknowledged");
-        kept.map(|row| (row.kind.clone(), row.by.clone())).collect::<Vec<_>>()
+        kept.map(|row| (row.key.kind, row.by.clone())).collect::<Vec<_>>()
     };
-    assert_eq!(kept(&world).last(), Some(&("pagerduty".to_owned(), vec!["Ann".to_owned()])));
+    assert_eq!(kept(&world).last(), Some(&(ReceiverKind::PagerDuty, vec!["Ann".to_owned()])));
     // Nobody has it any more: it is repeated.
     assert_eq!(manager.incident(&step(Event::Unacknowledged, 30 * SECOND, 2)).await.unwrap(), 1);
     assert_eq!(manager.incident(&step(Event::Acknowledged, 20 * SECOND, 3)).await.unwrap(), 0, "older");
@@ -221,7 +221,8 @@ fn daily() -> Plan {
     let config = crate::Config::parse(text, std::path::Path::new(".")).unwrap();
     let digest = config.receiver("team").unwrap().digest;
     let rate = Rate { every_ms: 0, burst: 1, takes_summaries: true };
-    let integration = Integration { kind: "slack", destination: "chat".into(), sends_resolved: true, rate, digest };
+    let integration =
+        Integration { kind: ReceiverKind::Slack, destination: "chat".into(), sends_resolved: true, rate, digest };
     Plan { config: Arc::new(config), receivers: [("team".into(), Arc::from([integration]))].into_iter().collect() }
 }
 

@@ -169,10 +169,10 @@ impl Wire {
         };
         let key = &all.first()?.key;
         let config = world.config.lock().clone()?;
-        let mut integrations = config.receiver(&key.receiver).into_iter().flat_map(|of| of.integrations());
-        let sent = match integrations.nth(key.integration) {
+        let receiver = config.receiver(&key.receiver);
+        let sent = match receiver.and_then(|receiver| receiver.integration(key.kind, key.integration)) {
             None => None,
-            Some((_, integration)) => {
+            Some(integration) => {
                 let told = Notification::of(attempt, &[], &Arc::from("http://gauge.test"), now_ms)?;
                 let message = notify::message(integration, &told, &Plain, &notify::Extra::default()).unwrap();
                 let Outgoing::Http(request) = message? else { panic!("mail") };

@@ -1,7 +1,7 @@
 //! What is owed is told, in order, no faster than allowed.
 
 use super::*;
-use crate::Labels;
+use crate::{Labels, config::receiver::ReceiverKind};
 
 const SLACK: Rate = Rate { every_ms: 1_000, burst: 1, takes_summaries: true };
 const FREE: Rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
@@ -24,7 +24,7 @@ fn alert(name: &str, ends_ms: i64) -> (u64, Arc<Alert>) {
 fn owed(id: u128, group: &str, since_ms: i64, alerts: &[(&str, i64)]) -> Owed {
     Owed {
         id,
-        key: Key { group: group.into(), receiver: "team".into(), integration: 0 },
+        key: Key { group: group.into(), receiver: "team".into(), kind: ReceiverKind::Webhook, integration: 0 },
         destination: "slack".into(),
         group_labels: Labels::default(),
         route_labels: Labels::default(),

@@ -11,7 +11,7 @@ fn plan(integrations: &str) -> Plan {
     );
     let config = Arc::new(Config::parse(&text, std::path::Path::new(".")).unwrap());
     let integration = |(_, configured): (usize, Configured<'_>)| Integration {
-        kind: configured.kind().name(),
+        kind: configured.kind(),
         destination: crate::notify::destination(configured).into(),
         sends_resolved: configured.send_resolved(),
         rate: crate::notify::rate(configured, None),
@@ -99,4 +99,34 @@ async fn an_end_that_was_not_flushed_before_a_reload_is_told_after_it() {
     let reasons: Vec<String> = world.disk.lock().alerts.iter().map(|row| row.reason.to_string()).collect();
     assert_eq!(reasons, ["posted", "timed out"]);
     assert_eq!(bodies(&world), told);
+}
+
+#[tokio::test]
+async fn what_waits_for_an_integration_goes_to_it_though_others_come_before_it() {
+    let discord = "discord_configs: [{webhook_url: 'http://chat/', title: t, message: m}]";
+    let both = format!("webhook_configs: [{{url: 'http://hook/'}}], {discord}");
+    for is_killed in [false, true] {
+        let world = Arc::new(World::default());
+        let mut manager = world.start(plan(discord));
+        world.down.lock().insert("http://chat/".to_owned());
+        post(&manager, "1", 0, None).await;
+        until(&world, &manager, 3 * SECOND).await;
+        if is_killed {
+            manager = world.start(plan(&both));
+        } else {
+            let plan = plan(&both);
+            *world.config.lock() = Some(Arc::clone(&plan.config));
+            manager.reload(plan);
+        }
+        world.down.lock().clear();
+        until(&world, &manager, 60 * SECOND).await;
+        let mut urls: Vec<String> =
+            world.told.lock().iter().map(|message| message.sent.as_ref().unwrap().0.clone()).collect();
+        urls.sort();
+        assert_eq!(urls, ["http://chat/", "http://hook/"], "killed {is_killed}: each is told once");
+        let sent = world.disk.lock().notifications.clone();
+        let sent = sent.iter().filter(|row| row.event == Event::Sent);
+        let kinds: BTreeSet<ReceiverKind> = sent.map(|row| row.key.kind).collect();
+        assert_eq!(kinds, [ReceiverKind::Webhook, ReceiverKind::Discord].into_iter().collect());
+    }
 }
