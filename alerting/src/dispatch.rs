@@ -257,7 +257,10 @@ impl Dispatcher {
             fell_back: false,
             fallback_of: None,
         };
-        (Some((owed, Told { at_ms: now_ms, firing: is_active, resolved })), kept)
+        (
+            Some((owed, Told { at_ms: now_ms, began_ms: Told::began_ms(told, now_ms), firing: is_active, resolved })),
+            kept,
+        )
     }
 
     /// Goes on: what was due is on disk.

@@ -18,6 +18,9 @@ use crate::{
     rows::{Event, NotificationRow, Rows},
 };
 
+/// So far may the clock of a receiver be behind ours, milliseconds.
+const SKEW_MS: i64 = 60_000;
+
 impl Alertmanager {
     /// Takes a step of an incident; gives to how many integrations of ours it is news. Returns when it is on disk.
     ///
@@ -58,6 +61,12 @@ impl Things {
         let answer = notify::pagerduty::answer(&step.dedup_key);
         let is_its = |(key, known): &(&Key, &String)| **known == answer && key.kind == ReceiverKind::PagerDuty;
         let keys = self.answers.iter().filter(is_its).map(|(key, _)| key);
+        // The incident before has the same name: what is sent once more of it says nothing of this one.
+        let is_of_now = |key: &&Key| {
+            let told = self.dispatcher.knows(key);
+            told.is_none_or(|told| step.at_ms >= told.began_ms - SKEW_MS)
+        };
+        let keys = keys.filter(is_of_now);
         keys.filter(|key| self.dispatcher.incidents().is_news(key, step.at_ms, step.id)).cloned().collect()
     }
 

@@ -214,6 +214,25 @@ async fn what_somebody_took_is_not_repeated_to_him_and_others_hear_of_it() {
     assert!(world.told().len() >= told + 4, "both are told, and told again: {:?}", world.told());
 }
 
+#[tokio::test]
+async fn a_step_of_the_incident_before_says_nothing_of_this_one() {
+    let world = Arc::new(World::default());
+    world.answers.lock().insert("pagerduty".to_owned(), crate::notify::pagerduty::answer("k"));
+    let mut manager = world.start(on_call());
+    post(&manager, "1", 0, Some(20 * SECOND)).await;
+    until(&world, &manager, 3 * SECOND).await;
+    let old = step(Event::Acknowledged, 2 * SECOND, 1);
+    assert_eq!(manager.incident(&old).await.unwrap(), 1);
+    until(&world, &manager, 200 * SECOND).await;
+    // The group fires again, under the same name.
+    post(&manager, "1", 200 * SECOND, Some(400 * SECOND)).await;
+    until(&world, &manager, 202 * SECOND).await;
+    assert_eq!(manager.incident(&old).await.unwrap(), 0, "somebody sent it again");
+    manager = world.start(on_call());
+    assert_eq!(manager.incident(&old).await.unwrap(), 0, "also after a restart");
+    assert_eq!(manager.incident(&step(Event::Acknowledged, 203 * SECOND, 2)).await.unwrap(), 1);
+}
+
 /// A route to a receiver that is told each day, ten minutes after midnight.
 fn daily() -> Plan {
     let text = "route: {receiver: team, group_by: [alertname], group_wait: 1s, group_interval: 6s, repeat_interval: 9d}\n\
