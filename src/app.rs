@@ -170,11 +170,11 @@ async fn stop(server: &Serving, storage: &Storage, service: &Service) -> Result<
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    // What waits for other Alertmanagers goes out meanwhile.
-    let told = waiting("other Alertmanagers", DRAIN_MAX, service.close());
+    // What waits for other Alertmanagers goes out meanwhile, and messages under way end.
+    let told = waiting("notifications", DRAIN_MAX, service.close());
     let (drained, told) = tokio::join!(drained, told);
     if told.is_none() {
-        warn!("not everything that waits for other Alertmanagers could be sent: it is told again after the next start");
+        warn!("not all notifications under way ended: they are told again after the next start");
     }
     if drained.is_none() {
         warn!(connections = server.handle.connection_count(), "requests were cut");

@@ -14,7 +14,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::JoinSet};
 
 use crate::{
     Error, Result,
@@ -98,6 +98,8 @@ struct Inner {
     stepped_ms: AtomicI64,
     /// Steps of incidents are written down one after the other: what comes twice is seen to.
     steps: tokio::sync::Mutex<()>,
+    /// Messages under way; none once it is closed, and nobody is told any more.
+    under_way: Mutex<Option<JoinSet<()>>>,
 }
 
 impl Alertmanager {
@@ -108,7 +110,8 @@ impl Alertmanager {
         let watches = Mutex::new(std::mem::take(&mut outside.watches));
         let state = Mutex::new(restore::things(plan, known, now_ms));
         let (stepped_ms, steps) = (AtomicI64::new(now_ms), tokio::sync::Mutex::default());
-        Self(Arc::new(Inner { state, outside, watches, wake: Notify::new(), stepped_ms, steps }))
+        let under_way = Mutex::new(Some(JoinSet::new()));
+        Self(Arc::new(Inner { state, outside, watches, wake: Notify::new(), stepped_ms, steps, under_way }))
     }
 
     /// Routes by another configuration from now on.
@@ -254,6 +257,15 @@ impl Alertmanager {
         }
     }
 
+    /// Begins no message any more, and returns once those under way have ended and that is on disk. What is owed goes on to be written
+    /// down; the next process tells it. Whoever cannot wait drops it: what is under way then is told once more.
+    pub async fn close(&self) {
+        let under_way = self.0.under_way.lock().take();
+        if let Some(mut under_way) = under_way {
+            while under_way.join_next().await.is_some() {}
+        }
+    }
+
     /// Does what is to be done now; gives the time until something is again.
     ///
     /// # Errors
@@ -266,27 +278,29 @@ impl Alertmanager {
             let things = inner.state.lock();
             let quiet = things.quiet(now_ms);
             let due = things.dispatcher.due(&quiet, now_ms, || (inner.outside.random)());
-            let rows = things.rows(&due, now_ms);
+            let rows = Things::rows(&due, now_ms);
             (due, rows)
         };
         if !rows.is_empty() {
             inner.outside.record.append(&rows).await?;
         }
-        let (attempts, wakes_ms) = {
+        let wakes_ms = {
+            let mut under_way = inner.under_way.lock();
             let mut things = inner.state.lock();
             for (owed, rate) in std::mem::take(&mut due.owed) {
                 things.outbox.owe(owed, rate);
             }
             things.dispatcher.went(due, now_ms);
-            let attempts = things.outbox.take(now_ms);
-            let attempts: Vec<_> = attempts.into_iter().map(|attempt| things.current(attempt)).collect();
-            let wakes = [things.dispatcher.wakes_ms(), things.outbox.wakes_ms(), watch_wakes_ms];
-            (attempts, wakes.into_iter().flatten().min())
+            let outbox_wakes_ms = under_way.as_mut().and_then(|under_way| {
+                while under_way.try_join_next().is_some() {}
+                for attempt in things.outbox.take(now_ms) {
+                    let (this, (attempt, answers)) = (self.clone(), things.current(attempt));
+                    under_way.spawn(async move { this.attempt(attempt, answers).await });
+                }
+                things.outbox.wakes_ms()
+            });
+            [things.dispatcher.wakes_ms(), outbox_wakes_ms, watch_wakes_ms].into_iter().flatten().min()
         };
-        for (attempt, answers) in attempts {
-            let this = self.clone();
-            tokio::spawn(async move { this.attempt(attempt, answers).await });
-        }
         inner.stepped_ms.store(now_ms, Ordering::Relaxed);
         let pause_ms = wakes_ms.map(|wakes_ms| (wakes_ms - (inner.outside.now_ms)()).max(0));
         Ok(pause_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or_default())))
@@ -341,7 +355,10 @@ impl Alertmanager {
                 };
                 match fate {
                     Fate::Sent if !answer.is_empty() => drop(things.answers.insert(owed.key.clone(), answer.clone())),
-                    Fate::Dead(_) if !owed.reason.is_remark() => things.dispatcher.failed(&owed.key),
+                    // What is owed after it tells all that there is to be told.
+                    Fate::Dead(_) if !owed.reason.is_remark() && !things.outbox.owes_alerts(&owed.key) => {
+                        things.dispatcher.failed(&owed.key);
+                    }
                     _ => {}
                 }
                 let row = NotificationRow {
@@ -349,7 +366,7 @@ impl Alertmanager {
                     error: error.to_owned(),
                     took_ms: now_ms - began_ms,
                     answer: if event == Event::Sent { answer.clone() } else { String::new() },
-                    ..things.row(owed, event, now_ms)
+                    ..Things::row(owed, event, now_ms)
                 };
                 let merged = owed.merged.iter().map(|id| NotificationRow { id: *id, ..row.clone() });
                 // What waits goes on under its first name.
@@ -362,7 +379,7 @@ impl Alertmanager {
                 let owed = things.fallback(owed, (inner.outside.random)(), now_ms);
                 let intents = owed.iter().map(|(owed, _)| NotificationRow {
                     reason: format!("fallback: {why}"),
-                    ..things.row(owed, Event::Intent, now_ms)
+                    ..Things::row(owed, Event::Intent, now_ms)
                 });
                 rows.notifications.extend(intents);
                 fallbacks.extend(owed);

@@ -11,10 +11,20 @@ use serde::{Deserialize, Serialize};
 pub struct Told {
     /// When it was told, milliseconds.
     pub at_ms: i64,
+    /// Since when it knows of something that fires, without a pause, milliseconds.
+    pub began_ms: i64,
     /// Alerts that were firing then.
     pub firing: BTreeSet<u64>,
     /// Alerts that had ended then.
     pub resolved: BTreeSet<u64>,
+}
+
+impl Told {
+    /// Since when something fires for a receiver that is told now and was told before.
+    #[must_use]
+    pub fn began_ms(before: Option<&Self>, now_ms: i64) -> i64 {
+        before.filter(|before| !before.firing.is_empty()).map_or(now_ms, |before| before.began_ms)
+    }
 }
 
 /// Why a receiver is told.
@@ -116,7 +126,7 @@ mod tests {
     #[test]
     fn a_receiver_is_told_what_it_does_not_know() {
         let told = |at_ms, firing: &[u64], resolved: &[u64]| {
-            Some(Told { at_ms, firing: set(firing), resolved: set(resolved) })
+            Some(Told { at_ms, began_ms: at_ms, firing: set(firing), resolved: set(resolved) })
         };
         for (what, told, firing, resolved, sends_resolved, expected) in [
             ("nothing was ever told, and nothing fires", None, &[][..], &[1][..], true, None),

@@ -17,6 +17,7 @@ use hashbrown::{HashMap, HashSet};
 use crate::{
     Daily, Labels, Route,
     alerts::Alert,
+    config::receiver::ReceiverKind,
     dedup::{self, Question, Told},
     incident::Incidents,
     outbox::{Key, Owed, Rate},
@@ -25,8 +26,8 @@ use crate::{
 /// A way to tell a receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Integration {
-    /// What it is, such as `slack`.
-    pub kind: &'static str,
+    /// What it is.
+    pub kind: ReceiverKind,
     /// Where messages go; those with the same share a rate.
     pub destination: Arc<str>,
     /// Is it told of ends?
@@ -173,10 +174,8 @@ impl Dispatcher {
         for (place, group) in self.groups.iter().filter(|(_, group)| group.next_ms <= now_ms) {
             let alerts: Vec<Standing> =
                 group.alerts.values().map(|alert| Standing::of(alert, group, hush, now_ms)).collect();
-            let integrations = self.integrations(group.route.receiver());
-            for (nth, integration) in integrations.iter().enumerate() {
-                let (group_key, receiver) = (Arc::clone(&group.key), Arc::from(group.route.receiver()));
-                let key = Key { group: group_key, receiver, integration: nth };
+            let receiver = Arc::from(group.route.receiver());
+            for (key, integration) in self.integrations(&receiver, &group.key) {
                 let (owed, kept) = self.ask(&key, integration, (group, &alerts), now_ms);
                 due.kept.extend(kept);
                 if let Some((owed, told)) = owed {
@@ -258,7 +257,10 @@ impl Dispatcher {
             fell_back: false,
             fallback_of: None,
         };
-        (Some((owed, Told { at_ms: now_ms, firing: is_active, resolved })), kept)
+        (
+            Some((owed, Told { at_ms: now_ms, began_ms: Told::began_ms(told, now_ms), firing: is_active, resolved })),
+            kept,
+        )
     }
 
     /// Goes on: what was due is on disk.
@@ -297,10 +299,25 @@ impl Dispatcher {
         self.groups.values().map(|group| group.next_ms).min()
     }
 
-    /// The integrations of a receiver.
+    /// The integrations of a receiver, each with the key that it has for a group.
+    pub fn integrations<'a>(
+        &'a self,
+        receiver: &'a Arc<str>,
+        group: &'a Arc<str>,
+    ) -> impl Iterator<Item = (Key, &'a Integration)> {
+        let all = self.receivers.get(receiver).map(|all| &**all).unwrap_or_default();
+        let number = |nth: usize| all[..nth].iter().filter(|before| before.kind == all[nth].kind).count();
+        all.iter().enumerate().map(move |(nth, integration)| {
+            let (group, receiver) = (Arc::clone(group), Arc::clone(receiver));
+            (Key { group, receiver, kind: integration.kind, integration: number(nth) }, integration)
+        })
+    }
+
+    /// The integration of a key, if it is configured.
     #[must_use]
-    pub fn integrations(&self, receiver: &str) -> &[Integration] {
-        self.receivers.get(receiver).map(|all| &**all).unwrap_or_default()
+    pub fn integration(&self, key: &Key) -> Option<&Integration> {
+        let all = self.receivers.get(&key.receiver)?;
+        all.iter().filter(|integration| integration.kind == key.kind).nth(key.integration)
     }
 
     /// What receivers know, for a dispatcher after this one.

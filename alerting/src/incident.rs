@@ -75,10 +75,11 @@ impl Incidents {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::receiver::ReceiverKind;
 
     #[test]
     fn a_step_counts_once_and_in_its_order() {
-        let key = Key { group: "g".into(), receiver: "r".into(), integration: 0 };
+        let key = Key { group: "g".into(), receiver: "r".into(), kind: ReceiverKind::Webhook, integration: 0 };
         let mut incidents = Incidents::default();
         assert!(incidents.is_news(&key, 5, 1));
         incidents.put(key.clone(), Event::Acknowledged, "Ann", (5, 1));

@@ -14,7 +14,7 @@ use std::{
 
 use hashbrown::HashMap;
 
-use crate::{Labels, alerts::Alert, dedup::Reason};
+use crate::{Labels, alerts::Alert, config::receiver::ReceiverKind, dedup::Reason};
 
 /// First pause after a failure; it doubles with each.
 const PAUSE_MS: i64 = 1_000;
@@ -30,6 +30,8 @@ const FALLBACK_AFTER_MS: i64 = 600_000;
 const STORM: usize = 30;
 /// Messages under way to one destination that knows no rate.
 const UNDER_WAY_MAX: usize = 8;
+/// Messages under way to all of them: each has a thread, and a receiver that hangs keeps it for half a minute.
+const ALL_UNDER_WAY_MAX: usize = 64;
 /// Groups of one digest; what is beyond is another one. A message names as many as it has room for, and counts the others.
 const DIGEST_GROUPS_MAX: usize = 10_000;
 /// Groups named in one message: at some 100 bytes each they fit what chats take.
@@ -42,7 +44,9 @@ pub struct Key {
     pub group: Arc<str>,
     /// The receiver's name.
     pub receiver: Arc<str>,
-    /// Number of its integration.
+    /// By what.
+    pub kind: ReceiverKind,
+    /// Which one of the receiver's integrations of this kind, from 0: others that come or go change nothing.
     pub integration: usize,
 }
 
@@ -230,6 +234,11 @@ impl Owed {
             return Self { by: later.by, destination: later.destination, ..self };
         }
         let Self { id, since_ms, failures, fell_back, mut alerts, mut untold, mut merged, mut past, .. } = self;
+        let (mut since_ms, mut failures, mut fell_back) = (since_ms.min(later.since_ms), failures, fell_back);
+        if self.reason.is_remark() {
+            // However long a remark waited, what is owed of alerts has all its time, and its fallback.
+            (since_ms, failures, fell_back) = (later.since_ms, later.failures, later.fell_back);
+        }
         for (fingerprint, Past { times, ms }) in later.past {
             let known = past.entry(fingerprint).or_default();
             (known.times, known.ms) = (known.times + times, known.ms + ms);
@@ -246,10 +255,22 @@ impl Owed {
         untold.extend(later.untold);
         merged.push(later.id);
         merged.extend(later.merged);
-        let since_ms = since_ms.min(later.since_ms);
         // What was never told as firing stays the first that is told, though it has ended since.
         let reason = if self.reason == Reason::First { Reason::First } else { later.reason };
         Self { id, since_ms, failures, fell_back, alerts, untold, merged, past, reason, ..later }
+    }
+}
+
+impl Owed {
+    /// Takes over from what was owed before it and is given up: its receiver knows nothing of that.
+    fn inherit(&mut self, dead: &Self) {
+        if self.reason.is_remark() || dead.reason.is_remark() {
+            return;
+        }
+        self.untold.extend(dead.untold.iter().filter(|fingerprint| self.alerts.contains_key(*fingerprint)));
+        if dead.reason == Reason::First {
+            self.reason = Reason::First;
+        }
     }
 }
 
@@ -308,9 +329,17 @@ impl Outbox {
     /// What may go out now, each marked as under way; the caller says later [what became of it](Self::ended).
     pub fn take(&mut self, now_ms: i64) -> Vec<Attempt> {
         let mut attempts = Vec::new();
-        for destination in self.destinations.values_mut() {
-            while let Some(attempt) = destination.next(&mut self.entries, now_ms) {
-                attempts.push(attempt);
+        let mut room = ALL_UNDER_WAY_MAX.saturating_sub(self.under_way());
+        // Those that are asked least come first: what hangs leaves room for the others.
+        for level in 0..UNDER_WAY_MAX {
+            for destination in self.destinations.values_mut() {
+                while room > 0
+                    && destination.under_way <= level
+                    && let Some(attempt) = destination.next(&mut self.entries, now_ms)
+                {
+                    room -= 1;
+                    attempts.push(attempt);
+                }
             }
         }
         attempts
@@ -335,16 +364,25 @@ impl Outbox {
         ended
     }
 
+    /// Is something of alerts owed under this key, and not a remark only?
+    #[must_use]
+    pub fn owes_alerts(&self, key: &Key) -> bool {
+        self.owes(key).is_some_and(|owed| !owed.reason.is_remark())
+    }
+
     fn end(&mut self, mut owed: Owed, verdict: &Verdict, (now_ms, jitter): (i64, f64), ended: &mut Ended) {
         let Some(entry) = self.entries.get_mut(&owed.key) else { return };
         entry.is_under_way = false;
-        let behind = entry.behind.take();
+        let mut behind = entry.behind.take();
         let (why, next_ms) = match verdict {
             Verdict::Sent | Verdict::Refused(_) => {
                 let fate = match verdict {
                     Verdict::Refused(why) => Fate::Dead(why.clone()),
                     _ => Fate::Sent,
                 };
+                if let (Fate::Dead(_), Some(behind)) = (&fate, &mut behind) {
+                    behind.inherit(&owed);
+                }
                 self.go_on(&owed.key, behind);
                 if let Fate::Dead(why) = &fate
                     && !owed.fell_back
@@ -358,6 +396,9 @@ impl Outbox {
             Verdict::Limited(after_ms, why) => (why, now_ms + (*after_ms).clamp(0, PARKED_MS_MAX)),
         };
         if now_ms - owed.since_ms >= TRIED_MS_MAX {
+            if let Some(behind) = &mut behind {
+                behind.inherit(&owed);
+            }
             self.go_on(&owed.key, behind);
             return ended.fates.push((owed, Fate::Dead(format!("given up after a day: {why}"))));
         }
@@ -386,9 +427,17 @@ impl Outbox {
         self.owe(owed, rate.unwrap_or(Rate { every_ms: 0, burst: 1, takes_summaries: false }));
     }
 
-    /// When something may go out next, milliseconds; none if nothing waits.
+    /// How many messages are under way.
+    fn under_way(&self) -> usize {
+        self.destinations.values().map(|destination| destination.under_way).sum()
+    }
+
+    /// When something may go out next, milliseconds; none if nothing waits, or all that waits does so for an answer.
     #[must_use]
     pub fn wakes_ms(&self) -> Option<i64> {
+        if self.under_way() >= ALL_UNDER_WAY_MAX {
+            return None;
+        }
         let of = |destination: &Destination| {
             if destination.is_busy() {
                 return None;

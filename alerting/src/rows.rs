@@ -207,8 +207,6 @@ pub struct NotificationRow {
     pub at_ms: i64,
     /// Who is told of which group.
     pub key: Key,
-    /// By what: `slack`.
-    pub kind: String,
     /// What happened.
     pub event: Event,
     /// Names the intent, or what a receiver told us of its incident; 0 for what is kept.

@@ -205,8 +205,8 @@ impl Silences {
         }
         // `alertname=~".+"` is no choice, whatever it is called.
         let chooses = |matcher: &Matcher| match matcher.op() {
-            Op::Equal | Op::NotRegex => !matcher.value().is_empty(),
-            Op::NotEqual => false,
+            Op::Equal => !matcher.value().is_empty(),
+            Op::NotEqual | Op::NotRegex => false,
             Op::Regex => !matcher.matches_value("\u{1}streamgauge\u{1}"),
         };
         if !matchers.iter().any(chooses) {
@@ -358,7 +358,9 @@ mod tests {
         for matchers in ["alertname=~\".*\"", "alertname=\"\"", "a!=b"] {
             assert!(refused(silence("", matchers, 0..1)).contains("does not match what has no labels"), "{matchers}");
         }
-        for matchers in ["alertname=~\".+\"", "alertname!=\"\"", "a=~\".+\",b!=c"] {
+        for matchers in
+            ["alertname=~\".+\"", "alertname!=\"\"", "a=~\".+\",b!=c", "a=~\".+\",b!~\"c\"", "alertname!~\"|zzz\""]
+        {
             assert!(refused(silence("", matchers, 0..1)).contains("of everything is refused"), "{matchers}");
         }
         assert!(refused(silence("", "a=b", 0..9_000)).contains("lasts at most 8784 h"));

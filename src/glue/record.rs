@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use alerting::{
     Error, ErrorKind, Labels, Result,
+    config::receiver::ReceiverKind,
     matcher::{Matchers, Mode},
     outbox::Key,
     rows::{AlertRow, Event, NotificationRow, Promise, Record, Rows, State},
@@ -99,7 +100,7 @@ fn of_notifications(rows: &[NotificationRow]) -> Built<RecordBatch> {
         vec![
             times(rows.iter().map(|row| Some(row.at_ms))),
             texts(rows.iter().map(|row| &row.key.receiver))?,
-            texts(rows.iter().map(|row| format!("{}[{}]", row.kind, row.key.integration)))?,
+            texts(rows.iter().map(|row| format!("{}[{}]", row.key.kind, row.key.integration)))?,
             texts(rows.iter().map(|row| &row.key.group))?,
             texts(rows.iter().map(|row| row.event.text()))?,
             texts(rows.iter().map(|row| if row.id == 0 { String::new() } else { format!("{:032x}", row.id) }))?,
@@ -334,9 +335,9 @@ fn to_notifications(rows: &RecordBatch) -> Built<Vec<NotificationRow>> {
             key: Key {
                 group: groups.value(row).into(),
                 receiver: receivers.value(row).into(),
+                kind: ReceiverKind::named(kind)?,
                 integration: number.parse().ok()?,
             },
-            kind: kind.to_owned(),
             event: Event::of(events.value(row))?,
             id: u128::from_str_radix(ids.value(row), 16).unwrap_or_default(),
             reason: reasons.value(row).to_owned(),

@@ -13,7 +13,9 @@ use alerting::{
     alert::RESEND_MS,
     alertmanager::{Message, Plan, Rehearsal},
     alerts::Alert,
+    config::receiver::ReceiverKind,
     memory,
+    outbox::Key,
     query::{Found, Sample, Value},
     replay::{Ahead, Firing, Replay, Replayed, Series, Settings, Step, Stored, Tally, Times},
     rows::{AlertRow, Record, Rows},
@@ -302,13 +304,13 @@ impl Asked {
 }
 
 /// Messages by receiver and integration, with the groups they were about.
-type Counted = BTreeMap<(Arc<str>, usize), (Told, std::collections::BTreeSet<Arc<str>>)>;
+type Counted = BTreeMap<(Arc<str>, ReceiverKind, usize), (Told, std::collections::BTreeSet<Arc<str>>)>;
 
 fn count(counted: &mut Counted, messages: Vec<Message>) {
     for message in messages {
-        let (told, groups) = counted.entry((Arc::clone(&message.key.receiver), message.key.integration)).or_default();
-        told.receiver = message.key.receiver.to_string();
-        message.kind.clone_into(&mut told.kind);
+        let Key { receiver, kind, integration, .. } = &message.key;
+        let (told, groups) = counted.entry((Arc::clone(receiver), *kind, *integration)).or_default();
+        (told.receiver, told.kind) = (receiver.to_string(), kind.to_string());
         told.messages += 1;
         told.repeats += u64::from(message.is_repeat());
         groups.insert(message.key.group);

@@ -194,9 +194,9 @@ impl Service {
         &self.0.settings.others
     }
 
-    /// Sends other Alertmanagers what waits for them, for the last time.
+    /// Sends other Alertmanagers what waits for them, for the last time, and waits for messages under way.
     pub async fn close(&self) {
-        self.0.forward.close().await;
+        tokio::join!(self.0.forward.close(), self.0.manager.close());
     }
 
     /// Alerts, silences and notifications.

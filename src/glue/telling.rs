@@ -83,7 +83,7 @@ pub fn ready(config: Config) -> anyhow::Result<Ready> {
     }
     let receivers = config.receivers().map(|receiver| {
         let integrations = receiver.integrations().map(|(_, integration)| dispatch::Integration {
-            kind: integration.kind().name(),
+            kind: integration.kind(),
             // A digest shares its message with nobody else.
             destination: match receiver.digest {
                 Some(_) => format!("digest of {}: {}", receiver.name, destination(integration)).into(),
@@ -130,8 +130,7 @@ impl Teller {
             return gone("there is nothing to tell");
         };
         let receiver = live.config.receiver(&first.key.receiver);
-        let integration =
-            receiver.and_then(|receiver| receiver.integrations().nth(first.key.integration)).map(|(_, of)| of);
+        let integration = receiver.and_then(|receiver| receiver.integration(first.key.kind, first.key.integration));
         let Some(integration) = integration else { return gone("the receiver is not configured any more") };
         let told = self.tell_by(integration, &live, first.id, notification);
         self.meter.told(integration.kind().name(), &told.verdict);

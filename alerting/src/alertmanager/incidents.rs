@@ -10,12 +10,16 @@ use std::{
 use super::{Alertmanager, things::Things};
 use crate::{
     Labels, Result,
+    config::receiver::ReceiverKind,
     dedup::Reason,
     incident::Step,
     notify,
     outbox::{Key, Owed, Rate},
     rows::{Event, NotificationRow, Rows},
 };
+
+/// So far may the clock of a receiver be behind ours, milliseconds.
+const SKEW_MS: i64 = 60_000;
 
 impl Alertmanager {
     /// Takes a step of an incident; gives to how many integrations of ours it is news. Returns when it is on disk.
@@ -32,7 +36,7 @@ impl Alertmanager {
             let remarks: Vec<_> =
                 keys.iter().flat_map(|key| things.remarks(key, step, || (inner.outside.random)(), now_ms)).collect();
             let steps = keys.iter().map(|key| things.step_row(key, step));
-            let intents = remarks.iter().map(|(owed, _)| things.row(owed, Event::Intent, now_ms));
+            let intents = remarks.iter().map(|(owed, _)| Things::row(owed, Event::Intent, now_ms));
             let rows = Rows { notifications: steps.chain(intents).collect(), ..Rows::default() };
             (keys, remarks, rows)
         };
@@ -55,8 +59,14 @@ impl Things {
     /// Groups and integrations whose incident it is, and to whom the step is news.
     fn keys_of(&self, step: &Step) -> Vec<Key> {
         let answer = notify::pagerduty::answer(&step.dedup_key);
-        let is_its = |(key, known): &(&Key, &String)| **known == answer && self.kind(key) == "pagerduty";
+        let is_its = |(key, known): &(&Key, &String)| **known == answer && key.kind == ReceiverKind::PagerDuty;
         let keys = self.answers.iter().filter(is_its).map(|(key, _)| key);
+        // The incident before has the same name: what is sent once more of it says nothing of this one.
+        let is_of_now = |key: &&Key| {
+            let told = self.dispatcher.knows(key);
+            told.is_none_or(|told| step.at_ms >= told.began_ms - SKEW_MS)
+        };
+        let keys = keys.filter(is_of_now);
         keys.filter(|key| self.dispatcher.incidents().is_news(key, step.at_ms, step.id)).cloned().collect()
     }
 
@@ -64,7 +74,6 @@ impl Things {
         let told = self.dispatcher.knows(key);
         NotificationRow {
             at_ms: step.at_ms,
-            kind: self.kind(key).to_owned(),
             key: key.clone(),
             event: step.event,
             id: step.id,
@@ -97,10 +106,10 @@ impl Things {
             _ => Reason::Closed,
         };
         let others = self.answers.iter().filter(|(other, answer)| {
-            other.group == key.group && self.kind(other) == "slack" && notify::slack::has_message(answer)
+            other.group == key.group && other.kind == ReceiverKind::Slack && notify::slack::has_message(answer)
         });
         let remark = |other: &Key| {
-            let integration = self.dispatcher.integrations(&other.receiver).get(other.integration)?;
+            let integration = self.dispatcher.integration(other)?;
             let owed = Owed {
                 id: id(),
                 key: other.clone(),

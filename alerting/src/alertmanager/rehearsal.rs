@@ -16,8 +16,6 @@ pub struct Message {
     pub at_ms: i64,
     /// To whom, and about which group.
     pub key: Key,
-    /// By what, such as `slack`.
-    pub kind: &'static str,
     /// Why.
     pub reason: Reason,
     /// How many alerts it tells of that fire.
@@ -65,7 +63,6 @@ impl Rehearsal {
                 let resolved = owed.alerts.values().filter(|alert| alert.is_resolved(at_ms)).count();
                 messages.push(Message {
                     at_ms,
-                    kind: self.things.kind(&owed.key),
                     reason: owed.reason,
                     firing: owed.alerts.len() - resolved,
                     resolved,

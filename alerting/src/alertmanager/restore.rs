@@ -17,7 +17,7 @@ use crate::{
     dedup::{Reason, Told},
     dispatch::{Dispatcher, Integration, Memory},
     incident::Incidents,
-    outbox::{Key, Outbox, Owed},
+    outbox::{Key, Outbox, Owed, Rate},
     rows::{AlertRow, Event, NotificationRow},
     silence::{self, Silence, Silences},
 };
@@ -39,6 +39,9 @@ pub struct Known {
     pub remind_before_ms: i64,
 }
 
+/// Where goes what was owed to an integration that is not configured any more.
+const NOBODY: &str = "nobody";
+
 /// Everything as it was.
 pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
     let Known { alerts: rows, ends, notifications, silences, limits, remind_before_ms } = known;
@@ -55,6 +58,8 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
         history.ends.entry(alert.labels.fingerprint()).or_default().push(Arc::new(alert));
     }
     let (mut told, mut owed, mut answers) = (HashMap::<Key, Told>::new(), Vec::<Intent>::new(), HashMap::new());
+    // Intents of which each key was told last, by id.
+    let mut last: HashMap<Key, u128> = HashMap::new();
     let mut incidents = Incidents::default();
     for row in notifications {
         let is_remark = Reason::of(&row.reason).is_remark();
@@ -71,7 +76,8 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
                 let is_new = |fingerprint: &&u64| before.is_none_or(|told| !told.firing.contains(*fingerprint));
                 let untold = row.firing.iter().filter(is_new).copied().collect();
                 if !is_remark {
-                    told.insert(row.key.clone(), knows(&row));
+                    told.insert(row.key.clone(), knows(&row, before));
+                    last.insert(row.key.clone(), row.id);
                 }
                 owed.push(Intent { row, untold });
             }
@@ -81,11 +87,14 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
                 incidents.put(row.key, row.event, by, (row.at_ms, row.id));
             }
             Event::Sent | Event::Dead => {
-                owed.retain(|intent| intent.row.id != row.id);
+                let ended = owed.iter().position(|intent| intent.row.id == row.id).map(|nth| owed.remove(nth));
                 if row.event == Event::Dead {
-                    if !is_remark {
+                    if !is_remark && last.get(&row.key) == Some(&row.id) {
                         told.remove(&row.key);
                     }
+                    let after = owed.iter_mut().filter(|intent| intent.row.key == row.key && !is_remark);
+                    let lost = ended.map(|intent| intent.untold).unwrap_or_default();
+                    after.for_each(|intent| intent.untold.extend(&lost));
                 } else if !row.answer.is_empty() {
                     answers.insert(row.key, row.answer);
                 }
@@ -95,10 +104,16 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
     let dispatcher = Dispatcher::new(plan.receivers.clone(), Memory { told, incidents });
     let mut outbox = Outbox::default();
     for intent in owed {
-        let key = &intent.row.key;
-        if let Some(integration) = dispatcher.integrations(&key.receiver).get(key.integration) {
-            outbox.owe(owes(intent, integration, &history), integration.rate);
-        }
+        let nobody = Integration {
+            kind: intent.row.key.kind,
+            destination: NOBODY.into(),
+            sends_resolved: true,
+            rate: Rate { every_ms: 0, burst: 1, takes_summaries: false },
+            digest: None,
+        };
+        // What is not configured any more is refused when it is tried: that is written down, and a fallback is told.
+        let integration = dispatcher.integration(&intent.row.key).unwrap_or(&nobody);
+        outbox.owe(owes(intent, integration, &history), integration.rate);
     }
     let silences = Silences::new(limits, silences);
     let mut things = Things { plan: Arc::new(plan), alerts, dispatcher, silences, remind_before_ms, outbox, answers };
@@ -114,9 +129,10 @@ struct Intent {
     untold: BTreeSet<u64>,
 }
 
-fn knows(row: &NotificationRow) -> Told {
+fn knows(row: &NotificationRow, before: Option<&Told>) -> Told {
     Told {
         at_ms: row.at_ms,
+        began_ms: Told::began_ms(before, row.at_ms),
         firing: row.firing.iter().chain(&row.held).copied().collect(),
         resolved: row.resolved.iter().copied().collect(),
     }

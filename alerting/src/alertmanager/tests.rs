@@ -10,7 +10,7 @@ use super::{
     world::{Message, World},
     *,
 };
-use crate::{Labels, dispatch::Integration, outbox::Rate};
+use crate::{Labels, config::receiver::ReceiverKind, dispatch::Integration, outbox::Rate};
 
 mod acceptance;
 mod owed;
@@ -33,7 +33,7 @@ impl Ways {
         );
         let rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
         let integration = |destination: &str| Integration {
-            kind: "webhook",
+            kind: ReceiverKind::Webhook,
             destination: destination.into(),
             sends_resolved,
             rate,
@@ -149,14 +149,14 @@ fn on_call() -> Plan {
     let text =
         "route: {receiver: team, group_wait: 1s, group_interval: 5s, repeat_interval: 10s}\nreceivers: [{name: team}]";
     let rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
-    let integration = |kind: &'static str| Integration {
+    let integration = |kind: ReceiverKind| Integration {
         kind,
-        destination: kind.into(),
-        sends_resolved: kind == "pagerduty",
+        destination: kind.name().into(),
+        sends_resolved: kind == ReceiverKind::PagerDuty,
         rate,
         digest: None,
     };
-    let integrations: Arc<[Integration]> = Arc::from(["pagerduty", "slack"].map(integration));
+    let integrations: Arc<[Integration]> = Arc::from([ReceiverKind::PagerDuty, ReceiverKind::Slack].map(integration));
     Plan {
         config: Arc::new(crate::Config::parse(text, std::path::Path::new(".")).unwrap()),
         receivers: [("team".into(), integrations)].into_iter().collect(),
@@ -195,9 +195,9 @@ async fn what_somebody_took_is_not_repeated_to_him_and_others_hear_of_it() {
     let kept = |world: &World| {
         let disk = world.disk.lock();
         let kept = disk.notifications.iter().filter(|row| row.reason == "acknowledged");
-        kept.map(|row| (row.kind.clone(), row.by.clone())).collect::<Vec<_>>()
+        kept.map(|row| (row.key.kind, row.by.clone())).collect::<Vec<_>>()
     };
-    assert_eq!(kept(&world).last(), Some(&("pagerduty".to_owned(), vec!["Ann".to_owned()])));
+    assert_eq!(kept(&world).last(), Some(&(ReceiverKind::PagerDuty, vec!["Ann".to_owned()])));
     // Nobody has it any more: it is repeated.
     assert_eq!(manager.incident(&step(Event::Unacknowledged, 30 * SECOND, 2)).await.unwrap(), 1);
     assert_eq!(manager.incident(&step(Event::Acknowledged, 20 * SECOND, 3)).await.unwrap(), 0, "older");
@@ -214,6 +214,25 @@ async fn what_somebody_took_is_not_repeated_to_him_and_others_hear_of_it() {
     assert!(world.told().len() >= told + 4, "both are told, and told again: {:?}", world.told());
 }
 
+#[tokio::test]
+async fn a_step_of_the_incident_before_says_nothing_of_this_one() {
+    let world = Arc::new(World::default());
+    world.answers.lock().insert("pagerduty".to_owned(), crate::notify::pagerduty::answer("k"));
+    let mut manager = world.start(on_call());
+    post(&manager, "1", 0, Some(20 * SECOND)).await;
+    until(&world, &manager, 3 * SECOND).await;
+    let old = step(Event::Acknowledged, 2 * SECOND, 1);
+    assert_eq!(manager.incident(&old).await.unwrap(), 1);
+    until(&world, &manager, 200 * SECOND).await;
+    // The group fires again, under the same name.
+    post(&manager, "1", 200 * SECOND, Some(400 * SECOND)).await;
+    until(&world, &manager, 202 * SECOND).await;
+    assert_eq!(manager.incident(&old).await.unwrap(), 0, "somebody sent it again");
+    manager = world.start(on_call());
+    assert_eq!(manager.incident(&old).await.unwrap(), 0, "also after a restart");
+    assert_eq!(manager.incident(&step(Event::Acknowledged, 203 * SECOND, 2)).await.unwrap(), 1);
+}
+
 /// A route to a receiver that is told each day, ten minutes after midnight.
 fn daily() -> Plan {
     let text = "route: {receiver: team, group_by: [alertname], group_wait: 1s, group_interval: 6s, repeat_interval: 9d}\n\
@@ -221,7 +240,8 @@ fn daily() -> Plan {
     let config = crate::Config::parse(text, std::path::Path::new(".")).unwrap();
     let digest = config.receiver("team").unwrap().digest;
     let rate = Rate { every_ms: 0, burst: 1, takes_summaries: true };
-    let integration = Integration { kind: "slack", destination: "chat".into(), sends_resolved: true, rate, digest };
+    let integration =
+        Integration { kind: ReceiverKind::Slack, destination: "chat".into(), sends_resolved: true, rate, digest };
     Plan { config: Arc::new(config), receivers: [("team".into(), Arc::from([integration]))].into_iter().collect() }
 }
 

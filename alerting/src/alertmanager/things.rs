@@ -63,32 +63,26 @@ impl Things {
     }
 
     /// What has to be written down before what is due may go on.
-    pub fn rows(&self, due: &Due, now_ms: i64) -> Rows {
+    pub fn rows(due: &Due, now_ms: i64) -> Rows {
         let mut seen = HashSet::new();
         let all = due.flushed.iter().flat_map(|(_, alerts)| alerts);
         // Those of which nobody said that they ended.
         let timed_out = all.filter(|alert| alert.is_resolved(now_ms) && alert.ends_ms > alert.updated_ms);
         let alerts =
             timed_out.filter(|alert| seen.insert(&alert.labels)).map(|alert| posted_row(alert, "timed out", now_ms));
-        let intents = due.owed.iter().map(|(owed, _)| self.row(owed, Event::Intent, now_ms));
-        let kept = due.kept.iter().flat_map(|kept| self.kept(kept, now_ms));
+        let intents = due.owed.iter().map(|(owed, _)| Self::row(owed, Event::Intent, now_ms));
+        let kept = due.kept.iter().flat_map(|kept| Self::kept(kept, now_ms));
         Rows { alerts: alerts.collect(), notifications: intents.chain(kept).collect(), silences: Vec::new() }
     }
 
-    /// By what the integration of a key tells.
-    pub fn kind(&self, key: &Key) -> &'static str {
-        self.dispatcher.integrations(&key.receiver).get(key.integration).map_or("", |integration| integration.kind)
-    }
-
     /// One step of something owed.
-    pub fn row(&self, owed: &Owed, event: Event, at_ms: i64) -> NotificationRow {
+    pub fn row(owed: &Owed, event: Event, at_ms: i64) -> NotificationRow {
         let ids = |is_resolved: bool| {
             let alerts = owed.alerts.iter().filter(|(_, alert)| alert.is_resolved(at_ms) == is_resolved);
             alerts.map(|(fingerprint, _)| *fingerprint).collect()
         };
         NotificationRow {
             at_ms,
-            kind: self.kind(&owed.key).to_owned(),
             key: owed.key.clone(),
             event,
             id: owed.id,
@@ -106,7 +100,7 @@ impl Things {
     }
 
     /// What is kept from a receiver, a row for each reason.
-    fn kept(&self, kept: &Kept, at_ms: i64) -> Vec<NotificationRow> {
+    fn kept(kept: &Kept, at_ms: i64) -> Vec<NotificationRow> {
         let mut reasons: BTreeMap<&Option<Quiet>, Vec<u64>> = BTreeMap::new();
         for (fingerprint, quiet) in &kept.alerts {
             reasons.entry(quiet).or_default().push(*fingerprint);
@@ -121,7 +115,6 @@ impl Things {
             };
             NotificationRow {
                 at_ms,
-                kind: self.kind(&kept.key).to_owned(),
                 key: kept.key.clone(),
                 event: Event::Kept,
                 id: 0,
@@ -143,10 +136,9 @@ impl Things {
     /// What the fallback of a receiver is owed, if it has one.
     pub fn fallback(&self, owed: &Owed, id: u128, now_ms: i64) -> Vec<(Owed, Rate)> {
         let Some(receiver) = self.plan.fallback(&owed.key.receiver) else { return Vec::new() };
-        let integrations = self.dispatcher.integrations(&receiver).iter().enumerate();
+        let integrations = self.dispatcher.integrations(&receiver, &owed.key.group).enumerate();
         let of = Some(Arc::clone(&owed.key.receiver));
-        let owed = |(nth, integration): (usize, &Integration)| {
-            let key = Key { receiver: Arc::clone(&receiver), integration: nth, ..owed.key.clone() };
+        let owed = |(nth, (key, integration)): (usize, (Key, &Integration))| {
             let destination = Arc::clone(&integration.destination);
             let id = id.wrapping_add(nth as u128);
             let (since_ms, is_digest) = (integration.due_ms(now_ms), integration.digest.is_some());

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     Config, Labels,
     notify::{self, Notification, Outgoing, Render},
-    outbox::Owed,
+    outbox::{Key, Owed},
     rows::AlertRow,
     silence::Limits,
     watch::Watch,
@@ -41,6 +41,8 @@ pub struct World {
     pub remarks: Mutex<Vec<String>>,
     /// The process ends once so many more steps of a delivery or a write are done: before or after each.
     pub ends_after: Mutex<Option<u64>>,
+    /// The next messages, the last of these first, are under way until they are let go.
+    pub holds: Mutex<Vec<Arc<Notify>>>,
     /// What has to arrive.
     pub watches: Vec<Watch>,
     pub has_ended: AtomicBool,
@@ -153,6 +155,15 @@ impl Record for Disk {
 struct Wire(Arc<World>);
 
 impl Wire {
+    /// Has its receiver others that are configured, and not this?
+    fn is_gone(&self, key: &Key) -> bool {
+        let config = self.0.config.lock().clone();
+        let receiver = config.as_ref().and_then(|config| config.receiver(&key.receiver));
+        receiver.is_some_and(|receiver| {
+            receiver.integrations().next().is_some() && receiver.integration(key.kind, key.integration).is_none()
+        })
+    }
+
     fn message(&self, attempt: &Attempt) -> Option<Message> {
         let Self(world) = self;
         let all = match attempt {
@@ -169,10 +180,10 @@ impl Wire {
         };
         let key = &all.first()?.key;
         let config = world.config.lock().clone()?;
-        let mut integrations = config.receiver(&key.receiver).into_iter().flat_map(|of| of.integrations());
-        let sent = match integrations.nth(key.integration) {
+        let receiver = config.receiver(&key.receiver);
+        let sent = match receiver.and_then(|receiver| receiver.integration(key.kind, key.integration)) {
             None => None,
-            Some((_, integration)) => {
+            Some(integration) => {
                 let told = Notification::of(attempt, &[], &Arc::from("http://gauge.test"), now_ms)?;
                 let message = notify::message(integration, &told, &Plain, &notify::Extra::default()).unwrap();
                 let Outgoing::Http(request) = message? else { panic!("mail") };
@@ -189,6 +200,10 @@ impl Deliver for Wire {
             if !self.0.lives() {
                 std::future::pending::<()>().await;
             }
+            let hold = self.0.holds.lock().pop();
+            if let Some(hold) = hold {
+                hold.notified().await;
+            }
             let mut verdict = self.0.verdicts.lock().pop().unwrap_or(Verdict::Sent);
             let all = match attempt {
                 Attempt::One(owed) => std::slice::from_ref(owed),
@@ -199,6 +214,9 @@ impl Deliver for Wire {
             let is_down = |(url, _): &(String, Value)| self.0.down.lock().contains(url);
             if message.as_ref().and_then(|message| message.sent.as_ref()).is_some_and(is_down) {
                 verdict = Verdict::Failed("503".into());
+            }
+            if self.is_gone(&all[0].key) {
+                verdict = Verdict::Refused("the receiver is not configured any more".to_owned());
             }
             if all[0].reason.is_remark() {
                 let Owed { destination, reason, by, .. } = &all[0];

@@ -113,6 +113,13 @@ macro_rules! kinds {
                     $(.chain(self.$list.iter().enumerate().map(|(at, of)| (at, Integration::$kind(&of.value)))))*
             }
 
+            /// The integration of a kind and an index among those of its kind.
+            #[must_use]
+            pub fn integration(&self, kind: ReceiverKind, nth: usize) -> Option<Integration<'_>> {
+                let mut all = self.integrations().filter(|(_, integration)| integration.kind() == kind);
+                Some(all.nth(nth)?.1)
+            }
+
             fn settle_integrations(&mut self, given: &Given<'_>) -> Result<()> {
                 $(for integration in &mut self.$list {
                     integration.value.settle(given).map_err(|reason| {
@@ -164,6 +171,12 @@ impl Receiver {
 }
 
 impl ReceiverKind {
+    /// The kind of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
     /// Can it be told of a whole day in one message?
     #[must_use]
     pub fn takes_digests(self) -> bool {

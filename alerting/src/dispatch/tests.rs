@@ -51,8 +51,13 @@ fn route(group_wait_ms: i64, group_interval_ms: i64, repeat_interval_ms: i64) ->
 impl World {
     fn new(sends_resolved: bool) -> Self {
         let route = route(SECOND, SECOND, SECOND);
-        let integration =
-            Integration { kind: "webhook", destination: "hook".into(), sends_resolved, rate: FREE, digest: None };
+        let integration = Integration {
+            kind: ReceiverKind::Webhook,
+            destination: "hook".into(),
+            sends_resolved,
+            rate: FREE,
+            digest: None,
+        };
         let receivers = BTreeMap::from([(Arc::from("team"), Arc::from([integration]))]);
         Self {
             now_ms: 0,

@@ -72,7 +72,12 @@ pub(super) fn alert(labels: &[(&str, &str)], annotation: &str, is_firing: bool) 
 pub(super) fn owed(alerts: &[Arc<Alert>]) -> Owed {
     Owed {
         id: 7,
-        key: Key { group: r#"{}:{alertname="Hot"}"#.into(), receiver: "a".into(), integration: 0 },
+        key: Key {
+            group: r#"{}:{alertname="Hot"}"#.into(),
+            receiver: "a".into(),
+            kind: ReceiverKind::Webhook,
+            integration: 0,
+        },
         destination: "d".into(),
         group_labels: [("alertname", "Hot")].into_iter().collect(),
         route_labels: Labels::default(),

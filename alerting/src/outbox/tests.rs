@@ -1,7 +1,7 @@
 //! What is owed is told, in order, no faster than allowed.
 
 use super::*;
-use crate::Labels;
+use crate::{Labels, config::receiver::ReceiverKind};
 
 const SLACK: Rate = Rate { every_ms: 1_000, burst: 1, takes_summaries: true };
 const FREE: Rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
@@ -24,7 +24,7 @@ fn alert(name: &str, ends_ms: i64) -> (u64, Arc<Alert>) {
 fn owed(id: u128, group: &str, since_ms: i64, alerts: &[(&str, i64)]) -> Owed {
     Owed {
         id,
-        key: Key { group: group.into(), receiver: "team".into(), integration: 0 },
+        key: Key { group: group.into(), receiver: "team".into(), kind: ReceiverKind::Webhook, integration: 0 },
         destination: "slack".into(),
         group_labels: Labels::default(),
         route_labels: Labels::default(),
@@ -175,4 +175,49 @@ fn what_waits_for_a_place_that_is_configured_anew_goes_to_the_new_one() {
     assert_eq!((&*third.key.group, &*third.destination), ("c", "slack"));
     outbox.ended(Attempt::One(third), &Verdict::Sent, 1_010, 0.5);
     assert!(outbox.is_empty());
+}
+
+#[test]
+fn what_is_one_with_a_remark_has_its_own_time_and_its_fallback() {
+    let mut outbox = Outbox::default();
+    let remark = Owed { reason: Reason::Acknowledged, fell_back: true, ..owed(1, "a", 0, &[]) };
+    outbox.owe(remark, FREE);
+    let attempt = one(outbox.take(0));
+    outbox.ended(Attempt::One(attempt), &Verdict::Failed("503".into()), 10, 1.0);
+    outbox.owe(Owed { reason: Reason::NewAlerts, ..owed(2, "a", TRIED_MS_MAX, &[("x", i64::MAX)]) }, FREE);
+    let attempt = one(outbox.take(TRIED_MS_MAX));
+    assert_eq!((attempt.reason, attempt.failures, attempt.since_ms), (Reason::NewAlerts, 0, TRIED_MS_MAX));
+    let ended = outbox.ended(Attempt::One(attempt), &Verdict::Failed("503".into()), TRIED_MS_MAX + 10, 1.0);
+    assert!(matches!(ended.fates[0].1, Fate::Waits(..)), "{:?}", ended.fates[0].1);
+    let next_ms = outbox.wakes_ms().unwrap();
+    let attempt = one(outbox.take(next_ms));
+    let ended = outbox.ended(Attempt::One(attempt), &Verdict::Refused("404".into()), next_ms, 1.0);
+    assert_eq!(ended.fallbacks.len(), 1);
+}
+
+#[test]
+fn what_comes_after_a_message_that_died_tells_what_that_did_not() {
+    let mut outbox = Outbox::default();
+    outbox.owe(owed(1, "a", 0, &[("x", i64::MAX)]), FREE);
+    let attempt = one(outbox.take(0));
+    let end = Owed { reason: Reason::AllResolved, untold: BTreeSet::new(), ..owed(2, "a", 5, &[("x", 5)]) };
+    outbox.owe(end, FREE);
+    outbox.ended(Attempt::One(attempt.clone()), &Verdict::Refused("404".into()), 10, 0.0);
+    let after = one(outbox.take(10));
+    assert_eq!((after.id, after.reason, &after.untold), (2, Reason::First, &attempt.untold));
+}
+
+#[test]
+fn destinations_that_hang_leave_room_for_others() {
+    let mut outbox = Outbox::default();
+    let to =
+        |id: u128, destination: String| Owed { destination: destination.into(), ..owed(id, &format!("{id}"), 0, &[]) };
+    (0..200).for_each(|id| outbox.owe(to(id, format!("hangs {}", id % 20)), FREE));
+    let mut under_way = outbox.take(0);
+    assert_eq!(under_way.len(), ALL_UNDER_WAY_MAX);
+    outbox.owe(to(1_000, "works".to_owned()), FREE);
+    assert_eq!((outbox.take(1).len(), outbox.wakes_ms()), (0, None), "it waits for an answer");
+    outbox.ended(under_way.pop().unwrap(), &Verdict::Failed("timed out".into()), 30_000, 1.0);
+    let next = one(outbox.take(30_000));
+    assert_eq!(&*next.destination, "works", "before what waits for those that hang");
 }

@@ -7,6 +7,7 @@ use crate::{
     Mode,
     alertmanager::{Alertmanager, Plan, world::World},
     alerts::Posted,
+    config::receiver::ReceiverKind,
     dispatch::Integration,
     outbox::Rate,
     rows::State,
@@ -34,7 +35,13 @@ fn plan() -> Plan {
     let text = "route: {receiver: team, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1d}\n\
                 receivers: [{name: team}]";
     let rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
-    let hook = Integration { kind: "webhook", destination: "hook".into(), sends_resolved: true, digest: None, rate };
+    let hook = Integration {
+        kind: ReceiverKind::Webhook,
+        destination: "hook".into(),
+        sends_resolved: true,
+        digest: None,
+        rate,
+    };
     let config = Arc::new(crate::Config::parse(text, std::path::Path::new(".")).unwrap());
     Plan { config, receivers: [("team".into(), Arc::from([hook]))].into_iter().collect() }
 }

@@ -33,7 +33,7 @@ struct Service {
 fn plan(text: &str) -> Plan {
     let config = Arc::new(Config::parse(&CLOCK.config(text, HOOK, "."), std::path::Path::new(".")).unwrap());
     let integration = |(_, configured): (usize, Configured<'_>)| Integration {
-        kind: "webhook",
+        kind: configured.kind(),
         destination: crate::notify::destination(configured).into(),
         sends_resolved: configured.send_resolved(),
         rate: crate::notify::rate(configured, None),
