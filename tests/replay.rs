@@ -1,11 +1,12 @@
 //! What rules would have done: the same on a server and over its folder, and nothing live is touched by it.
 
-use std::{fs, process::Stdio};
+use std::{fs, io::Read, time::Duration};
 
 use serde_json::Value;
 use tempfile::tempdir;
 
 use crate::support::{
+    process,
     receiver::Receiver,
     server::{Server, binary, eventually, now_ms, run},
     wire::{self, v1},
@@ -210,25 +211,15 @@ fn one_replay_runs_at_a_time_and_ends_when_nobody_listens() {
     assert!(short().body.contains("\"ended\""));
     let refused = server.call("POST", "/api/v1/rules/backtest", None, body("2018-01-01T00:00:00Z").as_bytes());
     assert!(refused.status == 400 && refused.body.contains("too much"), "{}", refused.body);
-    let mut long = binary()
-        .args([
-            "rules",
-            "backtest",
-            &bench.path("new.yaml"),
-            "--from",
-            "2019-01-01T00:00:00Z",
-            "--to",
-            "2026-01-01T00:00:00Z",
-        ])
-        .args(["--format", "ndjson", "--url", &server.url("")])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let busy = eventually(|| Some(short()).filter(|answer| answer.status == 429)).expect("another one is refused");
+    let agent = process::agent(Duration::from_secs(60));
+    let asked = agent.post(server.url("/api/v1/rules/backtest")).send(body("2019-01-01T00:00:00Z").as_bytes());
+    let mut long = asked.unwrap();
+    // It has begun, and waits for whoever reads.
+    long.body_mut().as_reader().read_exact(&mut [0]).unwrap();
+    let busy = short();
+    assert_eq!(busy.status, 429, "another one is refused: {}", busy.body);
     assert!(busy.body.contains("one replay at a time"), "{}", busy.body);
-    long.kill().unwrap();
-    long.wait().unwrap();
+    drop((long, agent));
     eventually(|| Some(short()).filter(|answer| answer.status == 200)).expect("it has ended");
 }
 
