@@ -2,14 +2,15 @@
 //!
 //! Called on threads that may wait. Invariants: a name becomes addresses once, each is looked at, and the connection goes to one that was
 //! ([`Allowed`]); redirects are not followed, since they could lead anywhere; an answer is read up to a bound; an error says what failed and
-//! never the address, which may have a secret in it; a token of OAuth2 is kept until it is worn or refused, and is in no answer.
+//! never the address, which may have a secret in it; a token of OAuth2 is kept until it is worn or refused, and is in no answer; a certificate
+//! that is renewed in its file is what the next request goes with.
 
-use std::{fmt, io::Read as _, time::Duration};
+use std::{fmt, io::Read as _, path::PathBuf, time::Duration};
 
 use alerting::{
     config::{
         http::{HttpConfig, OAuth2, TlsConfig},
-        values::HIDDEN,
+        values::{HIDDEN, Secret},
     },
     notify::{ANSWER_BYTES_MAX, Answer, Request, borrowed::oauth2, guard::Allowed},
 };
@@ -38,8 +39,8 @@ const FORBIDDEN: &str = "its address is not public; name its network in `alertin
 /// Carries requests. Connections are kept between them.
 pub struct Carrier {
     allowed: Allowed,
-    /// By what they are configured with.
-    agents: Mutex<Vec<(HttpConfig, ureq::Agent)>>,
+    /// By what they are configured with, and what its files had in them.
+    agents: Mutex<Vec<(HttpConfig, Pems, ureq::Agent)>>,
     tokens: Kept<OAuth2, String>,
 }
 
@@ -113,12 +114,14 @@ impl Carrier {
     }
 
     fn agent(&self, http: &HttpConfig) -> Result<ureq::Agent, String> {
+        // Read each time: whoever renews a certificate does not say so.
+        let pems = Pems::read(&http.tls_config)?;
         let mut agents = self.agents.lock();
-        if let Some((_, agent)) = agents.iter().find(|(known, _)| known == http) {
+        if let Some((.., agent)) = agents.iter().find(|(known, with, _)| known == http && *with == pems) {
             return Ok(agent.clone());
         }
         let config = Config::builder()
-            .tls_config(tls_config(&http.tls_config)?)
+            .tls_config(tls_config(&pems, http.tls_config.insecure_skip_verify)?)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .http_status_as_error(false)
             .max_redirects(0)
@@ -127,10 +130,11 @@ impl Carrier {
             .build();
         let guard = Guard { allowed: self.allowed.clone(), resolver: DefaultResolver::default() };
         let agent = ureq::Agent::with_parts(config, DefaultConnector::new(), guard);
+        agents.retain(|(known, ..)| known != http);
         if agents.len() == AGENTS_MAX {
             agents.clear();
         }
-        agents.push((http.clone(), agent.clone()));
+        agents.push((http.clone(), pems, agent.clone()));
         Ok(agent)
     }
 }
@@ -143,25 +147,40 @@ fn proxy(http: &HttpConfig) -> Result<Option<ureq::Proxy>, String> {
     }
 }
 
-fn tls_config(written: &TlsConfig) -> Result<ureq::tls::TlsConfig, String> {
-    let mut config = ureq::tls::TlsConfig::builder().unversioned_rustls_crypto_provider(tls::provider());
-    let read = |path: &std::path::Path, what: &str| {
-        std::fs::read_to_string(path).map_err(|error| format!("its {what} cannot be read: {error}"))
-    };
-    let ca = match &written.ca_file {
-        Some(path) => read(path, "ca_file")?,
-        None => written.ca.clone(),
-    };
-    let roots = if ca.is_empty() { client::trusted().map_err(|error| error.to_string())? } else { chain(&ca)? };
-    config = config.root_certs(RootCerts::new_with_certs(&roots)).disable_verification(written.insecure_skip_verify);
-    let cert = match &written.cert_file {
-        Some(path) => read(path, "cert_file")?,
-        None => written.cert.clone(),
-    };
-    if let (false, Some(key)) = (cert.is_empty(), &written.key) {
-        let key = key.read().map_err(|error| error.to_string())?;
+/// What a connection is believed by, and believes: texts in PEM, empty where there is none.
+#[derive(PartialEq, Eq)]
+struct Pems {
+    ca: String,
+    cert: String,
+    key: String,
+}
+
+impl Pems {
+    fn read(written: &TlsConfig) -> Result<Self, String> {
+        let text = |file: &Option<PathBuf>, text: &String, what: &str| match file {
+            Some(path) => std::fs::read_to_string(path).map_err(|error| format!("its {what} cannot be read: {error}")),
+            None => Ok(text.clone()),
+        };
+        let key = |key: &Secret| key.read().map_err(|error| error.to_string());
+        Ok(Self {
+            ca: text(&written.ca_file, &written.ca, "ca_file")?,
+            cert: text(&written.cert_file, &written.cert, "cert_file")?,
+            key: written.key.as_ref().map(key).transpose()?.unwrap_or_default(),
+        })
+    }
+}
+
+fn tls_config(pems: &Pems, trusts_all: bool) -> Result<ureq::tls::TlsConfig, String> {
+    let Pems { ca, cert, key } = pems;
+    let roots = if ca.is_empty() { client::trusted().map_err(|error| error.to_string())? } else { chain(ca)? };
+    let mut config = ureq::tls::TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(tls::provider())
+        .root_certs(RootCerts::new_with_certs(&roots))
+        .disable_verification(trusts_all);
+    // Configured together, as was checked.
+    if !cert.is_empty() {
         let key = ureq::tls::PrivateKey::from_pem(key.as_bytes()).map_err(|_| "its key is no PEM".to_owned())?;
-        config = config.client_cert(Some(ClientCert::new_with_certs(&chain(&cert)?, key)));
+        config = config.client_cert(Some(ClientCert::new_with_certs(&chain(cert)?, key)));
     }
     Ok(config.build())
 }
@@ -230,8 +249,11 @@ mod tests {
     use std::{
         io::{Read, Write},
         net::TcpListener,
+        sync::Arc,
         thread,
     };
+
+    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
     use super::*;
 
@@ -341,6 +363,79 @@ mod tests {
         assert_eq!((answer.status, answer.retry_after_ms, answer.text().as_str()), (429, Some(7_000), "slow"));
         let asked = server.join().unwrap();
         assert!(asked.starts_with("POST /services/secret HTTP/1.1"), "{asked}");
+    }
+
+    fn authority() -> (String, Issuer<'static, KeyPair>) {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        (pem, Issuer::new(params, key))
+    }
+
+    /// A certificate and its key.
+    fn issued(issuer: &Issuer<'static, KeyPair>, usage: ExtendedKeyUsagePurpose) -> [String; 2] {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.extended_key_usages.push(usage);
+        let key = KeyPair::generate().unwrap();
+        [params.signed_by(&key, issuer).unwrap().pem(), key.serialize_pem()]
+    }
+
+    /// Lets in whom the authority knows, answers the first, and ends.
+    fn closed_to_strangers(issuer: &Issuer<'static, KeyPair>, ca: &str) -> (u16, thread::JoinHandle<()>) {
+        let of_server = tls::Config { cert: "cert".into(), key: "key".into(), client_ca: Some("ca".into()) };
+        let [cert, key] = issued(issuer, ExtendedKeyUsagePurpose::ServerAuth);
+        let config = of_server.build(&[cert, key, ca.to_owned()]).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            loop {
+                let (socket, _) = listener.accept().unwrap();
+                let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = rustls::StreamOwned::new(connection, socket);
+                let (mut asked, mut piece) = (Vec::new(), [0; 4096]);
+                while let Ok(read @ 1..) = stream.read(&mut piece) {
+                    asked.extend_from_slice(&piece[..read]);
+                    if asked.ends_with(b"{}") {
+                        stream.write_all(b"HTTP/1.1 204 X\r\nConnection: close\r\n\r\n").unwrap();
+                        return stream.flush().unwrap();
+                    }
+                }
+            }
+        });
+        (port, server)
+    }
+
+    #[test]
+    fn certificates_that_are_renewed_in_their_files_are_those_of_the_next_request() {
+        let ((old_ca, old), (new_ca, new)) = (authority(), authority());
+        let (port, server) = closed_to_strangers(&new, &new_ca);
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let write = |ca: &str, issuer: &Issuer<'static, KeyPair>| {
+            let [cert, key] = issued(issuer, ExtendedKeyUsagePurpose::ClientAuth);
+            for (name, text) in [("ca", ca), ("cert", cert.as_str()), ("key", key.as_str())] {
+                std::fs::write(at(name), text).unwrap();
+            }
+        };
+        let tls_config = TlsConfig {
+            ca_file: Some(at("ca")),
+            cert_file: Some(at("cert")),
+            key: Some(Secret::File(at("key"))),
+            ..TlsConfig::default()
+        };
+        let http = HttpConfig { tls_config, ..HttpConfig::default() };
+        let carrier = Carrier::new(Allowed::parse(["127.0.0.0/8"]).unwrap());
+        let send = || carrier.send(&request(format!("https://127.0.0.1:{port}/")), &http, DateTime::UNIX_EPOCH);
+        assert!(send().unwrap_err().contains("ca_file cannot be read"));
+        write(&old_ca, &old);
+        assert!(send().unwrap_err().contains("no connection"), "the server is not believed");
+        write(&new_ca, &old);
+        assert!(send().is_err(), "the server does not believe us");
+        write(&new_ca, &new);
+        assert_eq!(send().unwrap().status, 204);
+        server.join().unwrap();
+        assert_eq!(carrier.agents.lock().len(), 1, "those of older files are gone");
     }
 
     #[test]
