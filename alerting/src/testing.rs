@@ -1,6 +1,6 @@
 //! Tests that users write for their rules: the files of `promtool test rules`, with our fields beside.
 //!
-//! The command line calls [`run`] with a file; `file` reads it, `series` and `histogram` read the notation of series, `store` keeps and
+//! The command line calls [`run`] with a file; `file` reads it, `series` reads the notation of series, `store` keeps and
 //! queries them in memory, `unit` runs one test, `report` says what differs.
 //!
 //! A test goes from its start to its last `eval_time` in steps of `evaluation_interval`: at each, samples up to then are there, and all groups
@@ -13,7 +13,6 @@
 //! Spec: <https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/>
 
 mod file;
-mod histogram;
 mod junit;
 mod report;
 mod series;

@@ -1,13 +1,15 @@
 //! Series as tests write them: labels `up{job="x"}` and values, one step after another.
 //!
 //! `1` is a value, `1+2x3` the four values 1 3 5 7, `4x2` the value three times, `_` a gap, `_x5` five of them, `stale` the end of the series,
-//! `{{…}}` a histogram (`histogram`), which can be repeated and grow as well.
+//! `{{…}}` a histogram, which can be repeated and grow as well.
 
 use std::sync::Arc;
 
-use promql::{Histogram, Selector};
+use promql::{
+    Histogram, Selector,
+    notation::{grow, histogram, number},
+};
 
-use super::histogram;
 use crate::{Error, Labels, Result};
 
 /// Values that one item may stand for; they are made as the time of a test comes to them.
@@ -61,15 +63,11 @@ impl Item {
             (Some(Point::Float(value)), Growth::Float(growth)) => *value += growth,
             (Some(Point::Histogram(current)), Growth::Histogram(growth, is_subtracted)) => {
                 // They fit: it was tried when the item was read.
-                let _ = grown(Arc::make_mut(current), growth, *is_subtracted);
+                let _ = grow(Arc::make_mut(current), growth, *is_subtracted);
             }
             _ => {}
         }
     }
-}
-
-fn grown(current: &mut Histogram, growth: &Histogram, is_subtracted: bool) -> Result<(), promql::Mismatch> {
-    if is_subtracted { current.sub(growth) } else { current.add(growth) }.map(|_| ())
 }
 
 /// Reads what a series is called.
@@ -134,54 +132,32 @@ fn item(text: &str) -> Result<(Item, &str)> {
     Ok((Item { point: Some(point), growth, left: times.unwrap_or(0) + 1 }, rest))
 }
 
+fn wrong(error: promql::Error) -> Error {
+    Error::invalid(error.to_string()).caused_by(error)
+}
+
 fn floats(text: &str) -> Result<(Point, Growth, &str)> {
-    let (value, rest) = number(text)?;
+    let (value, rest) = number(text)
+        .map_err(|_| Error::invalid(format!("expected a number, `_`, `stale` or a histogram at `{text}`")))?;
     if rest.starts_with(['+', '-']) {
-        let (growth, rest) = number(rest)?;
+        let (growth, rest) = number(rest).map_err(wrong)?;
         return Ok((Point::Float(value), Growth::Float(growth), rest));
     }
     Ok((Point::Float(value), Growth::None, rest))
 }
 
 fn histograms(text: &str) -> Result<(Point, Growth, &str)> {
-    let (value, rest) = histogram::read(text)?;
+    let (value, _, rest) = histogram(text).map_err(wrong)?;
     let mut next = value.clone();
     let value = Point::Histogram(Arc::new(value));
     let Some(sign) = rest.chars().next().filter(|sign| matches!(sign, '+' | '-')) else {
         return Ok((value, Growth::None, rest));
     };
-    let (growth, rest) = histogram::read(&rest[1..])?;
+    let (growth, _, rest) = histogram(&rest[1..]).map_err(wrong)?;
     let is_subtracted = sign == '-';
-    grown(&mut next, &growth, is_subtracted)
+    grow(&mut next, &growth, is_subtracted)
         .map_err(|error| Error::invalid(format!("`{text}` cannot grow: {error}")))?;
     Ok((value, Growth::Histogram(Arc::new(growth), is_subtracted), rest))
-}
-
-/// Reads a number with or without a sign. An `x` ends it, so there are no hexadecimal ones.
-pub(super) fn number(text: &str) -> Result<(f64, &str)> {
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let mut end = 0;
-    let bytes = unsigned.as_bytes();
-    let is_word = unsigned.starts_with(|c: char| c.is_ascii_alphabetic());
-    while let Some(byte) = bytes.get(end) {
-        let is_part =
-            if is_word { byte.is_ascii_alphabetic() } else { matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'_') };
-        let is_signed = !is_word && matches!(byte, b'+' | b'-') && end > 0 && matches!(bytes[end - 1], b'e' | b'E');
-        if !is_part && !is_signed {
-            break;
-        }
-        end += 1;
-    }
-    let (written, rest) = unsigned.split_at(end);
-    let value: Option<f64> = match written.to_ascii_lowercase().as_str() {
-        "inf" => Some(f64::INFINITY),
-        "nan" => Some(f64::NAN),
-        _ if is_word => None,
-        digits => digits.replace('_', "").parse().ok(),
-    };
-    let value =
-        value.ok_or_else(|| Error::invalid(format!("expected a number, `_`, `stale` or a histogram at `{text}`")))?;
-    Ok((if text.starts_with('-') { -value } else { value }, rest))
 }
 
 /// Reads `x5`, if it is there.

@@ -24,6 +24,7 @@ mod kept;
 mod labels;
 mod lexer;
 mod literal;
+pub mod notation;
 mod notes;
 mod number;
 mod parser;

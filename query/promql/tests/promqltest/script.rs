@@ -1,7 +1,7 @@
 //! Runs Prometheus' own test scripts (`promqltest`) against any [`Backend`].
 //!
 //! A script is lines: `load` gives series, `eval` a query and what must come of it, `clear` forgets all. `command` makes commands of
-//! lines with the help of `notation` (series and their values), `native` (histograms), `expect` (expectations) and `literal`;
+//! lines with the help of `notation` (series and their values), `expect` (expectations) and `literal`;
 //! `classic` makes histograms with custom buckets of classic ones; `compare` holds an answer against what was expected and `show`
 //! writes both down.
 //! Called by the integration tests, which have the scripts and the engine.
@@ -18,7 +18,6 @@ mod command;
 mod compare;
 mod expect;
 mod literal;
-mod native;
 mod notation;
 mod show;
 #[cfg(test)]

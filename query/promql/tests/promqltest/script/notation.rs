@@ -1,12 +1,14 @@
 //! Lines of series: what they are called, and their values one step after another.
 //!
 //! `metric{label="value"} 1 2+3x4 _ _x5 stale {{count:1}}`: a value, a value that grows (`2+3x4` is five values), a gap, five gaps,
-//! a stale marker, a histogram (read by `native`). `metric@st _ -1m 0-1mx3` says since when the counters of the next line count.
+//! a stale marker, a histogram. `metric@st _ -1m 0-1mx3` says since when the counters of the next line count.
 //! Called by `command` for `load` and `eval` alike.
 //!
 //! Invariant: the labels are in the order of their names, and none is empty.
 
-use super::{Histogram, Labels, STALE, literal, native};
+use promql::notation::{grow, histogram, number};
+
+use super::{Histogram, Labels, STALE, literal};
 
 /// How often a value may be repeated: the scripts have a few thousand at most.
 const REPETITIONS_MAX: usize = 1_000_000;
@@ -111,9 +113,11 @@ fn item<'t>(text: &'t str, items: &mut Vec<Item>) -> Result<&'t str, String> {
     if text.starts_with("{{") {
         return histograms(text, items);
     }
-    let (mut value, rest) = signed(text)?;
+    let stale =
+        text.strip_prefix("stale").filter(|rest| !rest.starts_with('x')).map(|rest| (f64::from_bits(STALE), rest));
+    let (mut value, rest) = stale.map_or_else(|| number(text), Ok).map_err(wrong)?;
     let (growth, rest) = match rest.starts_with(['+', '-']) {
-        true => signed(rest).map(|(growth, rest)| (Some(growth), rest))?,
+        true => number(rest).map(|(growth, rest)| (Some(growth), rest)).map_err(wrong)?,
         false => (None, rest),
     };
     let (times, rest) = repetitions(rest)?;
@@ -129,12 +133,17 @@ fn item<'t>(text: &'t str, items: &mut Vec<Item>) -> Result<&'t str, String> {
     Ok(rest)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what was wrong is given so")]
+fn wrong(error: promql::Error) -> String {
+    error.to_string()
+}
+
 /// Reads a histogram, which may be repeated and may grow by another one.
 fn histograms<'t>(text: &'t str, items: &mut Vec<Item>) -> Result<&'t str, String> {
-    let (base, mut is_hinted, rest) = native::histogram(text)?;
+    let (base, mut is_hinted, rest) = histogram(text).map_err(wrong)?;
     let grows = rest.starts_with(['+', '-']);
     let (growth, rest) = if grows {
-        let (growth, growth_is_hinted, after) = native::histogram(&rest[1..])?;
+        let (growth, growth_is_hinted, after) = histogram(&rest[1..]).map_err(wrong)?;
         // Prometheus goes by what it has read last, for the first of the series too.
         is_hinted = growth_is_hinted;
         (Some((growth, rest.starts_with('-'))), after)
@@ -148,52 +157,11 @@ fn histograms<'t>(text: &'t str, items: &mut Vec<Item>) -> Result<&'t str, Strin
     let mut current = base;
     for at in 0..=times.unwrap_or(0) {
         if let Some((growth, is_subtracted)) = growth.as_ref().filter(|_| at > 0) {
-            current = native::grown(&current, growth, *is_subtracted)?;
+            grow(&mut current, growth, *is_subtracted).map_err(wrong)?;
         }
         items.push(Item::Histogram(current.clone(), is_hinted));
     }
     Ok(rest)
-}
-
-/// Reads a number, with or without a sign, or a stale marker.
-pub(super) fn signed(text: &str) -> Result<(f64, &str), String> {
-    let (sign, unsigned) = match text.as_bytes().first() {
-        Some(b'-') => (-1.0, &text[1..]),
-        Some(b'+') => (1.0, &text[1..]),
-        _ => (1.0, text),
-    };
-    let (value, rest) = if unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-        let (written, rest) = unsigned.split_at(number_len(unsigned));
-        (literal::number(written)?, rest)
-    } else {
-        let is_word = |c: char| is_name(c) || c == ':';
-        let (word, rest) = unsigned.split_at(unsigned.find(|c| !is_word(c)).unwrap_or(unsigned.len()));
-        let value = match word.to_ascii_lowercase().as_str() {
-            "nan" => f64::NAN,
-            "inf" => f64::INFINITY,
-            _ if word == "stale" && unsigned.len() == text.len() => return Ok((f64::from_bits(STALE), rest)),
-            _ => return Err(format!("expected a number or `stale` at {text:?}")),
-        };
-        (value, rest)
-    };
-    Ok((value * sign, rest))
-}
-
-/// How far a number goes. An `x` ends it, so there is no hexadecimal in a series.
-fn number_len(text: &str) -> usize {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let has_sign = matches!(bytes.get(at + 1), Some(b'+' | b'-'));
-        match byte {
-            b'e' | b'E' if has_sign => at += 2,
-            b'x' => break,
-            b'.' | b'_' => at += 1,
-            byte if byte.is_ascii_alphanumeric() => at += 1,
-            _ => break,
-        }
-    }
-    at
 }
 
 /// Whether a line gives start timestamps: `@st` follows the name, and no space is before it.

@@ -91,9 +91,20 @@ fn values_repeat_and_grow_from_the_first_on() {
 
 #[test]
 fn wrong_values_are_refused() {
-    for text in
-        ["1+2", "1x", "Stale", "1,2", "0x1F", "1x5y", "1m", "{{count:1", "{{count:1 count:2}}", "{{width:1}}", "-stale"]
-    {
+    for text in [
+        "1+2",
+        "1x",
+        "Stale",
+        "1,2",
+        "0x1F",
+        "1x5y",
+        "1m",
+        "{{count:1",
+        "{{count:1 count:2}}",
+        "{{width:1}}",
+        "-stale",
+        "stalex2",
+    ] {
         assert!(notation::series(&format!("m {text}")).is_err(), "{text}");
     }
     for text in ["1 2", "m{a} 1", "m{a=\"b\" c=\"d\"} 1", "m{a=\"b} 1", "m{a=\"b\",a=\"c\"} 1", "m{} {1}", "m{}1"] {
