@@ -10,7 +10,7 @@ use std::{fmt, io::Read as _, path::PathBuf, time::Duration};
 use alerting::{
     config::{
         http::{HttpConfig, OAuth2, TlsConfig},
-        values::HIDDEN,
+        values::{HIDDEN, Secret},
     },
     notify::{ANSWER_BYTES_MAX, Answer, Request, borrowed::oauth2, guard::Allowed},
 };
@@ -161,11 +161,11 @@ impl Pems {
             Some(path) => std::fs::read_to_string(path).map_err(|error| format!("its {what} cannot be read: {error}")),
             None => Ok(text.clone()),
         };
-        let key = written.key.as_ref().map(|key| key.read().map_err(|error| error.to_string())).transpose()?;
+        let key = |key: &Secret| key.read().map_err(|error| error.to_string());
         Ok(Self {
             ca: text(&written.ca_file, &written.ca, "ca_file")?,
             cert: text(&written.cert_file, &written.cert, "cert_file")?,
-            key: key.unwrap_or_default(),
+            key: written.key.as_ref().map(key).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -253,7 +253,6 @@ mod tests {
         thread,
     };
 
-    use alerting::config::values::Secret;
     use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
     use super::*;
