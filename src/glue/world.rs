@@ -275,7 +275,8 @@ pub(super) fn of_rows(rows: &RecordBatch, sql: &Sql) -> Result<Vec<Sample>> {
     };
     let columns: Vec<(&str, &ArrayRef)> =
         schema.fields().iter().map(|field| field.name().as_str()).zip(rows.columns()).collect();
-    let mut numbers = columns.iter().filter(|(_, column)| column.data_type().is_numeric());
+    let is_named = |name: &str| sql.labels.as_ref().is_some_and(|labels| labels.iter().any(|label| label == name));
+    let mut numbers = columns.iter().filter(|(name, column)| column.data_type().is_numeric() && !is_named(name));
     let value = match sql.value.is_empty() {
         true => numbers.next_back(),
         false => columns.iter().find(|(name, _)| *name == sql.value),
@@ -289,7 +290,7 @@ pub(super) fn of_rows(rows: &RecordBatch, sql: &Sql) -> Result<Vec<Sample>> {
     let mut samples = vec![BTreeMap::<String, String>::new(); rows.num_rows()];
     for (name, column) in &columns {
         let is_label = match &sql.labels {
-            Some(labels) => labels.iter().any(|label| label == name),
+            Some(_) => is_named(name),
             None => name != value_name && is_text(column.data_type()),
         };
         let texts = ArrayFormatter::try_new(column.as_ref(), &options).map_err(unreadable)?;
