@@ -1,16 +1,17 @@
 //! Rows of alerting as rows of its datasets, and back.
 //!
 //! Writing waits until rows are durable and visible. Reading asks the engine at start: changes of alerts since a time, notifications since a
-//! time, all silences.
+//! time, of both what has gone on since before, and all silences.
 
 use std::sync::Arc;
 
 use alerting::{
     Error, ErrorKind, Labels, Result,
     config::receiver::ReceiverKind,
+    dedup::Reason,
     matcher::{Matchers, Mode},
     outbox::Key,
-    rows::{AlertRow, Event, NotificationRow, Promise, Record, Rows, State},
+    rows::{self, AlertRow, Event, NotificationRow, Promise, Record, Rows, State},
     silence::Silence,
 };
 use arrow::{
@@ -194,21 +195,56 @@ pub struct Known {
 /// For so long a digest may be owed, microseconds: a day until it is due, and another one of trying.
 const DIGEST_US_MAX: i64 = 2 * 86_400_000_000;
 
-/// Reads what was written down since times, microseconds, as of now: changes of alerts, and steps of notifications.
+/// Last changes of alerts since a time; and of those before that were posted and fire still, as nobody writes down again what goes on.
+fn alerts_sql(since: &str) -> String {
+    format!(
+        "WITH ours AS (SELECT * FROM alerts WHERE run = ''), \
+         posted AS (SELECT fingerprint FROM ours WHERE source = '{}' GROUP BY fingerprint \
+                    HAVING last_value(state ORDER BY at) = 'firing'), \
+         wanted AS (SELECT * FROM ours WHERE at >= {since} UNION ALL \
+                    SELECT ours.* FROM ours LEFT SEMI JOIN posted ON ours.fingerprint = posted.fingerprint \
+                    WHERE ours.source = '{}' AND ours.at < {since}) \
+         SELECT * EXCEPT (place) FROM \
+         (SELECT *, row_number() OVER (PARTITION BY fingerprint, source ORDER BY at DESC) AS place FROM wanted) \
+         WHERE place = 1 ORDER BY at",
+        rows::API,
+        rows::API
+    )
+}
+
+/// Steps of notifications since a time, and before that, all steps of: what has no end; and of groups that went on, the first and the last
+/// intent, the last answer and the last step of the incident.
+fn notifications_sql(since: &str) -> String {
+    let key = "receiver, integration, group_key";
+    format!(
+        "WITH steps AS (SELECT * FROM notifications WHERE event <> 'kept'), \
+         before AS (SELECT * FROM steps WHERE at < {since} AND NOT (event = 'intent' AND reason LIKE 'incident %')), \
+         live AS (SELECT {key} FROM before WHERE event = 'intent' GROUP BY {key} \
+                  HAVING last_value(cardinality(firing) + cardinality(held) ORDER BY at) > 0), \
+         of_live AS (SELECT before.* FROM before LEFT SEMI JOIN live ON before.receiver = live.receiver \
+                     AND before.integration = live.integration AND before.group_key = live.group_key), \
+         named AS (SELECT id, at, {key}, CASE \
+                     WHEN event = 'intent' AND reason = '{}' THEN 'first' \
+                     WHEN event = 'intent' THEN 'intent' \
+                     WHEN event = 'sent' AND answer <> '' THEN 'answer' \
+                     WHEN event IN ('acknowledged', 'unacknowledged', 'closed') THEN 'step' END AS place FROM of_live), \
+         wanted AS (SELECT last_value(id ORDER BY at) AS id FROM named WHERE place IS NOT NULL GROUP BY {key}, place \
+                    UNION SELECT id FROM before WHERE event = 'intent' \
+                    AND id NOT IN (SELECT id FROM steps WHERE event IN ('sent', 'dead'))) \
+         SELECT * FROM (SELECT * FROM steps WHERE at >= {since} UNION ALL \
+         SELECT before.* FROM before LEFT SEMI JOIN wanted ON before.id = wanted.id) ORDER BY at",
+        Reason::First.text()
+    )
+}
+
+/// Reads what was written down since times, microseconds, as of now: changes of alerts, and steps of notifications. What has gone on since
+/// before is among it.
 ///
 /// # Errors
 /// `Unavailable` if it cannot be read.
 pub async fn known(engine: &Engine, (alerts_us, notifications_us): (i64, i64), now_us: i64) -> Result<Known> {
     let since = |us: i64| format!("to_timestamp_micros({us})");
-    let rows = ask(
-        engine,
-        &format!(
-            "SELECT * EXCEPT (place) FROM (SELECT *, row_number() OVER (PARTITION BY fingerprint, source ORDER BY at DESC) AS place \
-             FROM alerts WHERE run = '' AND at >= {}) WHERE place = 1 ORDER BY at",
-            since(alerts_us)
-        ),
-    )
-    .await?;
+    let rows = ask(engine, &alerts_sql(&since(alerts_us))).await?;
     let alerts = rows.iter().map(to_alerts).collect::<Built<Vec<_>>>().map_err(unread)?.concat();
     let rows = ask(
         engine,
@@ -219,11 +255,7 @@ pub async fn known(engine: &Engine, (alerts_us, notifications_us): (i64, i64), n
     )
     .await?;
     let ends = rows.iter().map(to_alerts).collect::<Built<Vec<_>>>().map_err(unread)?.concat();
-    let rows = ask(
-        engine,
-        &format!("SELECT * FROM notifications WHERE event <> 'kept' AND at >= {} ORDER BY at", since(notifications_us)),
-    )
-    .await?;
+    let rows = ask(engine, &notifications_sql(&since(notifications_us))).await?;
     let notifications = rows.iter().map(to_notifications).collect::<Built<Vec<_>>>().map_err(unread)?.concat();
     let rows = ask(
         engine,
@@ -377,3 +409,6 @@ fn to_silences(rows: &RecordBatch) -> Result<Vec<Silence>> {
     };
     (0..rows.num_rows()).map(row).collect()
 }
+
+#[cfg(test)]
+mod tests;

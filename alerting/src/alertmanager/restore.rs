@@ -57,51 +57,8 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
     for alert in ends.into_iter().filter_map(|row| row.alert(grace_ms)) {
         history.ends.entry(alert.labels.fingerprint()).or_default().push(Arc::new(alert));
     }
-    let (mut told, mut owed, mut answers) = (HashMap::<Key, Told>::new(), Vec::<Intent>::new(), HashMap::new());
-    // Intents of which each key was told last, by id.
-    let mut last: HashMap<Key, u128> = HashMap::new();
-    let mut incidents = Incidents::default();
-    for row in notifications {
-        let is_remark = Reason::of(&row.reason).is_remark();
-        match row.event {
-            Event::Intent => {
-                if !is_remark {
-                    // What was taken before was another incident.
-                    let has_ended = row.firing.is_empty() && row.held.is_empty();
-                    if has_ended || Reason::of(&row.reason) == Reason::First {
-                        incidents.forget(&row.key);
-                    }
-                }
-                let before = told.get(&row.key);
-                let is_new = |fingerprint: &&u64| before.is_none_or(|told| !told.firing.contains(*fingerprint));
-                let untold = row.firing.iter().filter(is_new).copied().collect();
-                if !is_remark {
-                    told.insert(row.key.clone(), knows(&row, before));
-                    last.insert(row.key.clone(), row.id);
-                }
-                owed.push(Intent { row, untold });
-            }
-            Event::Waits | Event::Kept => {}
-            Event::Acknowledged | Event::Unacknowledged | Event::Closed => {
-                let by = row.by.first().map(String::as_str).unwrap_or_default();
-                incidents.put(row.key, row.event, by, (row.at_ms, row.id));
-            }
-            Event::Sent | Event::Dead => {
-                let ended = owed.iter().position(|intent| intent.row.id == row.id).map(|nth| owed.remove(nth));
-                if row.event == Event::Dead {
-                    if !is_remark && last.get(&row.key) == Some(&row.id) {
-                        told.remove(&row.key);
-                    }
-                    let after = owed.iter_mut().filter(|intent| intent.row.key == row.key && !is_remark);
-                    let lost = ended.map(|intent| intent.untold).unwrap_or_default();
-                    after.for_each(|intent| intent.untold.extend(&lost));
-                } else if !row.answer.is_empty() {
-                    answers.insert(row.key, row.answer);
-                }
-            }
-        }
-    }
-    let dispatcher = Dispatcher::new(plan.receivers.clone(), Memory { told, incidents });
+    let Left { memory, owed, answers } = Left::of(notifications);
+    let dispatcher = Dispatcher::new(plan.receivers.clone(), memory);
     let mut outbox = Outbox::default();
     for intent in owed {
         let nobody = Integration {
@@ -121,6 +78,67 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
     // Also those that ended: somebody may know of them as firing.
     known.iter().for_each(|alert| things.take(alert, now_ms));
     things
+}
+
+/// What steps of notifications leave.
+struct Left {
+    /// What receivers know.
+    memory: Memory,
+    /// What they are owed.
+    owed: Vec<Intent>,
+    /// What they said of the last message of a key.
+    answers: HashMap<Key, String>,
+}
+
+impl Left {
+    /// Of steps, oldest first.
+    fn of(notifications: Vec<NotificationRow>) -> Self {
+        let (mut told, mut owed, mut answers) = (HashMap::<Key, Told>::new(), Vec::<Intent>::new(), HashMap::new());
+        // Intents of which each key was told last, by id.
+        let mut last: HashMap<Key, u128> = HashMap::new();
+        let mut incidents = Incidents::default();
+        for row in notifications {
+            let is_remark = Reason::of(&row.reason).is_remark();
+            match row.event {
+                Event::Intent => {
+                    if !is_remark {
+                        // What was taken before was another incident.
+                        let has_ended = row.firing.is_empty() && row.held.is_empty();
+                        if has_ended || Reason::of(&row.reason) == Reason::First {
+                            incidents.forget(&row.key);
+                        }
+                    }
+                    let before = told.get(&row.key);
+                    let is_new = |fingerprint: &&u64| before.is_none_or(|told| !told.firing.contains(*fingerprint));
+                    let untold = row.firing.iter().filter(is_new).copied().collect();
+                    if !is_remark {
+                        told.insert(row.key.clone(), knows(&row, before));
+                        last.insert(row.key.clone(), row.id);
+                    }
+                    owed.push(Intent { row, untold });
+                }
+                Event::Waits | Event::Kept => {}
+                Event::Acknowledged | Event::Unacknowledged | Event::Closed => {
+                    let by = row.by.first().map(String::as_str).unwrap_or_default();
+                    incidents.put(row.key, row.event, by, (row.at_ms, row.id));
+                }
+                Event::Sent | Event::Dead => {
+                    let ended = owed.iter().position(|intent| intent.row.id == row.id).map(|nth| owed.remove(nth));
+                    if row.event == Event::Dead {
+                        if !is_remark && last.get(&row.key) == Some(&row.id) {
+                            told.remove(&row.key);
+                        }
+                        let after = owed.iter_mut().filter(|intent| intent.row.key == row.key && !is_remark);
+                        let lost = ended.map(|intent| intent.untold).unwrap_or_default();
+                        after.for_each(|intent| intent.untold.extend(&lost));
+                    } else if !row.answer.is_empty() {
+                        answers.insert(row.key, row.answer);
+                    }
+                }
+            }
+        }
+        Self { memory: Memory { told, incidents }, owed, answers }
+    }
 }
 
 /// Something that was owed, and the alerts of which its receiver had not been told as firing.

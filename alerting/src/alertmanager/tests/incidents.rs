@@ -1,0 +1,92 @@
+//! Whoever took an incident at its receiver is left alone with it, and with that one only.
+
+use super::*;
+
+/// A route to PagerDuty and Slack, repeated every 10 s.
+fn on_call() -> Plan {
+    let text =
+        "route: {receiver: team, group_wait: 1s, group_interval: 5s, repeat_interval: 10s}\nreceivers: [{name: team}]";
+    let rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
+    let integration = |kind: ReceiverKind| Integration {
+        kind,
+        destination: kind.name().into(),
+        sends_resolved: kind == ReceiverKind::PagerDuty,
+        rate,
+        digest: None,
+    };
+    let integrations: Arc<[Integration]> = Arc::from([ReceiverKind::PagerDuty, ReceiverKind::Slack].map(integration));
+    Plan {
+        config: Arc::new(crate::Config::parse(text, std::path::Path::new(".")).unwrap()),
+        receivers: [("team".into(), integrations)].into_iter().collect(),
+    }
+}
+
+fn step(event: Event, at_ms: i64, id: u128) -> crate::incident::Step {
+    crate::incident::Step { dedup_key: "k".to_owned(), event, at_ms, by: "Ann".to_owned(), id }
+}
+
+#[tokio::test]
+async fn what_somebody_took_is_not_repeated_to_him_and_others_hear_of_it() {
+    let world = Arc::new(World::default());
+    let answers =
+        [("pagerduty", crate::notify::pagerduty::answer("k")), ("slack", r#"{"ts":"1","channel":"C"}"#.into())];
+    world.answers.lock().extend(answers.map(|(destination, answer)| (destination.to_owned(), answer)));
+    let mut manager = world.start(on_call());
+    post(&manager, "1", 0, Some(100 * SECOND)).await;
+    until(&world, &manager, 2 * SECOND).await;
+    assert_eq!(world.told().len(), 2, "PagerDuty and Slack");
+    let acknowledged = step(Event::Acknowledged, 2 * SECOND, 1);
+    let other = crate::incident::Step { dedup_key: "other".to_owned(), ..acknowledged.clone() };
+    assert_eq!(manager.incident(&other).await.unwrap(), 0, "of no group of ours");
+    assert_eq!(manager.incident(&acknowledged).await.unwrap(), 1);
+    assert_eq!(manager.incident(&acknowledged).await.unwrap(), 0, "the same again");
+    until(&world, &manager, 3 * SECOND).await;
+    assert_eq!(*world.remarks.lock(), ["slack: incident acknowledged Ann"]);
+    // Also after a restart, and another configuration.
+    manager = world.start(on_call());
+    manager.reload(on_call());
+    post(&manager, "1", 0, Some(100 * SECOND)).await;
+    assert_eq!(manager.incident(&acknowledged).await.unwrap(), 0, "the same again, after a restart");
+    until(&world, &manager, 30 * SECOND).await;
+    assert_eq!(world.told().len(), 4, "Slack alone is told again, twice: {:?}", world.told());
+    assert_eq!(world.remarks.lock().len(), 1);
+    let kept = |world: &World| {
+        let disk = world.disk.lock();
+        let kept = disk.notifications.iter().filter(|row| row.reason == "acknowledged");
+        kept.map(|row| (row.key.kind, row.by.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&world).last(), Some(&(ReceiverKind::PagerDuty, vec!["Ann".to_owned()])));
+    // Nobody has it any more: it is repeated.
+    assert_eq!(manager.incident(&step(Event::Unacknowledged, 30 * SECOND, 2)).await.unwrap(), 1);
+    assert_eq!(manager.incident(&step(Event::Acknowledged, 20 * SECOND, 3)).await.unwrap(), 0, "older");
+    until(&world, &manager, 37 * SECOND).await;
+    let repeated = world.told().len();
+    assert!(repeated >= 5, "{:?}", world.told());
+    assert_eq!(manager.incident(&step(Event::Acknowledged, 37 * SECOND, 4)).await.unwrap(), 1);
+    // Its end is told though it is acknowledged, and what fires next is nobody's.
+    until(&world, &manager, 110 * SECOND).await;
+    assert!(world.told().last().unwrap().ends_with(" -1"), "{:?}", world.told());
+    let told = world.told().len();
+    post(&manager, "1", 110 * SECOND, Some(1_000 * SECOND)).await;
+    until(&world, &manager, 135 * SECOND).await;
+    assert!(world.told().len() >= told + 4, "both are told, and told again: {:?}", world.told());
+}
+
+#[tokio::test]
+async fn a_step_of_the_incident_before_says_nothing_of_this_one() {
+    let world = Arc::new(World::default());
+    world.answers.lock().insert("pagerduty".to_owned(), crate::notify::pagerduty::answer("k"));
+    let mut manager = world.start(on_call());
+    post(&manager, "1", 0, Some(20 * SECOND)).await;
+    until(&world, &manager, 3 * SECOND).await;
+    let old = step(Event::Acknowledged, 2 * SECOND, 1);
+    assert_eq!(manager.incident(&old).await.unwrap(), 1);
+    until(&world, &manager, 200 * SECOND).await;
+    // The group fires again, under the same name.
+    post(&manager, "1", 200 * SECOND, Some(400 * SECOND)).await;
+    until(&world, &manager, 202 * SECOND).await;
+    assert_eq!(manager.incident(&old).await.unwrap(), 0, "somebody sent it again");
+    manager = world.start(on_call());
+    assert_eq!(manager.incident(&old).await.unwrap(), 0, "also after a restart");
+    assert_eq!(manager.incident(&step(Event::Acknowledged, 203 * SECOND, 2)).await.unwrap(), 1);
+}
