@@ -58,12 +58,12 @@ impl Files {
     }
 }
 
-fn heat(server: &Server, value: f64) {
+pub fn heat(server: &Server, value: f64) {
     let answer = server.write("temperature", &[(now_ms(), value)], None);
     assert_eq!(answer.status, 204, "{}", answer.body);
 }
 
-fn get(server: &Server, path: &str) -> Value {
+pub fn get(server: &Server, path: &str) -> Value {
     let answer = server.get(path, None);
     assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     serde_json::from_str(&answer.body).unwrap()

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
 use crate::{
+    alerting::{get, heat},
     auth,
     support::{
         process::{self, Process},
@@ -35,17 +36,6 @@ fn start(folder: &Path, rules: &str, settings: &str) -> Server {
     fs::write(&file, format!("alerting:\n  rules: ['{rules}']\n  external_url: http://gauge.test\n{settings}"))
         .unwrap();
     Server::start(folder, &["--config", file.to_str().unwrap()])
-}
-
-fn heat(server: &Server, value: f64) {
-    let answer = server.write("temperature", &[(now_ms(), value)], None);
-    assert_eq!(answer.status, 204, "{}", answer.body);
-}
-
-fn get(server: &Server, path: &str) -> Value {
-    let answer = server.get(path, None);
-    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
-    serde_json::from_str(&answer.body).unwrap()
 }
 
 /// The value of a metric of the server, by the beginning of its line.

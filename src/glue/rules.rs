@@ -249,16 +249,9 @@ impl Rules {
     /// The state of a group as it was when the program ended.
     fn restored(&self, id: &Id, group: &Group) -> State {
         let (mut state, mut before) = (State::new(group), self.0.before.lock());
-        for ((nth, rule), source) in group.rules.iter().enumerate().zip(sources(id, group)) {
-            let by_place = source_by_place(id, rule, nth);
-            let names = [by_place.as_str(), &*source];
-            let mut rows: Vec<AlertRow> = names.into_iter().filter_map(|name| before.remove(name)).flatten().collect();
-            // What was written last of an alert holds, under whichever name of its rule.
-            rows.sort_by_key(|row| row.at_ms);
-            let last: BTreeMap<Labels, AlertRow> = rows.into_iter().map(|row| (row.labels.clone(), row)).collect();
-            if let Some(of_rule) = state.rules.get_mut(nth) {
-                of_rule.alerts = last.into_values().filter_map(|row| self.instance(row)).collect();
-            }
+        for (of_rule, source) in state.rules.iter_mut().zip(sources(id, group)) {
+            let rows = before.remove(&*source).unwrap_or_default();
+            of_rule.alerts = rows.into_iter().filter_map(|row| self.instance(row)).collect();
         }
         state
     }
@@ -502,11 +495,6 @@ pub(super) fn sources((file, of_group): &Id, group: &Group) -> Vec<Arc<str>> {
         format!("{file};{of_group};{}{{{labels}}}#{ordinal}", rule.name()).into()
     };
     group.rules.iter().zip(group.ordinals()).map(source).collect()
-}
-
-/// The name that rules had in rows that were written when their place in the group was a part of it.
-fn source_by_place((file, group): &Id, rule: &Rule, nth: usize) -> String {
-    format!("{file};{group};{}#{nth}", rule.name())
 }
 
 #[cfg(test)]

@@ -11,12 +11,29 @@ use serde_json::Value;
 use super::*;
 use crate::{
     Config, Labels,
+    config::receiver,
+    dispatch,
     notify::{self, Notification, Outgoing, Render},
     outbox::{Key, Owed},
     rows::AlertRow,
     silence::Limits,
     watch::Watch,
 };
+
+/// A plan of what a configuration says. Receivers take as much as comes.
+pub fn plan_of(text: &str) -> Plan {
+    let config = Arc::new(Config::parse(text, std::path::Path::new(".")).unwrap());
+    let integration = |(_, configured): (usize, receiver::Integration<'_>)| dispatch::Integration {
+        kind: configured.kind(),
+        destination: notify::destination(configured).into(),
+        sends_resolved: configured.send_resolved(),
+        rate: notify::rate(configured, None),
+        digest: None,
+    };
+    let receivers =
+        config.receivers().map(|of| (of.name.as_str().into(), of.integrations().map(integration).collect())).collect();
+    Plan { config, receivers }
+}
 
 /// Everything outside of the process.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::{Config, config::receiver::Integration as Configured, http};
+use crate::http;
 
 #[path = "../../../tests/support/scenario.rs"]
 mod scenario;
@@ -29,19 +29,8 @@ struct Service {
     wrong: Vec<String>,
 }
 
-/// A plan of what a configuration says. Receivers take as much as comes.
 fn plan(text: &str) -> Plan {
-    let config = Arc::new(Config::parse(&CLOCK.config(text, HOOK, "."), std::path::Path::new(".")).unwrap());
-    let integration = |(_, configured): (usize, Configured<'_>)| Integration {
-        kind: configured.kind(),
-        destination: crate::notify::destination(configured).into(),
-        sends_resolved: configured.send_resolved(),
-        rate: crate::notify::rate(configured, None),
-        digest: None,
-    };
-    let receivers =
-        config.receivers().map(|of| (of.name.as_str().into(), of.integrations().map(integration).collect())).collect();
-    Plan { config, receivers }
+    world::plan_of(&CLOCK.config(text, HOOK, "."))
 }
 
 impl Service {

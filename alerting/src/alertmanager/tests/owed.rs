@@ -1,7 +1,6 @@
 //! What is owed reaches whoever it is owed to: what ended while it waited, what a reload finds, what another configuration says.
 
 use super::*;
-use crate::{Config, config::receiver::Integration as Configured};
 
 /// One route to `team`, whose integrations are given.
 fn plan(integrations: &str) -> Plan {
@@ -9,17 +8,7 @@ fn plan(integrations: &str) -> Plan {
         "route: {{receiver: team, group_by: [alertname], group_wait: 1s, group_interval: 6s, repeat_interval: 1h}}\n\
          receivers: [{{name: team, {integrations}}}]"
     );
-    let config = Arc::new(Config::parse(&text, std::path::Path::new(".")).unwrap());
-    let integration = |(_, configured): (usize, Configured<'_>)| Integration {
-        kind: configured.kind(),
-        destination: crate::notify::destination(configured).into(),
-        sends_resolved: configured.send_resolved(),
-        rate: crate::notify::rate(configured, None),
-        digest: None,
-    };
-    let receivers =
-        config.receivers().map(|of| (of.name.as_str().into(), of.integrations().map(integration).collect())).collect();
-    Plan { config, receivers }
+    world::plan_of(&text)
 }
 
 /// A webhook that is not told of ends.
