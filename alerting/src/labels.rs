@@ -21,6 +21,18 @@ struct Packed {
     ends: Box<[u32]>,
 }
 
+impl Packed {
+    fn part(&self, at: usize) -> &str {
+        let begin = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[begin as usize..self.ends[at] as usize]
+    }
+
+    /// Names and values from one of them on.
+    fn parts(&self, from: usize) -> impl Iterator<Item = &str> {
+        (from..self.ends.len()).map(|at| self.part(at))
+    }
+}
+
 impl Labels {
     /// The value of a label; what is not there is empty.
     #[must_use]
@@ -30,11 +42,7 @@ impl Labels {
 
     /// Names with values, sorted by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        let text = |at: usize| {
-            let begin = at.checked_sub(1).map_or(0, |before| self.0.ends[before]);
-            &self.0.text[begin as usize..self.0.ends[at] as usize]
-        };
-        (0..self.0.ends.len() / 2).map(move |at| (text(2 * at), text(2 * at + 1)))
+        (0..self.0.ends.len() / 2).map(move |at| (self.0.part(2 * at), self.0.part(2 * at + 1)))
     }
 
     /// Are there none?
@@ -106,9 +114,13 @@ impl PartialOrd for Labels {
 }
 
 impl Ord for Labels {
-    /// By the first name or value that differs.
+    /// By the first name or value that differs. What both begin with is passed over as bytes: series of a metric differ late.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.iter().cmp(other.iter())
+        let (one, other) = (&*self.0, &*other.0);
+        let common = one.text.bytes().zip(other.text.bytes()).take_while(|(a, b)| a == b).count();
+        let ends = one.ends.iter().zip(&other.ends);
+        let same = ends.take_while(|(a, b)| a == b && **a as usize <= common).count();
+        one.parts(same).cmp(other.parts(same))
     }
 }
 

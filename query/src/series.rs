@@ -12,8 +12,7 @@
 use std::{mem::size_of, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StringViewArray, UInt32Array, new_empty_array},
-    buffer::OffsetBuffer,
+    array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StringViewArray, UInt32Array},
     compute::{interleave, take},
     datatypes::{DataType, Field, Int64Type, Schema},
 };
@@ -166,7 +165,7 @@ impl Series {
 
     /// Labels at places, in their order; an empty map where there is no place.
     pub(crate) fn labels(&self, places: &[Option<Place>]) -> Result<ArrayRef> {
-        let empty = no_labels()?;
+        let empty = schemas::string_maps(std::iter::once(std::iter::empty()))?;
         let mut arrays: Vec<&dyn Array> = self.labels.iter().map(AsRef::as_ref).collect();
         arrays.push(&empty);
         let nowhere = (arrays.len() - 1, 0);
@@ -280,15 +279,6 @@ impl Series {
         self.metrics.insert(Arc::from(metric), number);
         Ok(number)
     }
-}
-
-/// One empty map.
-fn no_labels() -> Result<MapArray> {
-    let DataType::Map(entries, ordered) = schemas::string_map() else {
-        return Err(DataFusionError::Internal("labels are no map".to_owned()));
-    };
-    let none = new_empty_array(entries.data_type()).as_struct().clone();
-    Ok(MapArray::try_new(entries, OffsetBuffer::from_lengths([0]), none, None, ordered)?)
 }
 
 /// Filters on table `series` for the days that hold times from `least` to `greatest`, both inclusive.

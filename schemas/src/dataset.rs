@@ -4,7 +4,12 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::{
+    array::{MapArray, StringBuilder, StructArray},
+    buffer::OffsetBuffer,
+    datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit},
+    error::ArrowError,
+};
 
 /// A named table as a value.
 #[derive(Debug)]
@@ -187,11 +192,44 @@ pub fn dictionary() -> DataType {
 /// `MAP<STRING, STRING>`, entries in key order, values never null.
 #[must_use]
 pub fn string_map() -> DataType {
-    let entries = DataType::Struct(Fields::from(vec![
-        Field::new("key", DataType::Utf8, false),
-        Field::new("value", DataType::Utf8, false),
-    ]));
-    DataType::Map(Arc::new(Field::new("key_value", entries, false)), false)
+    let (_, entries) = entries();
+    DataType::Map(entries, false)
+}
+
+/// Key and value, and the struct of both.
+fn entries() -> (Fields, FieldRef) {
+    let text = |name| Field::new(name, DataType::Utf8, false);
+    let fields = Fields::from(vec![text("key"), text("value")]);
+    (fields.clone(), Arc::new(Field::new("key_value", DataType::Struct(fields), false)))
+}
+
+/// Maps of texts as an array of [`string_map`], in memory that is made once. Goes over them twice.
+///
+/// # Errors
+/// Texts of more than 2 GiB.
+pub fn string_maps<'a, M>(maps: impl Iterator<Item = M> + Clone) -> Result<MapArray, ArrowError>
+where
+    M: Iterator<Item = (&'a str, &'a str)>,
+{
+    let (mut entries_count, mut key_bytes, mut value_bytes) = (0, 0, 0);
+    let lengths = maps.clone().map(|map| {
+        let before = entries_count;
+        for (key, value) in map {
+            (entries_count, key_bytes, value_bytes) =
+                (entries_count + 1, key_bytes + key.len(), value_bytes + value.len());
+        }
+        entries_count - before
+    });
+    let offsets = OffsetBuffer::from_lengths(lengths.collect::<Vec<_>>());
+    let mut keys = StringBuilder::with_capacity(entries_count, key_bytes);
+    let mut values = StringBuilder::with_capacity(entries_count, value_bytes);
+    for (key, value) in maps.flatten() {
+        keys.append_value(key);
+        values.append_value(value);
+    }
+    let (fields, field) = entries();
+    let pairs = StructArray::try_new(fields, vec![Arc::new(keys.finish()), Arc::new(values.finish())], None)?;
+    MapArray::try_new(field, offsets, pairs, None, false)
 }
 
 /// A list of values that are never null.

@@ -32,7 +32,8 @@ pub use cost_summaries::{MANDATORY_TAGS, SUMMARY_AMOUNTS, SUMMARY_COLUMNS, costs
 pub use costs::{costs, costs_uncounted};
 pub use costs_changes::costs_changes;
 pub use dataset::{
-    Column, Dataset, Encoding, Partition, date, dictionary, list, money, quantity, rate, string_map, timestamp,
+    Column, Dataset, Encoding, Partition, date, dictionary, list, money, quantity, rate, string_map, string_maps,
+    timestamp,
 };
 pub use exemplars::exemplars;
 pub use histograms::histograms;

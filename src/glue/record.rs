@@ -16,7 +16,7 @@ use alerting::{
 };
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray,
+        Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
         TimestampMicrosecondArray,
     },
     buffer::OffsetBuffer,
@@ -63,7 +63,7 @@ fn batch(dataset: &Dataset, columns: Vec<ArrayRef>) -> Built<RecordBatch> {
 }
 
 fn of_alerts(rows: &[AlertRow]) -> Built<RecordBatch> {
-    let maps = |of: &dyn Fn(&AlertRow) -> &Labels| map(rows.iter().map(of));
+    let maps = |of: &dyn Fn(&AlertRow) -> &Labels| maps(rows.iter().map(of));
     batch(
         schemas::alerts(),
         vec![
@@ -110,7 +110,7 @@ fn of_notifications(rows: &[NotificationRow]) -> Built<RecordBatch> {
             alerts(&|row| &row.resolved)?,
             alerts(&|row| &row.held)?,
             lists(&|row| row.by.clone())?,
-            map(rows.iter().map(|row| &row.group_labels))?,
+            maps(rows.iter().map(|row| &row.group_labels))?,
             numbers(&|row| i64::from(row.attempt)),
             plain(&|row| &row.error),
             numbers(&|row| row.took_ms),
@@ -147,21 +147,8 @@ fn texts(texts: impl Iterator<Item = impl AsRef<str>>) -> Built<ArrayRef> {
     cast(&StringArray::from_iter_values(texts), &schemas::dictionary())
 }
 
-fn map<'a>(rows: impl Iterator<Item = &'a Labels>) -> Built<ArrayRef> {
-    let (mut keys, mut values, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
-    for labels in rows {
-        lengths.push(labels.iter().len());
-        for (name, value) in labels.iter() {
-            keys.push(name);
-            values.push(value);
-        }
-    }
-    let DataType::Map(field, is_sorted) = schemas::string_map() else { return Err(unexpected()) };
-    let DataType::Struct(fields) = field.data_type().clone() else { return Err(unexpected()) };
-    let columns: Vec<ArrayRef> =
-        vec![Arc::new(StringArray::from_iter_values(keys)), Arc::new(StringArray::from_iter_values(values))];
-    let entries = StructArray::try_new(fields, columns, None)?;
-    Ok(Arc::new(MapArray::try_new(field, OffsetBuffer::from_lengths(lengths), entries, None, is_sorted)?))
+fn maps<'a>(rows: impl Iterator<Item = &'a Labels> + Clone) -> Built<ArrayRef> {
+    Ok(Arc::new(schemas::string_maps(rows.map(Labels::iter))?))
 }
 
 fn list(rows: impl Iterator<Item = Vec<String>>) -> Built<ArrayRef> {

@@ -88,7 +88,8 @@ struct Inner {
     began_ms: i64,
 }
 
-/// What all rows of a rule's alerts have in common.
+/// What all rows of a rule's alerts have in common. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct OfRule<'a> {
     pub source: &'a Arc<str>,
     pub generator_url: Arc<str>,
@@ -276,18 +277,7 @@ impl Rules {
             running.status.lock().broke_off = true;
             return;
         };
-        let mut rows = self.rows(running, &done, slot_ms).into_iter();
-        loop {
-            let alerts: Vec<AlertRow> = rows.by_ref().take(ROWS_AT_ONCE).collect();
-            if alerts.is_empty() {
-                break;
-            }
-            let some = Rows { alerts, ..Rows::default() };
-            while let Err(error) = self.0.parts.record.append(&some).await {
-                warn!(%error, group = running.id.1, "what changed about alerts cannot be written down yet");
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
+        self.write_down(running, &done, slot_ms).await;
         self.tell(running, slot_ms);
         let took_ms = self.now_ms() - began_ms;
         let missed = running.status.lock().ended(&done, slot_ms, took_ms, running.slots);
@@ -354,35 +344,56 @@ impl Rules {
         rows.await.map_or(true, |rows| rows.iter().any(|rows| rows.num_rows() > 0))
     }
 
-    /// What changed, and now and then all that is active.
-    fn rows(&self, running: &Running, done: &[alerting::Result<Done>], slot_ms: i64) -> Vec<AlertRow> {
+    /// Writes down what changed, and now and then all that is active, however often that takes.
+    async fn write_down(&self, running: &Running, done: &[alerting::Result<Done>], slot_ms: i64) {
         let state = Arc::clone(&running.state.lock());
         let is_time = slot_ms - running.snapshot_ms.load(Ordering::Relaxed) >= SNAPSHOT_MS;
-        let mut alerts = Vec::new();
-        let rules = running.group.rules.iter().zip(&running.sources).zip(&state.rules);
-        for (nth, ((rule, source), of_rule)) in rules.enumerate() {
-            let changes = done.get(nth).and_then(|done| done.as_ref().ok()).map_or(&[][..], |done| &done.transitions);
-            if changes.is_empty() && !is_time {
-                continue;
+        // Of very many not all are in memory together.
+        let mut rows = self.rows((running, &state), done, is_time.then_some(slot_ms));
+        loop {
+            let alerts: Vec<AlertRow> = rows.by_ref().take(ROWS_AT_ONCE).collect();
+            if alerts.is_empty() {
+                break;
             }
-            let of = OfRule { source, generator_url: self.generator_url(rule).into(), run: Arc::default() };
-            let changed = changes.iter().map(|change| self.row(&of, change, of_rule.alerts.get(&change.labels)));
-            alerts.extend(changed);
-            if is_time {
-                let changed: BTreeSet<&Labels> = changes.iter().map(|change| &change.labels).collect();
-                let active = of_rule.alerts.instances().filter(|(_, of)| of.is_active());
-                for (labels, instance) in active.filter(|(labels, _)| !changed.contains(*labels)) {
-                    let (from, to) = (Some(instance.phase), Some(instance.phase));
-                    let change = Transition { labels: labels.clone(), from, to, at_ms: slot_ms };
-                    let row = self.row(&of, &change, Some(instance));
-                    alerts.push(AlertRow { reason: rows::SNAPSHOT, ..row });
-                }
+            let some = Rows { alerts, ..Rows::default() };
+            while let Err(error) = self.0.parts.record.append(&some).await {
+                warn!(%error, group = running.id.1, "what changed about alerts cannot be written down yet");
+                tokio::time::sleep(AGAIN).await;
             }
         }
         if is_time {
             running.snapshot_ms.store(slot_ms, Ordering::Relaxed);
         }
-        alerts
+    }
+
+    /// What changed, and at the time of a snapshot all else that is active.
+    fn rows<'a>(
+        &'a self,
+        (running, state): (&'a Running, &'a State),
+        done: &'a [alerting::Result<Done>],
+        snapshot_ms: Option<i64>,
+    ) -> impl Iterator<Item = AlertRow> + 'a {
+        let rules = running.group.rules.iter().zip(&running.sources).zip(&state.rules);
+        let of_rules = rules.enumerate().filter_map(move |(nth, ((rule, source), of_rule))| {
+            let changes = done.get(nth).and_then(|done| done.as_ref().ok()).map_or(&[][..], |done| &done.transitions);
+            if changes.is_empty() && snapshot_ms.is_none() {
+                return None;
+            }
+            let of = OfRule { source, generator_url: self.generator_url(rule).into(), run: Arc::default() };
+            Some((of, changes, &of_rule.alerts))
+        });
+        of_rules.flat_map(move |(of, changes, alerts)| {
+            let of_change = of.clone();
+            let changed = changes.iter().map(move |change| self.row(&of_change, change, alerts.get(&change.labels)));
+            let active = snapshot_ms.into_iter().flat_map(|at_ms| alerts.instances().map(move |alert| (at_ms, alert)));
+            let is_changed = |labels: &Labels| changes.binary_search_by(|change| change.labels.cmp(labels)).is_ok();
+            let still = active.filter(move |(_, (labels, instance))| instance.is_active() && !is_changed(labels));
+            changed.chain(still.map(move |(at_ms, (labels, instance))| {
+                let (from, to) = (Some(instance.phase), Some(instance.phase));
+                let change = Transition { labels: labels.clone(), from, to, at_ms };
+                AlertRow { reason: rows::SNAPSHOT, ..self.row(&of, &change, Some(instance)) }
+            }))
+        })
     }
 
     /// A change of an alert as a row.

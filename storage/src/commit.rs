@@ -3,7 +3,7 @@
 //! Called by the writer, on a task of its own; one at a time per table. Sorting and encoding run on the blocking pool. Puts are
 //! retried until they succeed: the rows are safe in the log meanwhile, and visible in the head.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, iter, sync::Arc};
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{cast, filter_record_batch, max, max_string, min, min_string};
@@ -73,8 +73,12 @@ fn encode(dataset: &'static Dataset, rows: &[&Rows], equal: Equal) -> Result<Vec
         return Ok(vec![(partition, merge_runs(dataset, runs)?)]);
     }
     let all: Vec<&RecordBatch> = rows.iter().map(|rows| &rows.batch).collect();
-    let parts = sort_into_partitions(dataset, &all, equal)?;
-    parts.into_iter().map(|part| Ok((part.partition, parquet_file::encode(dataset, &part.rows)?))).collect()
+    let mut files = Vec::new();
+    sort_into_partitions(dataset, &all, equal, &mut |partition, rows| {
+        files.push((partition, parquet_file::encode(dataset, rows)?));
+        Ok(())
+    })?;
+    Ok(files)
 }
 
 /// Commits staged files in place of all files of their scope; the head is empty.
@@ -110,7 +114,11 @@ pub(crate) async fn delete(
         let rewritten = blocking(move || {
             let rows = read(dataset, bytes, partition.as_deref())?;
             let kept = survivors(dataset, &rows, &delete)?;
-            let encoded = if kept.num_rows() > 0 { Some(parquet_file::encode(dataset, &kept)?) } else { None };
+            let encoded = if kept.num_rows() > 0 {
+                Some(parquet_file::encode(dataset, &mut iter::once(Ok(kept.clone())))?)
+            } else {
+                None
+            };
             Ok((kept.num_rows() < rows.num_rows()).then_some(encoded))
         })
         .await?;

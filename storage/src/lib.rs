@@ -16,6 +16,7 @@ mod disk;
 mod env;
 mod error;
 mod folder;
+mod gather;
 mod head;
 mod latency;
 mod merge;

@@ -8,7 +8,6 @@
 //! values; rows that come out are those that went in, less those that a later row of their key replaces, and those of stretches that
 //! are to be left out.
 
-mod assemble;
 mod cursor;
 
 use std::{
@@ -23,12 +22,10 @@ use arrow::array::RecordBatch;
 use object_store::ObjectStore;
 use schemas::Dataset;
 
-use self::{
-    assemble::{Piece, assemble},
-    cursor::{Cursor, Key, Texts, Word},
-};
+use self::cursor::{Cursor, Key, Texts, Word};
 use crate::{
     DataFile, Error, ErrorKind, Result,
+    gather::{Piece, assemble},
     parquet_file::{Effort, Encoded, FileWriter},
 };
 
@@ -316,7 +313,7 @@ impl Chunk {
 
     /// The rows as one batch. Batches that are still being read stay.
     fn drain(&mut self, dataset: &Dataset) -> Result<RecordBatch> {
-        let rows = assemble(dataset, &self.batches, &self.pieces, self.rows)?;
+        let rows = assemble(dataset.file_schema(), &self.batches, &self.pieces)?;
         self.pieces.clear();
         self.rows = 0;
         let mut kept = Vec::with_capacity(self.reading.len());

@@ -33,6 +33,8 @@ use crate::{Bound, Result, checked};
 const PAGE_BYTES: usize = 64 << 10;
 const PAGE_ROWS: usize = 8192;
 const ROW_GROUP_ROWS: usize = 1 << 20;
+/// Rows that are taken apart at once, whole pages of them: for what is nested that takes more memory than the rows.
+const TAKEN_APART_ROWS: usize = 4 * PAGE_ROWS;
 
 /// An encoded file.
 pub(crate) struct Encoded {
@@ -54,9 +56,11 @@ pub(crate) enum Effort {
 }
 
 /// Encodes rows that are sorted by the dataset's order and lie in one partition.
-pub(crate) fn encode(dataset: &Dataset, rows: &RecordBatch) -> Result<Encoded> {
+pub(crate) fn encode(dataset: &Dataset, rows: &mut dyn Iterator<Item = Result<RecordBatch>>) -> Result<Encoded> {
     let mut file = FileWriter::new(dataset, Effort::Fresh)?;
-    file.write(&file_rows(dataset, rows)?)?;
+    for rows in rows {
+        file.write(&file_rows(dataset, &rows?)?)?;
+    }
     file.finish()
 }
 
@@ -101,7 +105,7 @@ impl FileWriter {
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
         let mut from = 0;
         while from < rows.num_rows() {
-            let count = (ROW_GROUP_ROWS - self.group_rows).min(rows.num_rows() - from);
+            let count = (ROW_GROUP_ROWS - self.group_rows).min(rows.num_rows() - from).min(TAKEN_APART_ROWS);
             self.encode(&rows.slice(from, count))?;
             from += count;
         }

@@ -2,14 +2,15 @@
 //!
 //! Called by the writer, for runs of the head and for files. Rows of a metric series come one by one, seldom more than one in a
 //! batch, and in the order of time: so rows are put into groups by the leading sort columns, only the groups are sorted, and each
-//! row is copied once, to its place. A group whose rows did not come in order is sorted by itself.
+//! row is copied once, to its place. A group whose rows did not come in order is sorted by itself. Rows with texts or nested columns are
+//! copied some at a time.
 //!
 //! Invariants: stable: rows with equal keys keep the order they came in. Dictionary columns leave with one sorted dictionary.
 
 mod groups;
 mod scatter;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, iter, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
@@ -18,15 +19,13 @@ use arrow::{
 use schemas::{Dataset, Partition};
 
 use self::{groups::Groups, scatter::scatter};
-use crate::{Error, ErrorKind, Result};
+use crate::{
+    Error, ErrorKind, Result,
+    gather::{Piece, assemble},
+};
 
-/// Rows of one partition.
-pub(crate) struct Part {
-    /// Value of the partition column as text; `None` if the table is not partitioned.
-    pub partition: Option<Arc<str>>,
-    /// Sorted rows, all columns of the dataset.
-    pub rows: RecordBatch,
-}
+/// Rows that are copied at once if not all are.
+const CHUNK_ROWS: usize = 32 << 10;
 
 /// What happens to rows with equal keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +44,20 @@ struct Placement {
     ends: Vec<(u32, usize)>,
 }
 
+impl Placement {
+    /// The row at each place, of batches of so many rows.
+    fn pieces(&self, batches: impl Iterator<Item = usize>) -> Vec<Piece> {
+        let mut pieces = vec![Piece::default(); self.ends.last().map_or(0, |(_, end)| *end)];
+        let rows = batches.enumerate().flat_map(|(batch, rows)| (0..rows).map(move |start| (batch, start)));
+        for ((batch, start), place) in rows.zip(&self.places) {
+            if let Some(piece) = pieces.get_mut(*place as usize) {
+                *piece = Piece { batch, start, len: 1 };
+            }
+        }
+        pieces
+    }
+}
+
 /// No place.
 const DROPPED: u32 = u32::MAX;
 
@@ -58,8 +71,17 @@ pub(crate) fn sort(dataset: &Dataset, batches: &[&RecordBatch], equal: Equal) ->
     scatter(dataset, batches, &placement)
 }
 
-/// All rows, sorted, in one batch per partition that has any.
-pub(crate) fn sort_into_partitions(dataset: &Dataset, batches: &[&RecordBatch], equal: Equal) -> Result<Vec<Part>> {
+/// Takes the sorted rows of a partition, whose value it is given as text; none if the table is not partitioned.
+pub(crate) type Take<'a> =
+    dyn FnMut(Option<Arc<str>>, &mut dyn Iterator<Item = Result<RecordBatch>>) -> Result<()> + 'a;
+
+/// Hands on all rows, sorted, partition by partition.
+pub(crate) fn sort_into_partitions(
+    dataset: &Dataset,
+    batches: &[&RecordBatch],
+    equal: Equal,
+    take: &mut Take<'_>,
+) -> Result<()> {
     let mut groups = Groups::new(dataset, batches)?;
     let mut numbers = Numbers::default();
     for batch in batches {
@@ -67,17 +89,23 @@ pub(crate) fn sort_into_partitions(dataset: &Dataset, batches: &[&RecordBatch], 
     }
     let values = numbers.in_order(&mut groups);
     let placement = groups.place(batches, equal)?;
-    let rows = scatter(dataset, batches, &placement)?;
     let mut start = 0;
-    let parts = placement.ends.iter().map(|(number, end)| {
-        let rows = rows.slice(start, end - start);
+    let mut parts = placement.ends.iter().map(|(number, end)| {
+        let rows = start..*end;
         start = *end;
-        Part { partition: values.get(*number as usize).and_then(PartitionValue::text), rows }
+        (values.get(*number as usize).and_then(PartitionValue::text), rows)
     });
-    Ok(parts.collect())
+    if dataset.schema.fields().iter().all(|field| scatter::is_fixed(field.data_type())) {
+        let rows = scatter(dataset, batches, &placement)?;
+        parts.try_for_each(|(partition, of)| take(partition, &mut iter::once(Ok(rows.slice(of.start, of.len())))))
+    } else {
+        let order = placement.pieces(batches.iter().map(|batch| batch.num_rows()));
+        let chunk = |pieces: &[Piece]| assemble(Arc::clone(&dataset.schema), batches, pieces);
+        parts.try_for_each(|(partition, of)| take(partition, &mut order[of].chunks(CHUNK_ROWS).map(chunk)))
+    }
 }
 
-/// The partition of all rows, as [`Part`] has it; `None` if they are of several, or of none.
+/// The partition of all rows, as [`Take`] has it; `None` if they are of several, or of none.
 pub(crate) fn one_partition(dataset: &Dataset, batches: &[RecordBatch]) -> Result<Option<Option<Arc<str>>>> {
     let mut numbers = Numbers::default();
     for batch in batches {

@@ -17,7 +17,7 @@ use crate::{
     delta::action::Add,
     folder, parquet_file,
     parquet_file::Encoded,
-    sort::{self, Equal, sort_into_partitions},
+    sort::{Equal, sort_into_partitions},
 };
 
 /// Rows that are sorted together, bytes in memory: enough that what compresses well lies together, and a few times over still little beside
@@ -103,16 +103,16 @@ impl Staging {
 }
 
 fn encoded(dataset: &'static Dataset, rows: Vec<RecordBatch>) -> Result<Vec<Part>> {
-    let parts = sort_into_partitions(dataset, &rows.iter().collect::<Vec<_>>(), Equal::Keep)?;
-    drop(rows);
-    let encode = |part: sort::Part| {
-        let partition = part.partition.ok_or_else(|| {
+    let mut files = Vec::new();
+    sort_into_partitions(dataset, &rows.iter().collect::<Vec<_>>(), Equal::Keep, &mut |partition, rows| {
+        let partition = partition.ok_or_else(|| {
             let message = format!("only partitions can be replaced, dataset={}", dataset.name);
             Error::new(ErrorKind::Internal, message)
         })?;
-        Ok((partition, parquet_file::encode(dataset, &part.rows)?))
-    };
-    parts.into_iter().map(encode).collect()
+        files.push((partition, parquet_file::encode(dataset, rows)?));
+        Ok(())
+    })?;
+    Ok(files)
 }
 
 #[cfg(test)]

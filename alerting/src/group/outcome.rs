@@ -40,7 +40,7 @@ impl Run<'_> {
             Action::Alert(alert) => {
                 // One by one, so that what was found goes as alerts come.
                 let elements = found.into_iter().map(|sample| self.element(rule, alert, (&sample, slot_ms), world));
-                let elements = elements.collect();
+                let elements = elements.map(|element| state.alerts.shared(element)).collect();
                 let input = Input { elements, has_data: fresh != Some(0), has_caught_up };
                 done.transitions = state.alerts.step(slot_ms, &input, &Params::of(self.group, alert))?;
                 drop(input);

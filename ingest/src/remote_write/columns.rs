@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::{
     array::{
-        ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, ListArray, MapArray, PrimitiveArray,
-        RecordBatch, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+        ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, ListArray, PrimitiveArray, RecordBatch,
+        StringArray, StructArray, TimestampMicrosecondArray,
     },
     buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::{DataType, Date32Type, Int32Type},
@@ -57,26 +57,10 @@ fn int64(values: Vec<i64>) -> ArrayRef {
     Arc::new(Int64Array::from(values))
 }
 
-/// `MAP<STRING, STRING>` as the schemas have it.
-fn string_maps<T: AsRef<str>>(maps: &[&[(T, T)]]) -> Result<ArrayRef> {
-    let DataType::Map(entries, ordered) = schemas::string_map() else {
-        return Err(ArrowError::SchemaError("string_map is no map".into()));
-    };
-    let DataType::Struct(fields) = entries.data_type().clone() else {
-        return Err(ArrowError::SchemaError("entries of string_map are no struct".into()));
-    };
-    let entries_count = maps.iter().map(|map| map.len()).sum();
-    let text = |part: fn(&(T, T)) -> usize| maps.iter().copied().flatten().map(part).sum();
-    let mut keys = StringBuilder::with_capacity(entries_count, text(|pair| pair.0.as_ref().len()));
-    let mut values = StringBuilder::with_capacity(entries_count, text(|pair| pair.1.as_ref().len()));
-    for (key, value) in maps.iter().copied().flatten() {
-        keys.append_value(key);
-        values.append_value(value);
-    }
-    let (keys, values) = (keys.finish(), values.finish());
-    let rows = StructArray::try_new(fields, vec![Arc::new(keys), Arc::new(values)], None)?;
-    let offsets = OffsetBuffer::from_lengths(maps.iter().map(|map| map.len()));
-    Ok(Arc::new(MapArray::try_new(entries, offsets, rows, None, ordered)?))
+/// Maps of pairs.
+fn string_maps<'a, T: AsRef<str> + 'a>(maps: impl Iterator<Item = &'a [(T, T)]> + Clone) -> Result<ArrayRef> {
+    let texts = |map: &'a [(T, T)]| map.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
+    Ok(Arc::new(schemas::string_maps(maps.map(texts))?))
 }
 
 /// Columns of `samples` as they grow.
@@ -143,12 +127,11 @@ pub(crate) struct SeriesRow<'a> {
 }
 
 pub(crate) fn series(rows: &[SeriesRow<'_>], metrics: &ArrayRef) -> Result<RecordBatch> {
-    let maps: Vec<_> = rows.iter().map(|row| row.labels.as_slice()).collect();
     let columns = vec![
         Arc::new(rows.iter().map(|row| Some(row.day)).collect::<PrimitiveArray<Date32Type>>()) as ArrayRef,
         dictionary(rows.iter().map(|row| row.metric).collect(), metrics)?,
         int64(rows.iter().map(|row| row.series_id).collect()),
-        string_maps(&maps)?,
+        string_maps(rows.iter().map(|row| row.labels.as_slice()))?,
         timestamps(rows.iter().map(|row| row.first_ms * 1000).collect()),
     ];
     RecordBatch::try_new(Arc::clone(&schemas::series().schema), columns)
@@ -165,14 +148,13 @@ pub(crate) struct ExemplarRow<'a> {
 }
 
 pub(crate) fn exemplars(rows: &[ExemplarRow<'_>], metrics: &ArrayRef) -> Result<RecordBatch> {
-    let maps: Vec<_> = rows.iter().map(|row| row.labels.as_slice()).collect();
     let columns = vec![
         dictionary(rows.iter().map(|row| row.metric).collect(), metrics)?,
         int64(rows.iter().map(|row| row.series_id).collect()),
         timestamps(rows.iter().map(|row| row.ts_ms * 1000).collect()),
         int64(rows.iter().map(|row| row.hash).collect()),
         Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.value))) as ArrayRef,
-        string_maps(&maps)?,
+        string_maps(rows.iter().map(|row| row.labels.as_slice()))?,
     ];
     RecordBatch::try_new(Arc::clone(&schemas::exemplars().schema), columns)
 }

@@ -1,17 +1,16 @@
 //! Copies rows to their places, column by column.
 //!
 //! Called by the sort. Batches are read once from front to back and written where their rows go: no copy of all rows is made first.
-//! Nested columns, of which there are few rows, go through Arrow's kernels instead.
+//! Texts and nested columns are gathered instead, in the order of their places.
 
 use std::sync::{Arc, LazyLock};
 
 use arrow::{
     array::{
         Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanBufferBuilder, DictionaryArray, Int32Array,
-        PrimitiveArray, RecordBatch, StringArray, UInt32Array,
+        PrimitiveArray, RecordBatch, StringArray,
     },
     buffer::{Buffer, NullBuffer, ScalarBuffer},
-    compute::{concat, take},
     datatypes::{
         DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
     },
@@ -20,11 +19,11 @@ use hashbrown::HashMap;
 use schemas::Dataset;
 
 use super::{DROPPED, Placement};
-use crate::Result;
+use crate::{Result, gather::gather};
 
 /// The rows at their places.
 pub(super) fn scatter(dataset: &Dataset, batches: &[&RecordBatch], placement: &Placement) -> Result<RecordBatch> {
-    let mut scatter = Scatter { placement, rows: placement.ends.last().map_or(0, |(_, end)| *end), order: None };
+    let scatter = Scatter { placement, rows: placement.ends.last().map_or(0, |(_, end)| *end) };
     let columns = dataset
         .schema
         .fields()
@@ -36,6 +35,11 @@ pub(super) fn scatter(dataset: &Dataset, batches: &[&RecordBatch], placement: &P
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(RecordBatch::try_new(Arc::clone(&dataset.schema), columns)?)
+}
+
+/// Has each value of a column the same size, so that it can be put at its place whatever stands before it?
+pub(super) fn is_fixed(data_type: &DataType) -> bool {
+    data_type.is_primitive() || matches!(data_type, DataType::Dictionary(..))
 }
 
 /// Values of a column that has none: shared, since most series never tell when they began, and eight bytes a row are a quarter of
@@ -52,12 +56,10 @@ struct Scatter<'a> {
     placement: &'a Placement,
     /// Rows that have a place.
     rows: usize,
-    /// Row at each place; made for the first column that needs it.
-    order: Option<UInt32Array>,
 }
 
 impl Scatter<'_> {
-    fn column(&mut self, data_type: &DataType, arrays: &[&ArrayRef]) -> Result<ArrayRef> {
+    fn column(&self, data_type: &DataType, arrays: &[&ArrayRef]) -> Result<ArrayRef> {
         Ok(match data_type {
             DataType::Int64 => Arc::new(self.primitive::<Int64Type>(arrays)),
             DataType::Float64 => Arc::new(self.primitive::<Float64Type>(arrays)),
@@ -73,20 +75,8 @@ impl Scatter<'_> {
             _ if arrays.is_empty() => arrow::array::new_empty_array(data_type),
             _ => {
                 let arrays: Vec<&dyn Array> = arrays.iter().map(|array| array.as_ref()).collect();
-                take(&concat(&arrays)?, self.order(), None)?
+                gather(&arrays, &self.placement.pieces(arrays.iter().map(|array| array.len())))?
             }
-        })
-    }
-
-    fn order(&mut self) -> &UInt32Array {
-        self.order.get_or_insert_with(|| {
-            let mut order = vec![0u32; self.rows];
-            for (row, place) in (0u32..).zip(&self.placement.places) {
-                if let Some(at) = order.get_mut(*place as usize) {
-                    *at = row;
-                }
-            }
-            order.into()
         })
     }
 

@@ -2,7 +2,11 @@
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 
+use std::sync::Arc;
+
+use arrow::{array::RecordBatch, compute::concat_batches};
 use proptest::prelude::*;
+use schemas::Dataset;
 
 use super::{Equal, sort, sort_into_partitions};
 use crate::test_rows::{DAY_US, Sample, samples, samples_of, series, series_of};
@@ -12,6 +16,18 @@ fn rows() -> impl Strategy<Value = Vec<Vec<Sample>>> {
     let row = ("[a-c]{1,2}", id, -3i64..6, 0u32..1000)
         .prop_map(|(metric, id, time, value)| (metric, id, time * DAY_US / 2, f64::from(value)));
     prop::collection::vec(prop::collection::vec(row, 0..40), 1..6)
+}
+
+/// Partitions with their rows.
+fn parts(dataset: &Dataset, batches: &[&RecordBatch], equal: Equal) -> Vec<(Option<Arc<str>>, RecordBatch)> {
+    let mut parts = Vec::new();
+    sort_into_partitions(dataset, batches, equal, &mut |partition, rows| {
+        let rows = rows.collect::<crate::Result<Vec<_>>>()?;
+        parts.push((partition, concat_batches(&dataset.schema, &rows)?));
+        Ok(())
+    })
+    .unwrap();
+    parts
 }
 
 proptest! {
@@ -27,15 +43,15 @@ proptest! {
     #[test]
     fn the_last_of_equal_rows_stays_and_days_are_told_apart(batches in rows()) {
         let encoded: Vec<_> = batches.iter().map(|rows| samples(rows)).collect();
-        let parts = sort_into_partitions(schemas::samples(), &encoded.iter().collect::<Vec<_>>(), Equal::Last).unwrap();
+        let parts = parts(schemas::samples(), &encoded.iter().collect::<Vec<_>>(), Equal::Last);
         let mut expected = std::collections::BTreeMap::new();
         for (metric, id, time, value) in batches.into_iter().flatten() {
             expected.insert((super::day_text((time.div_euclid(DAY_US)) as i32), metric, id, time), value);
         }
         let mut found = Vec::new();
-        for part in parts {
-            let day = part.partition.unwrap().to_string();
-            found.extend(samples_of(&part.rows).into_iter().map(|row| ((day.clone(), row.0, row.1, row.2), row.3)));
+        for (day, rows) in parts {
+            let day = day.unwrap().to_string();
+            found.extend(samples_of(&rows).into_iter().map(|row| ((day.clone(), row.0, row.1, row.2), row.3)));
         }
         // Partitions before 1970 sort by day, not by text; order between partitions does not matter.
         found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -46,7 +62,7 @@ proptest! {
 #[test]
 fn a_key_in_two_partitions_is_two_rows() {
     let rows = series(&[(1, "up", 5), (2, "up", 5), (1, "up", 5)]);
-    let parts = sort_into_partitions(schemas::series(), &[&rows], Equal::Last).unwrap();
-    let found: Vec<_> = parts.iter().flat_map(|part| series_of(&part.rows)).collect();
+    let parts = parts(schemas::series(), &[&rows], Equal::Last);
+    let found: Vec<_> = parts.iter().flat_map(|(_, rows)| series_of(rows)).collect();
     assert_eq!(found, [(1, "up".into(), 5), (2, "up".into(), 5)]);
 }

@@ -1,0 +1,196 @@
+//! Puts pieces of arrays together into one, in memory that is made once.
+//!
+//! Called by the merge for all columns, and by the sort for those whose values have no fixed size. Pieces are copied one after another;
+//! dictionaries get one sorted dictionary. Arrow's own builder for mixed sources has to grow for what is nested, which takes twice the
+//! memory of the rows: it is left with types of which there are few.
+
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
+
+use crate::Result;
+use arrow::{
+    array::{
+        Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanBufferBuilder, DictionaryArray, Int32Array, ListArray,
+        MapArray, MutableArrayData, PrimitiveArray, RecordBatch, StringArray, StructArray, make_array,
+    },
+    buffer::{NullBuffer, OffsetBuffer},
+    datatypes::{
+        DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, SchemaRef, TimeUnit,
+        TimestampMicrosecondType,
+    },
+    error::ArrowError,
+};
+
+/// Neighbouring rows of one array, or of one batch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Piece {
+    pub batch: usize,
+    pub start: usize,
+    pub len: usize,
+}
+
+/// The rows of `pieces` of batches of a schema as one batch.
+pub(crate) fn assemble(
+    schema: SchemaRef,
+    batches: &[impl Borrow<RecordBatch>],
+    pieces: &[Piece],
+) -> Result<RecordBatch> {
+    let column = |at| {
+        let arrays: Vec<&dyn Array> = batches.iter().map(|batch| batch.borrow().column(at).as_ref()).collect();
+        gather(&arrays, pieces)
+    };
+    let columns = (0..schema.fields().len()).map(column).collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+/// The rows of `pieces` of arrays of one type, of which there is one at least.
+pub(crate) fn gather(arrays: &[&dyn Array], pieces: &[Piece]) -> Result<ArrayRef> {
+    let rows = pieces.iter().map(|piece| piece.len).sum();
+    Column { arrays, pieces, rows }.gather()
+}
+
+/// One column of all batches.
+struct Column<'a> {
+    arrays: &'a [&'a dyn Array],
+    pieces: &'a [Piece],
+    rows: usize,
+}
+
+impl Column<'_> {
+    fn gather(&self) -> Result<ArrayRef> {
+        let Some(first) = self.arrays.first() else { return Ok(arrow::array::new_empty_array(&DataType::Null)) };
+        let data_type = first.data_type();
+        Ok(match data_type {
+            DataType::Int64 => Arc::new(self.primitive::<Int64Type>()),
+            DataType::Float64 => Arc::new(self.primitive::<Float64Type>()),
+            DataType::Int32 => Arc::new(self.primitive::<Int32Type>()),
+            DataType::Date32 => Arc::new(self.primitive::<Date32Type>()),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                Arc::new(self.primitive::<TimestampMicrosecondType>().with_data_type(data_type.clone()))
+            }
+            DataType::Decimal128(_, _) => {
+                Arc::new(self.primitive::<Decimal128Type>().with_data_type(data_type.clone()))
+            }
+            DataType::Dictionary(_, _) => Arc::new(self.dictionary()?),
+            DataType::Utf8 => {
+                let arrays = self.all(|array| array.as_string::<i32>());
+                let (offsets, places) = self.lists(|batch| arrays[batch].value_offsets())?;
+                let mut text = Vec::with_capacity(places.iter().map(|place| place.len).sum());
+                for Piece { batch, start, len } in places {
+                    text.extend_from_slice(&arrays[batch].value_data()[start..start + len]);
+                }
+                Arc::new(StringArray::try_new(offsets, text.into(), self.nulls())?)
+            }
+            DataType::Map(field, is_sorted) => {
+                let maps: Vec<&MapArray> = self.all(|array| array.as_map());
+                let (offsets, places) = self.lists(|batch| maps[batch].value_offsets())?;
+                let entries: Vec<&dyn Array> = maps.iter().map(|map| map.entries() as &dyn Array).collect();
+                let entries = gather(&entries, &places)?.as_struct().clone();
+                Arc::new(MapArray::try_new(Arc::clone(field), offsets, entries, self.nulls(), *is_sorted)?)
+            }
+            DataType::List(field) => {
+                let lists: Vec<&ListArray> = self.all(|array| array.as_list());
+                let (offsets, places) = self.lists(|batch| lists[batch].value_offsets())?;
+                let values: Vec<&dyn Array> = lists.iter().map(|list| list.values().as_ref()).collect();
+                Arc::new(ListArray::try_new(Arc::clone(field), offsets, gather(&values, &places)?, self.nulls())?)
+            }
+            DataType::Struct(fields) => {
+                let structs: Vec<&StructArray> = self.all(|array| array.as_struct());
+                let column = |at| {
+                    let columns: Vec<&dyn Array> = structs.iter().map(|of| of.column(at).as_ref()).collect();
+                    gather(&columns, self.pieces)
+                };
+                let columns = (0..fields.len()).map(column).collect::<Result<Vec<_>>>()?;
+                Arc::new(StructArray::try_new_with_length(fields.clone(), columns, self.nulls(), self.rows)?)
+            }
+            _ => {
+                let data: Vec<_> = self.all(|array| array.to_data());
+                let mut out = MutableArrayData::new(data.iter().collect(), false, self.rows);
+                for Piece { batch, start, len } in self.pieces {
+                    out.try_extend(*batch, *start, start + len)?;
+                }
+                make_array(out.freeze())
+            }
+        })
+    }
+
+    fn all<'a, T>(&'a self, of: impl Fn(&'a dyn Array) -> T) -> Vec<T> {
+        self.arrays.iter().map(|array| of(*array)).collect()
+    }
+
+    /// Where the values of each row end, and where they are found; what follows on one another is one piece.
+    fn lists<'a>(&self, offsets: impl Fn(usize) -> &'a [i32]) -> Result<(OffsetBuffer<i32>, Vec<Piece>)> {
+        let (mut end, mut ends, mut places) = (0i32, Vec::with_capacity(self.rows + 1), Vec::<Piece>::new());
+        ends.push(end);
+        for Piece { batch, start, len } in self.pieces {
+            let offsets = &offsets(*batch)[*start..=start + len];
+            for of_row in offsets.windows(2) {
+                let too_long = || ArrowError::OffsetOverflowError(i32::MAX as usize);
+                end = end.checked_add(of_row[1] - of_row[0]).ok_or_else(too_long)?;
+                ends.push(end);
+            }
+            #[expect(clippy::cast_sign_loss, reason = "offsets are not negative")]
+            let (start, end) = (offsets[0] as usize, offsets[*len] as usize);
+            match places.last_mut() {
+                Some(before) if before.batch == *batch && before.start + before.len == start => {
+                    before.len += end - start
+                }
+                _ => places.push(Piece { batch: *batch, start, len: end - start }),
+            }
+        }
+        Ok((OffsetBuffer::new(ends.into()), places))
+    }
+
+    fn primitive<T: ArrowPrimitiveType>(&self) -> PrimitiveArray<T> {
+        let mut out = Vec::with_capacity(self.rows);
+        for Piece { batch, start, len } in self.pieces {
+            out.extend_from_slice(&self.arrays[*batch].as_primitive::<T>().values()[*start..start + len]);
+        }
+        PrimitiveArray::new(out.into(), self.nulls())
+    }
+
+    fn nulls(&self) -> Option<NullBuffer> {
+        if self.arrays.iter().all(|array| array.null_count() == 0) {
+            return None;
+        }
+        let mut valid = BooleanBufferBuilder::new(self.rows);
+        for Piece { batch, start, len } in self.pieces {
+            match self.arrays[*batch].nulls() {
+                None => valid.append_n(*len, true),
+                Some(nulls) => valid.append_buffer(nulls.slice(*start, *len).inner()),
+            }
+        }
+        Some(NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0)
+    }
+
+    /// One sorted dictionary of the values that the pieces use: a batch's own may be that of a whole file.
+    fn dictionary(&self) -> Result<DictionaryArray<Int32Type>> {
+        let arrays: Vec<&DictionaryArray<Int32Type>> = self.arrays.iter().map(|array| array.as_dictionary()).collect();
+        let keys_of = |piece: &Piece| &arrays[piece.batch].keys().values()[piece.start..piece.start + piece.len];
+        let mut numbers: BTreeMap<&str, i32> = BTreeMap::new();
+        let mut used: Vec<Vec<Option<&str>>> = arrays.iter().map(|array| vec![None; array.values().len()]).collect();
+        for piece in self.pieces {
+            let values = arrays[piece.batch].values().as_string::<i32>();
+            let mut last = -1;
+            for key in keys_of(piece).iter().filter(|key| std::mem::replace(&mut last, **key) != **key) {
+                let at = usize::try_from(*key).unwrap_or(usize::MAX);
+                if let Some(unused @ None) = used[piece.batch].get_mut(at) {
+                    *unused = Some(values.value(at));
+                    numbers.insert(values.value(at), 0);
+                }
+            }
+        }
+        for (rank, number) in (0i32..).zip(numbers.values_mut()) {
+            *number = rank;
+        }
+        let rank = |text: &Option<&str>| text.and_then(|text| numbers.get(text)).copied().unwrap_or(0);
+        let ranks: Vec<Vec<i32>> = used.iter().map(|texts| texts.iter().map(rank).collect()).collect();
+        let mut keys = Vec::with_capacity(self.rows);
+        for piece in self.pieces {
+            let ranks = &ranks[piece.batch];
+            let rank = |key: &i32| usize::try_from(*key).ok().and_then(|key| ranks.get(key)).copied().unwrap_or(0);
+            keys.extend(keys_of(piece).iter().map(rank));
+        }
+        let values = StringArray::from_iter_values(numbers.keys());
+        Ok(DictionaryArray::try_new(Int32Array::new(keys.into(), self.nulls()), Arc::new(values))?)
+    }
+}
