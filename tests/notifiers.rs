@@ -196,6 +196,40 @@ fn an_incident_that_somebody_took_at_pagerduty_is_not_repeated_there_and_slack_h
 }
 
 #[test]
+fn an_incident_is_acknowledged_at_pagerduty_once_all_of_it_is_silenced() {
+    let files = Files::new(
+        "route: {receiver: team, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 1s}\n\
+         receivers: [{name: team, pagerduty_configs: [{routing_key: abc, url: '{url}/v2/enqueue', acknowledge_silenced: true}]}]\n",
+        "",
+    );
+    files.receiver.answers("/v2/enqueue", 202, r#"{"status":"success","dedup_key":"k1"}"#);
+    let server = files.start();
+    alert(&server, &[], json!({"alertname": "Hot"}));
+    let actions = |action: &str| {
+        let told = files.told("/v2/enqueue").into_iter();
+        told.filter(|told| told.body["event_action"] == action).collect::<Vec<_>>()
+    };
+    eventually(|| (!actions("trigger").is_empty()).then_some(())).expect("it is told");
+    let silence = |ends_ms: i64| {
+        let time = |ms: i64| chrono::DateTime::from_timestamp_millis(ms).unwrap().to_rfc3339();
+        let body = json!({
+            "matchers": [{"name": "alertname", "value": "Hot", "isRegex": false}],
+            "startsAt": time(now_ms()), "endsAt": time(ends_ms), "createdBy": "Ann", "comment": "known",
+        });
+        assert_eq!(post(&server, "/api/v2/silences", &[], &body.to_string()), 200);
+    };
+    silence(now_ms() + 8_000);
+    let acknowledged =
+        eventually(|| Some(actions("acknowledge")).filter(|told| !told.is_empty())).expect("it is taken");
+    let told = actions("trigger");
+    assert_eq!(acknowledged[0].body["dedup_key"], told[0].body["dedup_key"]);
+    eventually(|| (actions("trigger").len() > told.len()).then_some(())).expect("after the silence it is told again");
+    assert_eq!(actions("acknowledge").len(), 1, "once");
+    let history = server.get("/api/v1/notifications?event=intent", None);
+    assert!(history.body.contains("all alerts silenced"), "{}", history.body);
+}
+
+#[test]
 fn pagerduty_tells_nothing_unless_it_has_a_secret() {
     let files = Files::new("route: {receiver: team}\nreceivers: [{name: team}]\n", "");
     let server = files.start();

@@ -277,7 +277,8 @@ impl Alertmanager {
         let (mut due, rows) = {
             let things = inner.state.lock();
             let quiet = things.quiet(now_ms);
-            let due = things.dispatcher.due(&quiet, now_ms, || (inner.outside.random)());
+            let mut due = things.dispatcher.due(&quiet, now_ms, || (inner.outside.random)());
+            due.wait_for(|key| things.outbox.owes_alerts(key));
             let rows = Things::rows(&due, now_ms);
             (due, rows)
         };

@@ -17,6 +17,9 @@ pub struct Told {
     pub firing: BTreeSet<u64>,
     /// Alerts that had ended then.
     pub resolved: BTreeSet<u64>,
+    /// Has it been told since that all that fires is silenced?
+    #[serde(default)]
+    pub is_silenced: bool,
 }
 
 impl Told {
@@ -46,6 +49,8 @@ pub enum Reason {
     Unacknowledged,
     /// Somebody ended it there.
     Closed,
+    /// All that it knows as firing is silenced here.
+    Silenced,
 }
 
 impl Reason {
@@ -61,6 +66,7 @@ impl Reason {
             Self::Acknowledged => "incident acknowledged",
             Self::Unacknowledged => "incident unacknowledged",
             Self::Closed => "incident closed",
+            Self::Silenced => "all alerts silenced",
         }
     }
 
@@ -68,7 +74,7 @@ impl Reason {
     #[must_use]
     pub fn of(text: &str) -> Self {
         let of_alerts = [Self::NewAlerts, Self::SomeResolved, Self::AllResolved, Self::Repeat];
-        let of_incidents = [Self::Acknowledged, Self::Unacknowledged, Self::Closed];
+        let of_incidents = [Self::Acknowledged, Self::Unacknowledged, Self::Closed, Self::Silenced];
         let mut all = of_alerts.into_iter().chain(of_incidents);
         all.find(|reason| reason.text() == text).unwrap_or(Self::First)
     }
@@ -76,7 +82,7 @@ impl Reason {
     /// Is it a word about the group, of which the receiver learns nothing about its alerts?
     #[must_use]
     pub fn is_remark(self) -> bool {
-        matches!(self, Self::Acknowledged | Self::Unacknowledged | Self::Closed)
+        matches!(self, Self::Acknowledged | Self::Unacknowledged | Self::Closed | Self::Silenced)
     }
 }
 
@@ -126,7 +132,7 @@ mod tests {
     #[test]
     fn a_receiver_is_told_what_it_does_not_know() {
         let told = |at_ms, firing: &[u64], resolved: &[u64]| {
-            Some(Told { at_ms, began_ms: at_ms, firing: set(firing), resolved: set(resolved) })
+            Some(Told { at_ms, began_ms: at_ms, firing: set(firing), resolved: set(resolved), is_silenced: false })
         };
         for (what, told, firing, resolved, sends_resolved, expected) in [
             ("nothing was ever told, and nothing fires", None, &[][..], &[1][..], true, None),

@@ -18,7 +18,7 @@ use crate::{
     Daily, Labels, Route,
     alerts::Alert,
     config::receiver::ReceiverKind,
-    dedup::{self, Question, Told},
+    dedup::{self, Question, Reason, Told},
     incident::Incidents,
     outbox::{Key, Owed, Rate},
 };
@@ -36,6 +36,8 @@ pub struct Integration {
     pub rate: Rate,
     /// When it is told of a whole day in one message, if it is.
     pub digest: Option<Daily>,
+    /// Is it told when all that it knows as firing is silenced?
+    pub hears_of_silence: bool,
 }
 
 /// What still fires is in each digest, though the route repeats itself less often than that.
@@ -128,6 +130,16 @@ pub struct Due {
     /// Groups that were flushed, each with its alerts as they were.
     pub(crate) flushed: Vec<(Place, Vec<Arc<Alert>>)>,
     told: Vec<(Key, Told)>,
+}
+
+impl Due {
+    /// Leaves for later what is remarked to those who are still owed what it is about.
+    pub fn wait_for(&mut self, owes_alerts: impl Fn(&Key) -> bool) {
+        let waits = |owed: &Owed| owed.reason.is_remark() && owes_alerts(&owed.key);
+        let waiting: HashSet<Key> =
+            self.owed.extract_if(.., |(owed, _)| waits(owed)).map(|(owed, _)| owed.key).collect();
+        self.told.retain(|(key, _)| !waiting.contains(key));
+    }
 }
 
 /// All groups, and what receivers know of them.
@@ -226,7 +238,12 @@ impl Dispatcher {
                 .then_some(integration.repeat_ms(&group.route)),
             now_ms,
         };
-        let reason = dedup::due(told, question);
+        let is_silenced = |standing: &Standing| matches!(standing.quiet, Some(Quiet::Silenced(_)));
+        let mut of_held = alerts.iter().filter(|standing| held.contains(&standing.fingerprint));
+        let hears_of_silence = integration.hears_of_silence && firing.is_empty() && !held.is_empty();
+        let is_unheard = taken_by.is_none() && told.is_some_and(|told| !told.is_silenced);
+        let reason = dedup::due(told, question)
+            .or((hears_of_silence && is_unheard && of_held.all(is_silenced)).then_some(Reason::Silenced));
         if reason.is_none() {
             let quiet = taken_by.map(|by| Quiet::Acknowledged(Arc::clone(by)));
             kept.extend(firing.iter().map(|fingerprint| (*fingerprint, quiet.clone())));
@@ -257,10 +274,14 @@ impl Dispatcher {
             fell_back: false,
             fallback_of: None,
         };
-        (
-            Some((owed, Told { at_ms: now_ms, began_ms: Told::began_ms(told, now_ms), firing: is_active, resolved })),
-            kept,
-        )
+        let told = match told {
+            Some(told) if reason.is_remark() => Told { is_silenced: true, ..told.clone() },
+            _ => {
+                let began_ms = Told::began_ms(told, now_ms);
+                Told { at_ms: now_ms, began_ms, firing: is_active, resolved, is_silenced: false }
+            }
+        };
+        (Some((owed, told)), kept)
     }
 
     /// Goes on: what was due is on disk.

@@ -24,6 +24,8 @@ pub struct Step {
     pub at_ms: i64,
     /// Who did it; empty if it is not said.
     pub by: String,
+    /// Is that a person, and no program?
+    pub is_person: bool,
     /// Names the step, which may come twice.
     pub id: u128,
 }

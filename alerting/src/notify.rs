@@ -28,6 +28,7 @@ use crate::{
     Error, ErrorKind, Result,
     alertmanager::Delivered,
     config::{receiver::Integration, values::Secret},
+    dedup::Reason,
     outbox::Verdict,
 };
 
@@ -127,6 +128,9 @@ pub fn message(
     if told.reason.is_remark() && told.summary.is_empty() {
         return match integration {
             Integration::Slack(config) => Ok(slack::remark(config, &told)?.map(Outgoing::Http)),
+            Integration::PagerDuty(config) if told.reason == Reason::Silenced => {
+                Ok(Some(Outgoing::Http(pagerduty::acknowledge(config, &told, render)?)))
+            }
             _ => Ok(None),
         };
     }
@@ -150,6 +154,12 @@ pub fn message(
         other => return Err(Error::invalid(format!("`{}` is not built", other.kind()))),
     };
     Ok(Some(Outgoing::Http(request)))
+}
+
+/// Is an integration told when all that it knows as firing is silenced?
+#[must_use]
+pub fn hears_of_silence(integration: Integration<'_>) -> bool {
+    matches!(integration, Integration::PagerDuty(config) if config.acknowledge_silenced == Some(true))
 }
 
 /// What an answer to a notification means, and what the next message needs of it. Of mail the code of the server stands where a status

@@ -15,7 +15,8 @@ use alerting::{
     dispatch,
     notify::{
         Answer, Credentials, Extra, Notification, Outgoing, Render, borrowed::sts, delivered, delivered_nothing,
-        destination, guard::Allowed, http_config, message, not_sent, rate, sns, unspoken, wants_new_message,
+        destination, guard::Allowed, hears_of_silence, http_config, message, not_sent, rate, sns, unspoken,
+        wants_new_message,
     },
     outbox::{Attempt, Verdict},
     rows::Promise,
@@ -93,6 +94,7 @@ pub fn ready(config: Config) -> anyhow::Result<Ready> {
             sends_resolved: integration.send_resolved() || receiver.digest.is_some(),
             rate: rate(integration, receiver.rate.as_ref()),
             digest: receiver.digest,
+            hears_of_silence: hears_of_silence(integration),
         });
         (receiver.name.as_str().into(), integrations.collect())
     });

@@ -3,7 +3,7 @@
 //! Called by the writer, on a task of its own; one at a time per table. Sorting and encoding run on the blocking pool. Puts are
 //! retried until they succeed: the rows are safe in the log meanwhile, and visible in the head.
 
-use std::{collections::BTreeMap, iter, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{cast, filter_record_batch, max, max_string, min, min_string};
@@ -114,11 +114,8 @@ pub(crate) async fn delete(
         let rewritten = blocking(move || {
             let rows = read(dataset, bytes, partition.as_deref())?;
             let kept = survivors(dataset, &rows, &delete)?;
-            let encoded = if kept.num_rows() > 0 {
-                Some(parquet_file::encode(dataset, &mut iter::once(Ok(kept.clone())))?)
-            } else {
-                None
-            };
+            let encoded =
+                if kept.num_rows() > 0 { Some(parquet_file::encode(dataset, [Ok(kept.clone())])?) } else { None };
             Ok((kept.num_rows() < rows.num_rows()).then_some(encoded))
         })
         .await?;

@@ -194,3 +194,77 @@ impl Column<'_> {
         Ok(DictionaryArray::try_new(Int32Array::new(keys.into(), self.nulls()), Arc::new(values))?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{BooleanArray, Int32Builder, ListBuilder, MapBuilder, StringBuilder, UInt64Array},
+        compute::{concat, take},
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Columns of rows, of which some are null: a text, a map, a list of lists, a struct, a boolean.
+    fn columns(rows: &[Option<Vec<(String, Option<String>)>>]) -> Vec<ArrayRef> {
+        let mut texts = StringBuilder::new();
+        let mut maps = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+        let mut lists = ListBuilder::new(ListBuilder::new(Int32Builder::new()));
+        for row in rows {
+            texts.append_option(row.as_ref().map(|row| row.iter().map(|pair| pair.0.as_str()).collect::<String>()));
+            for (key, value) in row.iter().flatten() {
+                maps.keys().append_value(key);
+                maps.values().append_option(value.as_ref());
+                lists.values().append(value.is_some());
+                (0i32..).zip(key.chars()).for_each(|(at, _)| lists.values().values().append_value(at));
+            }
+            // What stands under a null is there, and is nobody's.
+            maps.append(row.is_some()).unwrap();
+            lists.values().append(true);
+            lists.append(row.is_some());
+        }
+        let is_even: BooleanArray = rows.iter().map(|row| row.as_ref().map(|row| row.len() % 2 == 0)).collect();
+        let texts = Arc::new(texts.finish()) as ArrayRef;
+        let is_even = Arc::new(is_even) as ArrayRef;
+        let field = |name, of: &ArrayRef| Arc::new(arrow::datatypes::Field::new(name, of.data_type().clone(), true));
+        let structs = StructArray::from(vec![
+            (field("t", &texts), Arc::clone(&texts)),
+            (field("e", &is_even), Arc::clone(&is_even)),
+        ]);
+        vec![texts, Arc::new(maps.finish()), Arc::new(lists.finish()), Arc::new(structs), is_even]
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_what_arrow_takes(
+            batches in prop::collection::vec(
+                prop::collection::vec(
+                    prop::option::weighted(0.8, prop::collection::vec(("[a-z]{0,3}|ö", prop::option::of("[a-z]{0,4}")), 0..4)), 1..20),
+                1..4),
+            picks in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0usize..6), 0..30),
+            cut in 0usize..3,
+        ) {
+            // Also arrays that begin somewhere within their buffers.
+            let of_batch = |rows: &Vec<_>| columns(rows).into_iter().map(|of| of.slice(cut.min(of.len()), of.len() - cut.min(of.len()))).collect();
+            let batches: Vec<Vec<ArrayRef>> = batches.iter().map(of_batch).collect();
+            let pieces: Vec<Piece> = picks.iter().map(|(batch, start, len)| {
+                let batch = batch.index(batches.len());
+                let rows = batches[batch][0].len();
+                let start = if rows == 0 { 0 } else { start.index(rows) };
+                Piece { batch, start, len: (*len).min(rows - start) }
+            }).collect();
+            let begins: Vec<usize> = batches.iter().scan(0, |at, of| { let begin = *at; *at += of[0].len(); Some(begin) }).collect();
+            let rows: UInt64Array = pieces.iter().flat_map(|piece| {
+                let begin = begins[piece.batch] + piece.start;
+                (begin..begin + piece.len).map(|row| row as u64)
+            }).collect();
+            for at in 0..batches[0].len() {
+                let arrays: Vec<&dyn Array> = batches.iter().map(|of| of[at].as_ref()).collect();
+                let expected = take(&concat(&arrays).unwrap(), &rows, None).unwrap();
+                let found = gather(&arrays, &pieces).unwrap();
+                prop_assert_eq!(found.as_ref(), expected.as_ref());
+                found.to_data().validate_full().unwrap();
+            }
+        }
+    }
+}

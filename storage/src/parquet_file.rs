@@ -56,7 +56,7 @@ pub(crate) enum Effort {
 }
 
 /// Encodes rows that are sorted by the dataset's order and lie in one partition.
-pub(crate) fn encode(dataset: &Dataset, rows: &mut dyn Iterator<Item = Result<RecordBatch>>) -> Result<Encoded> {
+pub(crate) fn encode(dataset: &Dataset, rows: impl IntoIterator<Item = Result<RecordBatch>>) -> Result<Encoded> {
     let mut file = FileWriter::new(dataset, Effort::Fresh)?;
     for rows in rows {
         file.write(&file_rows(dataset, &rows?)?)?;

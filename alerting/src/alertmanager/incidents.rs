@@ -67,6 +67,12 @@ impl Things {
             told.is_none_or(|told| step.at_ms >= told.began_ms - SKEW_MS)
         };
         let keys = keys.filter(is_of_now);
+        // What we acknowledged ourselves comes back to us. Nobody has it for that: it is silenced, and is told again after that.
+        let is_ours = |key: &&Key| {
+            let is_silenced = self.dispatcher.knows(key).is_some_and(|told| told.is_silenced);
+            is_silenced && step.event == Event::Acknowledged && !step.is_person
+        };
+        let keys = keys.filter(|key| !is_ours(key));
         keys.filter(|key| self.dispatcher.incidents().is_news(key, step.at_ms, step.id)).cloned().collect()
     }
 

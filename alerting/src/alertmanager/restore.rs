@@ -67,6 +67,7 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
             sends_resolved: true,
             rate: Rate { every_ms: 0, burst: 1, takes_summaries: false },
             digest: None,
+            hears_of_silence: false,
         };
         // What is not configured any more is refused when it is tried: that is written down, and a fallback is told.
         let integration = dispatcher.integration(&intent.row.key).unwrap_or(&nobody);
@@ -98,13 +99,13 @@ impl Left {
         let mut last: HashMap<Key, u128> = HashMap::new();
         let mut incidents = Incidents::default();
         for row in notifications {
-            let is_remark = Reason::of(&row.reason).is_remark();
+            let (reason, is_remark) = (Reason::of(&row.reason), Reason::of(&row.reason).is_remark());
             match row.event {
                 Event::Intent => {
                     if !is_remark {
                         // What was taken before was another incident.
                         let has_ended = row.firing.is_empty() && row.held.is_empty();
-                        if has_ended || Reason::of(&row.reason) == Reason::First {
+                        if has_ended || reason == Reason::First {
                             incidents.forget(&row.key);
                         }
                     }
@@ -114,6 +115,10 @@ impl Left {
                     if !is_remark {
                         told.insert(row.key.clone(), knows(&row, before));
                         last.insert(row.key.clone(), row.id);
+                    } else if reason == Reason::Silenced
+                        && let Some(told) = told.get_mut(&row.key)
+                    {
+                        told.is_silenced = true;
                     }
                     owed.push(Intent { row, untold });
                 }
@@ -153,6 +158,7 @@ fn knows(row: &NotificationRow, before: Option<&Told>) -> Told {
         began_ms: Told::began_ms(before, row.at_ms),
         firing: row.firing.iter().chain(&row.held).copied().collect(),
         resolved: row.resolved.iter().copied().collect(),
+        is_silenced: false,
     }
 }
 

@@ -39,6 +39,7 @@ impl Ways {
             sends_resolved,
             rate,
             digest: None,
+            hears_of_silence: false,
         };
         let receivers = [("team", "hook"), ("boss", "boss")]
             .map(|(name, destination)| (name.into(), Arc::from([integration(destination)])));
@@ -152,8 +153,14 @@ fn daily() -> Plan {
     let config = crate::Config::parse(text, std::path::Path::new(".")).unwrap();
     let digest = config.receiver("team").unwrap().digest;
     let rate = Rate { every_ms: 0, burst: 1, takes_summaries: true };
-    let integration =
-        Integration { kind: ReceiverKind::Slack, destination: "chat".into(), sends_resolved: true, rate, digest };
+    let integration = Integration {
+        kind: ReceiverKind::Slack,
+        destination: "chat".into(),
+        sends_resolved: true,
+        rate,
+        digest,
+        hears_of_silence: false,
+    };
     Plan { config: Arc::new(config), receivers: [("team".into(), Arc::from([integration]))].into_iter().collect() }
 }
 

@@ -29,6 +29,7 @@ pub fn plan_of(text: &str) -> Plan {
         sends_resolved: configured.send_resolved(),
         rate: notify::rate(configured, None),
         digest: None,
+        hears_of_silence: false,
     };
     let receivers =
         config.receivers().map(|of| (of.name.as_str().into(), of.integrations().map(integration).collect())).collect();

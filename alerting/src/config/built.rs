@@ -62,7 +62,8 @@ section! {
 }
 
 section! {
-    /// `pagerduty_configs`. `change_events` is ours: what begins to fire is told as a change, which is shown beside incidents and calls nobody.
+    /// `pagerduty_configs`. Two of them are ours. `change_events`: what begins to fire is told as a change, which is shown beside incidents
+    /// and calls nobody. `acknowledge_silenced`: an incident is acknowledged once all that fires in it is silenced.
     pub struct PagerDuty {
         send_resolved: bool = true,
         http_config: Option<HttpConfig> = None,
@@ -84,6 +85,7 @@ section! {
         group: String = String::new(),
         timeout: Timeout = Timeout::default(),
         change_events: Option<bool> = None,
+        acknowledge_silenced: Option<bool> = None,
     }
 }
 
@@ -270,6 +272,9 @@ impl Settle for PagerDuty {
         if self.change_events == Some(true) {
             if self.service_key.is_some() {
                 return Err("`change_events` need a `routing_key`: the older API has none".to_owned());
+            }
+            if self.acknowledge_silenced == Some(true) {
+                return Err("`change_events` are no incidents: there is nothing to `acknowledge_silenced`".to_owned());
             }
             // A change does not end.
             self.send_resolved = false;

@@ -57,6 +57,7 @@ impl World {
             sends_resolved,
             rate: FREE,
             digest: None,
+            hears_of_silence: false,
         };
         let receivers = BTreeMap::from([(Arc::from("team"), Arc::from([integration]))]);
         Self {

@@ -251,6 +251,7 @@ impl Notification {
         match self.reason {
             Reason::Unacknowledged => format!("No longer acknowledged{by}."),
             Reason::Closed => format!("The incident was closed{by}. Its alerts fire still."),
+            Reason::Silenced => "All that fires is silenced.".to_owned(),
             _ => format!("Acknowledged{by}."),
         }
     }

@@ -41,6 +41,7 @@ fn plan() -> Plan {
         sends_resolved: true,
         digest: None,
         rate,
+        hears_of_silence: false,
     };
     let config = Arc::new(crate::Config::parse(text, std::path::Path::new(".")).unwrap());
     Plan { config, receivers: [("team".into(), Arc::from([hook]))].into_iter().collect() }

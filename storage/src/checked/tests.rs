@@ -16,7 +16,7 @@ fn file() -> (Bytes, Path) {
     let row = |n: i64| ("cpu".to_owned(), n % 97, n, f64::from(u32::try_from(n * 7919 % 1_000_003).unwrap()).sqrt());
     let mut rows: Vec<_> = (0..20_000).map(row).collect();
     rows.sort_by_key(|row| (row.1, row.2));
-    let Encoded { bytes, tail, .. } = parquet_file::encode(schemas::samples(), &samples(&rows)).unwrap();
+    let Encoded { bytes, tail, .. } = parquet_file::encode(schemas::samples(), [Ok(samples(&rows))]).unwrap();
     assert!(bytes.len() as u64 > 4 * BLOCK_BYTES);
     (bytes, Path::from(format!("default/samples/day=2026-11-24/part-0-{tail}.parquet")))
 }

@@ -38,7 +38,7 @@ fn merged_without(
         let mut files = Vec::new();
         for (i, batch) in batches.iter().enumerate() {
             let sorted = sort(dataset, &[batch], Equal::Keep).unwrap();
-            let Encoded { bytes, rows, .. } = parquet_file::encode(dataset, &sorted).unwrap();
+            let Encoded { bytes, rows, .. } = parquet_file::encode(dataset, [Ok(sorted.clone())]).unwrap();
             let path = Path::from(format!("{i}.parquet"));
             store.put(&path, bytes.clone().into()).await.unwrap();
             files.push(Arc::new(file(path, bytes.len() as u64, rows)));
@@ -176,7 +176,7 @@ fn an_unsorted_input_is_an_error_and_not_an_unsorted_output() {
     let outcome = runtime.block_on(async {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let shuffled = samples(&[("b".into(), 1, 1, 1.0), ("a".into(), 1, 1, 1.0)]);
-        let Encoded { bytes, rows, .. } = parquet_file::encode(schemas::samples(), &shuffled).unwrap();
+        let Encoded { bytes, rows, .. } = parquet_file::encode(schemas::samples(), [Ok(shuffled.clone())]).unwrap();
         store.put(&Path::from("x.parquet"), bytes.clone().into()).await.unwrap();
         let files = [Arc::new(file(Path::from("x.parquet"), bytes.len() as u64, rows))];
         let stop = AtomicBool::new(false);

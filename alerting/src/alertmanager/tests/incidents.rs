@@ -13,6 +13,7 @@ fn on_call() -> Plan {
         sends_resolved: kind == ReceiverKind::PagerDuty,
         rate,
         digest: None,
+        hears_of_silence: kind == ReceiverKind::PagerDuty,
     };
     let integrations: Arc<[Integration]> = Arc::from([ReceiverKind::PagerDuty, ReceiverKind::Slack].map(integration));
     Plan {
@@ -22,7 +23,7 @@ fn on_call() -> Plan {
 }
 
 fn step(event: Event, at_ms: i64, id: u128) -> crate::incident::Step {
-    crate::incident::Step { dedup_key: "k".to_owned(), event, at_ms, by: "Ann".to_owned(), id }
+    crate::incident::Step { dedup_key: "k".to_owned(), event, at_ms, by: "Ann".to_owned(), is_person: true, id }
 }
 
 #[tokio::test]
@@ -89,4 +90,39 @@ async fn a_step_of_the_incident_before_says_nothing_of_this_one() {
     manager = world.start(on_call());
     assert_eq!(manager.incident(&old).await.unwrap(), 0, "also after a restart");
     assert_eq!(manager.incident(&step(Event::Acknowledged, 203 * SECOND, 2)).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_incident_of_which_all_is_silenced_is_acknowledged_once_and_told_again_after_that() {
+    let world = Arc::new(World::default());
+    world.answers.lock().insert("pagerduty".to_owned(), crate::notify::pagerduty::answer("k"));
+    let mut manager = world.start(on_call());
+    post(&manager, "1", 0, Some(1_000 * SECOND)).await;
+    post(&manager, "2", 0, Some(1_000 * SECOND)).await;
+    manager.silence(silence("instance=1", 60 * SECOND)).await.unwrap();
+    // It is told of both though one of them is silenced at once; PagerDuty is down.
+    world.down.lock().insert("pagerduty".to_owned());
+    until(&world, &manager, 5 * SECOND).await;
+    manager.silence(silence("instance=2", 60 * SECOND)).await.unwrap();
+    until(&world, &manager, 17 * SECOND).await;
+    assert!(world.remarks.lock().is_empty(), "what it is about is still to be told: {:?}", world.remarks.lock());
+    world.down.lock().clear();
+    until(&world, &manager, 50 * SECOND).await;
+    assert_eq!(*world.remarks.lock(), ["pagerduty: all alerts silenced "]);
+    let told = world.told().len();
+    // That comes back, from no person, and is no news.
+    let ours = crate::incident::Step { is_person: false, ..step(Event::Acknowledged, 50 * SECOND, 1) };
+    assert_eq!(manager.incident(&ours).await.unwrap(), 0);
+    manager = world.start(on_call());
+    manager.reload(on_call());
+    until(&world, &manager, 59 * SECOND).await;
+    assert_eq!((world.remarks.lock().len(), world.told().len()), (1, told), "once, also after a restart");
+    until(&world, &manager, 80 * SECOND).await;
+    assert!(world.told().len() >= told + 2, "both are told again: {:?}", world.told());
+    // Somebody took it: there is nobody to be kept from it.
+    assert_eq!(manager.incident(&step(Event::Acknowledged, 80 * SECOND, 2)).await.unwrap(), 1);
+    manager.silence(silence("instance=~.+", 200 * SECOND)).await.unwrap();
+    until(&world, &manager, 100 * SECOND).await;
+    let remarks = world.remarks.lock().clone();
+    assert_eq!(remarks.iter().filter(|remark| remark.ends_with("silenced ")).count(), 1, "{remarks:?}");
 }

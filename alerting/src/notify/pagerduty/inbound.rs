@@ -40,6 +40,8 @@ struct Told {
 
 #[derive(Deserialize)]
 struct Agent {
+    #[serde(rename = "type")]
+    kind: Option<String>,
     summary: Option<String>,
 }
 
@@ -77,10 +79,12 @@ pub fn parse(body: &[u8]) -> Result<Option<Step>> {
     let Some(dedup_key) = data.and_then(|data| data.incident_key) else { return Ok(None) };
     let at = DateTime::parse_from_rfc3339(&occurred_at)
         .map_err(|error| Error::invalid("a message of PagerDuty says when: `occurred_at`").caused_by(error))?;
-    let by = agent.and_then(|agent| agent.summary).unwrap_or_default();
+    let (kind, by) = agent.map(|agent| (agent.kind, agent.summary)).unwrap_or_default();
+    let is_person = kind.is_some_and(|kind| kind.starts_with("user"));
+    let by = by.unwrap_or_default();
     let by = truncated(&one_line(&by), NAME_CHARS_MAX);
     let id = u128::from_str_radix(&sha256_hex(format!("{id}\n{event_type}"))[..32], 16).unwrap_or_default();
-    Ok(Some(Step { dedup_key, event, at_ms: at.timestamp_millis(), by, id }))
+    Ok(Some(Step { dedup_key, event, at_ms: at.timestamp_millis(), by, is_person, id }))
 }
 
 #[cfg(test)]
@@ -113,6 +117,10 @@ mod tests {
     fn incidents_are_known_by_their_key() {
         let step = parse(BODY).unwrap().unwrap();
         assert_eq!((step.dedup_key.as_str(), step.event, step.by.as_str()), ("abc", Event::Acknowledged, "Ann"));
+        let program = String::from_utf8(BODY.to_vec())
+            .unwrap()
+            .replace("user_reference", "generic_events_api_inbound_integration_reference");
+        assert!(step.is_person && !parse(program.as_bytes()).unwrap().unwrap().is_person);
         assert_eq!(step.at_ms, 1_790_966_722_169);
         let other = String::from_utf8(BODY.to_vec()).unwrap().replace("\"01\"", "\"02\"");
         assert_ne!(parse(other.as_bytes()).unwrap().unwrap().id, step.id);

@@ -103,6 +103,26 @@ fn keys_of_the_older_api_work() {
 }
 
 #[test]
+fn an_incident_is_acknowledged_with_its_key_alone() {
+    let silenced = Notification { reason: Reason::Silenced, alerts: Vec::new(), has_held: true, ..firing("hot") };
+    let acknowledged = |config: &str, told: &Notification| {
+        let receiver = receiver(&format!("  pagerduty_configs: [{config}]"));
+        let (_, integration) = receiver.integrations().next().unwrap();
+        let told = message(integration, told, &Fake, &Extra::default()).unwrap();
+        let Some(Outgoing::Http(request)) = told else { panic!("{config}: nothing") };
+        (request.url, serde_json::from_slice::<Value>(&request.body).unwrap())
+    };
+    let dedup_key = dedup_key(&silenced.group_key);
+    // It needs no template: what they tell of may be gone.
+    let (url, body) = acknowledged(&format!("{{routing_key: {KEY}, description: '{{{{ l none }}}}'}}"), &silenced);
+    assert_eq!(url, "https://events.pagerduty.com/v2/enqueue");
+    assert_eq!(body, value!({"routing_key": KEY, "event_action": "acknowledge", "dedup_key": dedup_key}));
+    let (url, body) = acknowledged("{service_key: k}", &silenced);
+    assert_eq!(url, OLD_URL);
+    assert_eq!(body, value!({"service_key": "k", "event_type": "acknowledge", "incident_key": dedup_key}));
+}
+
+#[test]
 fn changes_are_told_once_and_end_nothing() {
     let receiver = receiver(&format!(
         "  pagerduty_configs: [{{routing_key: {KEY}, url: 'https://events.eu.pagerduty.com/v2/enqueue', change_events: true,
