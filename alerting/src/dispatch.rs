@@ -238,12 +238,9 @@ impl Dispatcher {
                 .then_some(integration.repeat_ms(&group.route)),
             now_ms,
         };
-        let is_silenced = |standing: &Standing| matches!(standing.quiet, Some(Quiet::Silenced(_)));
-        let mut of_held = alerts.iter().filter(|standing| held.contains(&standing.fingerprint));
-        let hears_of_silence = integration.hears_of_silence && firing.is_empty() && !held.is_empty();
-        let is_unheard = taken_by.is_none() && told.is_some_and(|told| !told.is_silenced);
-        let reason = dedup::due(told, question)
-            .or((hears_of_silence && is_unheard && of_held.all(is_silenced)).then_some(Reason::Silenced));
+        let hears = integration.hears_of_silence && firing.is_empty() && taken_by.is_none();
+        let is_silence_news = hears && told.is_some_and(|told| !told.is_silenced) && are_silenced(alerts, &held);
+        let reason = dedup::due(told, question).or(is_silence_news.then_some(Reason::Silenced));
         if reason.is_none() {
             let quiet = taken_by.map(|by| Quiet::Acknowledged(Arc::clone(by)));
             kept.extend(firing.iter().map(|fingerprint| (*fingerprint, quiet.clone())));
@@ -404,6 +401,12 @@ impl Standing {
             alert: Arc::clone(alert),
         }
     }
+}
+
+/// Are these alerts silenced, one at least, and none of them quiet for another reason?
+fn are_silenced(alerts: &[Standing], held: &BTreeSet<u64>) -> bool {
+    let mut of_held = alerts.iter().filter(|standing| held.contains(&standing.fingerprint));
+    !held.is_empty() && of_held.all(|standing| matches!(standing.quiet, Some(Quiet::Silenced(_))))
 }
 
 /// A duration in milliseconds.
