@@ -205,8 +205,11 @@ mod tests {
 
     use super::*;
 
+    /// Keys with values, of which some are null.
+    type Row = Vec<(String, Option<String>)>;
+
     /// Columns of rows, of which some are null: a text, a map, a list of lists, a struct, a boolean.
-    fn columns(rows: &[Option<Vec<(String, Option<String>)>>]) -> Vec<ArrayRef> {
+    fn columns(rows: &[Option<Row>]) -> Vec<ArrayRef> {
         let mut texts = StringBuilder::new();
         let mut maps = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
         let mut lists = ListBuilder::new(ListBuilder::new(Int32Builder::new()));
