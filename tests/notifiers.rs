@@ -224,6 +224,9 @@ fn an_incident_is_acknowledged_at_pagerduty_once_all_of_it_is_silenced() {
     let told = actions("trigger");
     assert_eq!(acknowledged[0].body["dedup_key"], told[0].body["dedup_key"]);
     eventually(|| (actions("trigger").len() > told.len()).then_some(())).expect("after the silence it is told again");
+    let all: Vec<_> = files.told("/v2/enqueue").iter().map(|told| told.body["event_action"].clone()).collect();
+    let after = all.iter().skip_while(|action| **action != "acknowledge").take(3).collect::<Vec<_>>();
+    assert_eq!(after, ["acknowledge", "resolve", "trigger"], "it begins anew: {all:?}");
     assert_eq!(actions("acknowledge").len(), 1, "once");
     let history = server.get("/api/v1/notifications?event=intent", None);
     assert!(history.body.contains("all alerts silenced"), "{}", history.body);

@@ -328,9 +328,10 @@ impl State {
             begun.push(((*labels).clone(), instance));
         }
         // Put in together they fill the nodes of the tree, which one after the other they leave half empty.
-        match begun.len() > self.instances.len() {
-            true => self.instances.append(&mut begun.into_iter().collect()),
-            false => self.instances.extend(begun),
+        if begun.len() > self.instances.len() {
+            self.instances.append(&mut begun.into_iter().collect());
+        } else {
+            self.instances.extend(begun);
         }
         changes
     }

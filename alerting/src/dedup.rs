@@ -51,6 +51,8 @@ pub enum Reason {
     Closed,
     /// All that it knows as firing is silenced here.
     Silenced,
+    /// Not all is silenced any more.
+    Unsilenced,
 }
 
 impl Reason {
@@ -67,22 +69,25 @@ impl Reason {
             Self::Unacknowledged => "incident unacknowledged",
             Self::Closed => "incident closed",
             Self::Silenced => "all alerts silenced",
+            Self::Unsilenced => "silence ended",
         }
     }
 
     /// As it was written; what is not known is the first.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let of_alerts = [Self::NewAlerts, Self::SomeResolved, Self::AllResolved, Self::Repeat];
-        let of_incidents = [Self::Acknowledged, Self::Unacknowledged, Self::Closed, Self::Silenced];
-        let mut all = of_alerts.into_iter().chain(of_incidents);
+        let of_alerts = [Self::NewAlerts, Self::SomeResolved, Self::AllResolved, Self::Repeat, Self::Unsilenced];
+        let mut all = of_alerts.into_iter().chain(Self::REMARKS);
         all.find(|reason| reason.text() == text).unwrap_or(Self::First)
     }
 
-    /// Is it a word about the group, of which the receiver learns nothing about its alerts?
+    /// Words about the group, of which the receiver learns nothing about its alerts.
+    pub const REMARKS: [Self; 4] = [Self::Acknowledged, Self::Unacknowledged, Self::Closed, Self::Silenced];
+
+    /// Is it one of them?
     #[must_use]
     pub fn is_remark(self) -> bool {
-        matches!(self, Self::Acknowledged | Self::Unacknowledged | Self::Closed | Self::Silenced)
+        Self::REMARKS.contains(&self)
     }
 }
 

@@ -238,9 +238,11 @@ impl Dispatcher {
                 .then_some(integration.repeat_ms(&group.route)),
             now_ms,
         };
-        let hears = integration.hears_of_silence && firing.is_empty() && taken_by.is_none();
-        let is_silence_news = hears && told.is_some_and(|told| !told.is_silenced) && are_silenced(alerts, &held);
-        let reason = dedup::due(told, question).or(is_silence_news.then_some(Reason::Silenced));
+        let due = dedup::due(told, question);
+        let hears = integration.hears_of_silence && taken_by.is_none();
+        let silence = told.filter(|_| hears).and_then(|told| of_silence(told, &firing, (alerts, &held)));
+        // Whatever else is new: nobody looks at what was taken because it was silenced.
+        let reason = silence.filter(|reason| *reason == Reason::Unsilenced).or(due).or(silence);
         if reason.is_none() {
             let quiet = taken_by.map(|by| Quiet::Acknowledged(Arc::clone(by)));
             kept.extend(firing.iter().map(|fingerprint| (*fingerprint, quiet.clone())));
@@ -268,16 +270,14 @@ impl Dispatcher {
             since_ms: integration.due_ms(now_ms),
             is_digest: integration.digest.is_some(),
             failures: 0,
-            fell_back: false,
+            // Nobody is told that a remark could not be made.
+            fell_back: reason.is_remark(),
             fallback_of: None,
         };
-        let told = match told {
-            Some(told) if reason.is_remark() => Told { is_silenced: true, ..told.clone() },
-            _ => {
-                let began_ms = Told::began_ms(told, now_ms);
-                Told { at_ms: now_ms, began_ms, firing: is_active, resolved, is_silenced: false }
-            }
-        };
+        let began_ms = Told::began_ms(told, now_ms);
+        let now = Told { at_ms: now_ms, began_ms, firing: is_active, resolved, is_silenced: false };
+        let heard = |told: &Told| Told { is_silenced: true, ..told.clone() };
+        let told = told.filter(|_| reason == Reason::Silenced).map_or(now, heard);
         (Some((owed, told)), kept)
     }
 
@@ -355,6 +355,13 @@ impl Dispatcher {
         &mut self.memory.incidents
     }
 
+    /// Nobody has an incident any more: if all of it is silenced still, that is told again.
+    pub fn given_up(&mut self, key: &Key) {
+        if let Some(told) = self.memory.told.get_mut(key) {
+            told.is_silenced = false;
+        }
+    }
+
     /// Is a receiver told, or was it, of the group of a key?
     #[must_use]
     pub fn knows(&self, key: &Key) -> Option<&Told> {
@@ -400,6 +407,15 @@ impl Standing {
             quiet: hush.quiet(alert, &group.route, now_ms),
             alert: Arc::clone(alert),
         }
+    }
+}
+
+/// What is to be told of silence: that all that is known as firing is silenced, or that something is not any more.
+fn of_silence(told: &Told, firing: &BTreeSet<u64>, (alerts, held): (&[Standing], &BTreeSet<u64>)) -> Option<Reason> {
+    match (told.is_silenced, firing.is_empty()) {
+        (true, false) => Some(Reason::Unsilenced),
+        (false, true) => are_silenced(alerts, held).then_some(Reason::Silenced),
+        _ => None,
     }
 }
 

@@ -129,7 +129,7 @@ pub fn message(
         return match integration {
             Integration::Slack(config) => Ok(slack::remark(config, &told)?.map(Outgoing::Http)),
             Integration::PagerDuty(config) if told.reason == Reason::Silenced => {
-                Ok(Some(Outgoing::Http(pagerduty::acknowledge(config, &told, render)?)))
+                Ok(Some(Outgoing::Http(pagerduty::step(config, "acknowledge", &told, render)?)))
             }
             _ => Ok(None),
         };
@@ -154,6 +154,20 @@ pub fn message(
         other => return Err(Error::invalid(format!("`{}` is not built", other.kind()))),
     };
     Ok(Some(Outgoing::Http(request)))
+}
+
+/// What is sent before a message, if something is: an incident that is acknowledged calls nobody, however often it is triggered; so what
+/// was acknowledged because it was silenced ends, and begins anew.
+///
+/// # Errors
+/// As of [`message`].
+pub fn before(integration: Integration<'_>, told: &Notification, render: &dyn Render) -> Result<Option<Request>> {
+    match integration {
+        Integration::PagerDuty(config) if told.reason == Reason::Unsilenced && told.is_firing() => {
+            pagerduty::step(config, "resolve", told, render).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Is an integration told when all that it knows as firing is silenced?

@@ -255,8 +255,12 @@ impl Owed {
         untold.extend(later.untold);
         merged.push(later.id);
         merged.extend(later.merged);
-        // What was never told as firing stays the first that is told, though it has ended since.
-        let reason = if self.reason == Reason::First { Reason::First } else { later.reason };
+        // What was never told as firing stays the first that is told, though it has ended since; and what nobody looks at has to be seen.
+        let reason = match (self.reason, later.reason) {
+            (Reason::First, _) => Reason::First,
+            (Reason::Unsilenced, reason) if reason != Reason::AllResolved => Reason::Unsilenced,
+            (_, reason) => reason,
+        };
         Self { id, since_ms, failures, fell_back, alerts, untold, merged, past, reason, ..later }
     }
 }

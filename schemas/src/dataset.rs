@@ -220,7 +220,12 @@ where
         }
         entries_count - before
     });
-    let offsets = OffsetBuffer::from_lengths(lengths.collect::<Vec<_>>());
+    let lengths: Vec<usize> = lengths.collect();
+    let most = entries_count.max(key_bytes).max(value_bytes);
+    if i32::try_from(most).is_err() {
+        return Err(ArrowError::OffsetOverflowError(most));
+    }
+    let offsets = OffsetBuffer::from_lengths(lengths);
     let mut keys = StringBuilder::with_capacity(entries_count, key_bytes);
     let mut values = StringBuilder::with_capacity(entries_count, value_bytes);
     for (key, value) in maps.flatten() {

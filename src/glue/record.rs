@@ -203,15 +203,20 @@ fn alerts_sql(since: &str) -> String {
 /// intent, the last answer and the last step of the incident.
 fn notifications_sql(since: &str) -> String {
     let key = "receiver, integration, group_key";
+    let [first, silenced] = [Reason::First, Reason::Silenced].map(Reason::text);
+    // Of what was remarked a receiver knows only that all was silenced.
+    let said = Reason::REMARKS.iter().filter(|reason| **reason != Reason::Silenced).map(|reason| reason.text());
+    let said = said.map(|text| format!("'{text}'")).collect::<Vec<_>>().join(", ");
     format!(
         "WITH steps AS (SELECT * FROM notifications WHERE event <> 'kept'), \
-         before AS (SELECT * FROM steps WHERE at < {since} AND NOT (event = 'intent' AND reason LIKE 'incident %')), \
+         before AS (SELECT * FROM steps WHERE at < {since} AND NOT (event = 'intent' AND reason IN ({said}))), \
          live AS (SELECT {key} FROM before WHERE event = 'intent' GROUP BY {key} \
                   HAVING last_value(cardinality(firing) + cardinality(held) ORDER BY at) > 0), \
          of_live AS (SELECT before.* FROM before LEFT SEMI JOIN live ON before.receiver = live.receiver \
                      AND before.integration = live.integration AND before.group_key = live.group_key), \
          named AS (SELECT id, at, {key}, CASE \
-                     WHEN event = 'intent' AND reason = '{}' THEN 'first' \
+                     WHEN event = 'intent' AND reason = '{first}' THEN 'first' \
+                     WHEN event = 'intent' AND reason = '{silenced}' THEN 'silenced' \
                      WHEN event = 'intent' THEN 'intent' \
                      WHEN event = 'sent' AND answer <> '' THEN 'answer' \
                      WHEN event IN ('acknowledged', 'unacknowledged', 'closed') THEN 'step' END AS place FROM of_live), \
@@ -219,8 +224,7 @@ fn notifications_sql(since: &str) -> String {
                     UNION SELECT id FROM before WHERE event = 'intent' \
                     AND id NOT IN (SELECT id FROM steps WHERE event IN ('sent', 'dead'))) \
          SELECT * FROM (SELECT * FROM steps WHERE at >= {since} UNION ALL \
-         SELECT before.* FROM before LEFT SEMI JOIN wanted ON before.id = wanted.id) ORDER BY at",
-        Reason::First.text()
+         SELECT before.* FROM before LEFT SEMI JOIN wanted ON before.id = wanted.id) ORDER BY at"
     )
 }
 

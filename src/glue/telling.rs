@@ -14,9 +14,9 @@ use alerting::{
     },
     dispatch,
     notify::{
-        Answer, Credentials, Extra, Notification, Outgoing, Render, borrowed::sts, delivered, delivered_nothing,
-        destination, guard::Allowed, hears_of_silence, http_config, message, not_sent, rate, sns, unspoken,
-        wants_new_message,
+        Answer, Credentials, Extra, Notification, Outgoing, Render, Request, before, borrowed::sts, delivered,
+        delivered_nothing, destination, guard::Allowed, hears_of_silence, http_config, message, not_sent, rate, sns,
+        unspoken, wants_new_message,
     },
     outbox::{Attempt, Verdict},
     rows::Promise,
@@ -203,24 +203,43 @@ impl Teller {
         extra: &Extra,
     ) -> std::result::Result<Option<Answer>, Delivered> {
         let render = Renderer { templates };
-        let outgoing = message(integration, notification, &render, extra).map_err(|error| not_sent(&error))?;
+        let wrong = |error: Error| not_sent(&error);
+        let outgoing = message(integration, notification, &render, extra).map_err(wrong)?;
+        if let Some(request) = before(integration, notification, &render).map_err(wrong)? {
+            let answer = self.post(integration, &request, notification)?;
+            let Delivered { verdict, answer } = delivered(integration, notification, &answer);
+            if verdict != Verdict::Sent {
+                return Err(Delivered { verdict, answer });
+            }
+        }
         let sent = match outgoing {
             None => return Ok(None),
-            Some(Outgoing::Http(request)) => {
-                let now = DateTime::from_timestamp_millis(notification.now_ms).unwrap_or_default();
-                let default = Default::default();
-                self.carrier.send(&request, http_config(integration).unwrap_or(&default), now)
-            }
+            Some(Outgoing::Http(request)) => self.post(integration, &request, notification),
             Some(Outgoing::Mail(mail)) => {
                 let tls = match integration {
                     Integration::Email(config) => config.tls_config.as_ref(),
                     _ => None,
                 };
-                mailer::send(&mail, tls, &self.allowed)
+                mailer::send(&mail, tls, &self.allowed).map_err(failed)
             }
         };
-        sent.map(Some).map_err(|why| Delivered { verdict: Verdict::Failed(why), answer: String::new() })
+        sent.map(Some)
     }
+
+    fn post(
+        &self,
+        integration: Integration<'_>,
+        request: &Request,
+        notification: &Notification,
+    ) -> std::result::Result<Answer, Delivered> {
+        let (now, default) =
+            (DateTime::from_timestamp_millis(notification.now_ms).unwrap_or_default(), Default::default());
+        self.carrier.send(request, http_config(integration).unwrap_or(&default), now).map_err(failed)
+    }
+}
+
+fn failed(why: String) -> Delivered {
+    Delivered { verdict: Verdict::Failed(why), answer: String::new() }
 }
 
 /// Tells receivers from threads that may wait.

@@ -122,19 +122,19 @@ impl Column<'_> {
         let (mut end, mut ends, mut places) = (0i32, Vec::with_capacity(self.rows + 1), Vec::<Piece>::new());
         ends.push(end);
         for Piece { batch, start, len } in self.pieces {
-            let offsets = &offsets(*batch)[*start..=start + len];
-            for of_row in offsets.windows(2) {
+            let of_piece = &offsets(*batch)[*start..=start + len];
+            for of_row in of_piece.windows(2) {
                 let too_long = || ArrowError::OffsetOverflowError(i32::MAX as usize);
                 end = end.checked_add(of_row[1] - of_row[0]).ok_or_else(too_long)?;
                 ends.push(end);
             }
             #[expect(clippy::cast_sign_loss, reason = "offsets are not negative")]
-            let (start, end) = (offsets[0] as usize, offsets[*len] as usize);
+            let (first, last) = (of_piece[0] as usize, of_piece[*len] as usize);
             match places.last_mut() {
-                Some(before) if before.batch == *batch && before.start + before.len == start => {
-                    before.len += end - start
+                Some(before) if before.batch == *batch && before.start + before.len == first => {
+                    before.len += last - first;
                 }
-                _ => places.push(Piece { batch: *batch, start, len: end - start }),
+                _ => places.push(Piece { batch: *batch, start: first, len: last - first }),
             }
         }
         Ok((OffsetBuffer::new(ends.into()), places))
@@ -167,9 +167,13 @@ impl Column<'_> {
         let arrays: Vec<&DictionaryArray<Int32Type>> = self.arrays.iter().map(|array| array.as_dictionary()).collect();
         let keys_of = |piece: &Piece| &arrays[piece.batch].keys().values()[piece.start..piece.start + piece.len];
         let mut numbers: BTreeMap<&str, i32> = BTreeMap::new();
-        let mut used: Vec<Vec<Option<&str>>> = arrays.iter().map(|array| vec![None; array.values().len()]).collect();
+        let mut used: Vec<Vec<Option<&str>>> = vec![Vec::new(); arrays.len()];
         for piece in self.pieces {
             let values = arrays[piece.batch].values().as_string::<i32>();
+            // Most pieces of a part of the rows are of few batches.
+            if used[piece.batch].is_empty() {
+                used[piece.batch] = vec![None; values.len()];
+            }
             let mut last = -1;
             for key in keys_of(piece).iter().filter(|key| std::mem::replace(&mut last, **key) != **key) {
                 let at = usize::try_from(*key).unwrap_or(usize::MAX);

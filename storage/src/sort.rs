@@ -5,7 +5,7 @@
 //! row is copied once, to its place. A group whose rows did not come in order is sorted by itself. Rows with texts or nested columns are
 //! copied some at a time.
 //!
-//! Invariants: stable: rows with equal keys keep the order they came in. Dictionary columns leave with one sorted dictionary.
+//! Invariants: stable: rows with equal keys keep the order they came in. Dictionary columns leave with a sorted dictionary, one for each batch.
 
 mod groups;
 mod scatter;

@@ -47,6 +47,9 @@ impl Alertmanager {
         let mut things = inner.state.lock();
         for key in &keys {
             things.dispatcher.incidents_mut().put(key.clone(), step.event, &step.by, (step.at_ms, step.id));
+            if step.event == Event::Unacknowledged {
+                things.dispatcher.given_up(key);
+            }
         }
         remarks.into_iter().for_each(|(owed, rate)| things.outbox.owe(owed, rate));
         drop(things);
@@ -67,12 +70,12 @@ impl Things {
             told.is_none_or(|told| step.at_ms >= told.began_ms - SKEW_MS)
         };
         let keys = keys.filter(is_of_now);
-        // What we acknowledged ourselves comes back to us. Nobody has it for that: it is silenced, and is told again after that.
-        let is_ours = |key: &&Key| {
-            let is_silenced = self.dispatcher.knows(key).is_some_and(|told| told.is_silenced);
-            is_silenced && step.event == Event::Acknowledged && !step.is_person
-        };
-        let keys = keys.filter(|key| !is_ours(key));
+        // What we acknowledge ourselves comes back to us, perhaps late. Nobody has it for that: it is silenced, and is told again after that.
+        let hears = |key: &Key| self.dispatcher.integration(key).is_some_and(|of| of.hears_of_silence);
+        let is_ours = step.event == Event::Acknowledged && !step.is_person;
+        if is_ours && self.answers.iter().filter(is_its).any(|(key, _)| hears(key)) {
+            return Vec::new();
+        }
         keys.filter(|key| self.dispatcher.incidents().is_news(key, step.at_ms, step.id)).cloned().collect()
     }
 

@@ -125,6 +125,11 @@ impl Left {
                 Event::Waits | Event::Kept => {}
                 Event::Acknowledged | Event::Unacknowledged | Event::Closed => {
                     let by = row.by.first().map(String::as_str).unwrap_or_default();
+                    if row.event == Event::Unacknowledged
+                        && let Some(told) = told.get_mut(&row.key)
+                    {
+                        told.is_silenced = false;
+                    }
                     incidents.put(row.key, row.event, by, (row.at_ms, row.id));
                 }
                 Event::Sent | Event::Dead => {

@@ -76,24 +76,22 @@ pub fn request(config: &PagerDuty, notification: &Notification, render: &dyn Ren
     post_json(url, body, config.http_config.as_ref(), Some(config.timeout))
 }
 
-/// The request that says that the incident of a group is taken, because all that fires in it is silenced. Its alerts may be gone by now:
-/// nothing is told of them.
+/// A request that says only what is done with the incident of a group: `acknowledge` or `resolve`. Its alerts may be gone by now: nothing
+/// is told of them.
 ///
 /// # Errors
 /// As of [`request`].
-pub fn acknowledge(config: &PagerDuty, notification: &Notification, render: &dyn Render) -> Result<Request> {
+pub fn step(config: &PagerDuty, action: &str, notification: &Notification, render: &dyn Render) -> Result<Request> {
     let text = expand(render, notification);
     let dedup_key = dedup_key(&notification.group_key);
     let (event, url) = match (&config.service_key, &config.routing_key, &config.url) {
         (Some(key), ..) => {
             let key = key_of(key, &text)?;
-            let event = value!({ "service_key": key, "event_type": "acknowledge", "incident_key": dedup_key });
-            (event, OLD_URL)
+            (value!({ "service_key": key, "event_type": action, "incident_key": dedup_key }), OLD_URL)
         }
         (None, Some(key), Some(url)) => {
             let key = key_of(key, &text)?;
-            let event = value!({ "routing_key": key, "event_action": "acknowledge", "dedup_key": dedup_key });
-            (event, url.as_str())
+            (value!({ "routing_key": key, "event_action": action, "dedup_key": dedup_key }), url.as_str())
         }
         _ => return Err(Error::invalid("there is no `routing_key`, or no `url`")),
     };

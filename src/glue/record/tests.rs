@@ -81,6 +81,10 @@ async fn what_goes_on_for_longer_than_rows_are_read_back_is_known() {
             step("goes on", 2, (Event::Intent, repeat), &[1], day(11)),
             step("goes on", 2, (Event::Sent, repeat), &[1], day(11) + 1),
             step("goes on", 3, (Event::Acknowledged, "at the receiver"), &[1], day(10)),
+            step("goes on", 8, (Event::Intent, Reason::Silenced.text()), &[1], day(10) + 1),
+            step("goes on", 8, (Event::Sent, Reason::Silenced.text()), &[1], day(10) + 2),
+            step("goes on", 9, (Event::Intent, Reason::Acknowledged.text()), &[1], day(10) + 3),
+            step("goes on", 9, (Event::Sent, Reason::Acknowledged.text()), &[1], day(10) + 4),
             step("ended", 4, first, &[1], day(12)),
             step("ended", 4, (Event::Sent, first.1), &[1], day(12) + 1),
             step("ended", 5, (Event::Intent, end), &[], day(11)),
@@ -106,7 +110,9 @@ async fn what_goes_on_for_longer_than_rows_are_read_back_is_known() {
             (2, Event::Sent),
             (3, Event::Acknowledged),
             (6, Event::Intent),
-            (7, Event::Intent)
+            (7, Event::Intent),
+            (8, Event::Intent),
+            (8, Event::Sent)
         ]
     );
     storage.close().await.unwrap();

@@ -3,7 +3,10 @@
 //! Called by the sort. Batches are read once from front to back and written where their rows go: no copy of all rows is made first.
 //! Texts and nested columns are gathered instead, in the order of their places.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    cell::OnceCell,
+    sync::{Arc, LazyLock},
+};
 
 use arrow::{
     array::{
@@ -19,11 +22,14 @@ use hashbrown::HashMap;
 use schemas::Dataset;
 
 use super::{DROPPED, Placement};
-use crate::{Result, gather::gather};
+use crate::{
+    Result,
+    gather::{Piece, gather},
+};
 
 /// The rows at their places.
 pub(super) fn scatter(dataset: &Dataset, batches: &[&RecordBatch], placement: &Placement) -> Result<RecordBatch> {
-    let scatter = Scatter { placement, rows: placement.ends.last().map_or(0, |(_, end)| *end) };
+    let scatter = Scatter { placement, rows: placement.ends.last().map_or(0, |(_, end)| *end), order: OnceCell::new() };
     let columns = dataset
         .schema
         .fields()
@@ -56,6 +62,8 @@ struct Scatter<'a> {
     placement: &'a Placement,
     /// Rows that have a place.
     rows: usize,
+    /// Row at each place; made for the first column that needs it.
+    order: OnceCell<Vec<Piece>>,
 }
 
 impl Scatter<'_> {
@@ -75,7 +83,10 @@ impl Scatter<'_> {
             _ if arrays.is_empty() => arrow::array::new_empty_array(data_type),
             _ => {
                 let arrays: Vec<&dyn Array> = arrays.iter().map(|array| array.as_ref()).collect();
-                gather(&arrays, &self.placement.pieces(arrays.iter().map(|array| array.len())))?
+                gather(
+                    &arrays,
+                    self.order.get_or_init(|| self.placement.pieces(arrays.iter().map(|array| array.len()))),
+                )?
             }
         })
     }

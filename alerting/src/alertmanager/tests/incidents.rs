@@ -4,8 +4,14 @@ use super::*;
 
 /// A route to PagerDuty and Slack, repeated every 10 s.
 fn on_call() -> Plan {
-    let text =
-        "route: {receiver: team, group_wait: 1s, group_interval: 5s, repeat_interval: 10s}\nreceivers: [{name: team}]";
+    repeated("10s")
+}
+
+/// The same, repeated as often as is said.
+fn repeated(interval: &str) -> Plan {
+    let text = format!(
+        "route: {{receiver: team, group_wait: 1s, group_interval: 5s, repeat_interval: {interval}}}\nreceivers: [{{name: team}}]"
+    );
     let rate = Rate { every_ms: 0, burst: 1, takes_summaries: false };
     let integration = |kind: ReceiverKind| Integration {
         kind,
@@ -17,7 +23,7 @@ fn on_call() -> Plan {
     };
     let integrations: Arc<[Integration]> = Arc::from([ReceiverKind::PagerDuty, ReceiverKind::Slack].map(integration));
     Plan {
-        config: Arc::new(crate::Config::parse(text, std::path::Path::new(".")).unwrap()),
+        config: Arc::new(crate::Config::parse(&text, std::path::Path::new(".")).unwrap()),
         receivers: [("team".into(), integrations)].into_iter().collect(),
     }
 }
@@ -93,38 +99,48 @@ async fn a_step_of_the_incident_before_says_nothing_of_this_one() {
 }
 
 #[tokio::test]
-async fn an_incident_of_which_all_is_silenced_is_acknowledged_once_and_told_again_after_that() {
+async fn an_incident_of_which_all_is_silenced_is_acknowledged_once_and_begins_anew_after_that() {
     let world = Arc::new(World::default());
     world.answers.lock().insert("pagerduty".to_owned(), crate::notify::pagerduty::answer("k"));
-    let mut manager = world.start(on_call());
+    // Nothing is told again because it was told long ago.
+    let mut manager = world.start(repeated("9h"));
     post(&manager, "1", 0, Some(1_000 * SECOND)).await;
     post(&manager, "2", 0, Some(1_000 * SECOND)).await;
     // Nobody can be told for a while.
-    world
-        .verdicts
-        .lock()
-        .extend([Verdict::Limited(20 * SECOND, "later".into()), Verdict::Limited(20 * SECOND, "later".into())]);
+    let later = || Verdict::Limited(20 * SECOND, "later".into());
+    world.verdicts.lock().extend([later(), later()]);
     until(&world, &manager, 3 * SECOND).await;
     manager.silence(silence("instance=1", 60 * SECOND)).await.unwrap();
     manager.silence(silence("instance=2", 60 * SECOND)).await.unwrap();
     until(&world, &manager, 20 * SECOND).await;
     assert!(world.remarks.lock().is_empty(), "what it is about is still to be told: {:?}", world.remarks.lock());
-    until(&world, &manager, 50 * SECOND).await;
+    until(&world, &manager, 40 * SECOND).await;
     assert_eq!(*world.remarks.lock(), ["pagerduty: all alerts silenced "]);
     let told = world.told().len();
     // That comes back, from no person, and is no news.
-    let ours = crate::incident::Step { is_person: false, ..step(Event::Acknowledged, 50 * SECOND, 1) };
-    assert_eq!(manager.incident(&ours).await.unwrap(), 0);
-    manager = world.start(on_call());
-    manager.reload(on_call());
-    until(&world, &manager, 59 * SECOND).await;
+    let ours = |event, at_ms, id| crate::incident::Step { is_person: false, ..step(event, at_ms, id) };
+    assert_eq!(manager.incident(&ours(Event::Acknowledged, 40 * SECOND, 1)).await.unwrap(), 0);
+    manager = world.start(repeated("9h"));
+    manager.reload(repeated("9h"));
+    until(&world, &manager, 48 * SECOND).await;
     assert_eq!((world.remarks.lock().len(), world.told().len()), (1, told), "once, also after a restart");
+    // There it waits for so long only.
+    assert_eq!(manager.incident(&ours(Event::Unacknowledged, 48 * SECOND, 2)).await.unwrap(), 1);
+    until(&world, &manager, 58 * SECOND).await;
+    assert_eq!(world.remarks.lock().iter().filter(|remark| remark.starts_with("pagerduty")).count(), 2);
     until(&world, &manager, 80 * SECOND).await;
-    assert!(world.told().len() >= told + 2, "both are told again: {:?}", world.told());
+    assert_eq!(world.told().len(), told + 1, "PagerDuty is told again, once: {:?}", world.told());
+    let reason = |world: &World| {
+        let disk = world.disk.lock();
+        disk.notifications.iter().rfind(|row| row.event == Event::Intent).map(|row| row.reason.clone())
+    };
+    assert_eq!(reason(&world).as_deref(), Some("silence ended"));
+    // Late, it is still no news, and nobody is kept from what is told next.
+    assert_eq!(manager.incident(&ours(Event::Acknowledged, 80 * SECOND, 3)).await.unwrap(), 0);
     // Somebody took it: there is nobody to be kept from it.
-    assert_eq!(manager.incident(&step(Event::Acknowledged, 80 * SECOND, 2)).await.unwrap(), 1);
+    assert_eq!(manager.incident(&step(Event::Acknowledged, 80 * SECOND, 4)).await.unwrap(), 1);
     manager.silence(silence("alertname=a", 200 * SECOND)).await.unwrap();
     until(&world, &manager, 100 * SECOND).await;
     let remarks = world.remarks.lock().clone();
-    assert_eq!(remarks.iter().filter(|remark| remark.ends_with("silenced ")).count(), 1, "{remarks:?}");
+    assert_eq!(remarks.iter().filter(|remark| remark.ends_with("silenced ")).count(), 2, "{remarks:?}");
 }

@@ -120,6 +120,14 @@ fn an_incident_is_acknowledged_with_its_key_alone() {
     let (url, body) = acknowledged("{service_key: k}", &silenced);
     assert_eq!(url, OLD_URL);
     assert_eq!(body, value!({"service_key": "k", "event_type": "acknowledge", "incident_key": dedup_key}));
+    // After the silence it ends before it is told again.
+    let receiver = receiver(&format!("  pagerduty_configs: [{{routing_key: {KEY}}}]"));
+    let (_, integration) = receiver.integrations().next().unwrap();
+    let again = Notification { reason: Reason::Unsilenced, ..firing("hot") };
+    let ends = crate::notify::before(integration, &again, &Fake).unwrap().unwrap();
+    let body: Value = serde_json::from_slice(&ends.body).unwrap();
+    assert_eq!(body, value!({"routing_key": KEY, "event_action": "resolve", "dedup_key": dedup_key}));
+    assert_eq!(crate::notify::before(integration, &firing("hot"), &Fake).unwrap(), None);
 }
 
 #[test]
