@@ -112,7 +112,9 @@ async fn what_goes_on_for_longer_than_rows_are_read_back_is_known() {
             (6, Event::Intent),
             (7, Event::Intent),
             (8, Event::Intent),
-            (8, Event::Sent)
+            (8, Event::Sent),
+            // The last answer, whatever it answered.
+            (9, Event::Sent)
         ]
     );
     storage.close().await.unwrap();
