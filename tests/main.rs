@@ -13,6 +13,7 @@ mod cli;
 mod config;
 mod cookbook;
 mod crash;
+mod dashboards;
 mod delete_series;
 mod delta_readers;
 mod disk;

@@ -1,0 +1,340 @@
+//! The dashboards of `dashboards/`: each is whole in itself, and each panel's queries answer what the panel needs, over the data of a small company.
+//!
+//! What Grafana would fill in is filled in by `fill`, the company is `data`. Queries of its data source for PostgreSQL are asked over HTTP here.
+//! `UPDATE=1 cargo test --workspace --test main dashboards` writes the files in canonical form.
+
+mod data;
+mod fill;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value};
+
+use self::{
+    data::Company,
+    fill::{Filling, Variable},
+};
+use crate::support::{
+    form::form,
+    server::{Server, now_ms},
+};
+
+/// Panels that may show nothing, and why.
+const MAY_BE_EMPTY: [(&str, &str, &str); 2] = [
+    ("streamgauge.json", "Refused", "nothing is refused while all is well"),
+    ("streamgauge.json", "Bills: since the last delivery", "bills that are sent by hand have no schedule"),
+];
+/// The form that Grafana 12.2 and 13 write; older ones read it.
+const SCHEMA_VERSION: u64 = 42;
+/// What Grafana fills in by itself.
+const BUILT_IN: [&str; 5] = ["__interval", "__rate_interval", "__range", "__url_time_range", "__all"];
+/// Points of a panel, about what a screen has room for.
+const POINTS: i64 = 400;
+
+fn files() -> Vec<(String, PathBuf)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let mut files: Vec<_> =
+        files.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), path)).collect();
+    files.sort();
+    files
+}
+
+fn dashboards() -> Vec<(String, Value)> {
+    let read = |path: &Path| serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    files().into_iter().map(|(name, path)| (name, read(&path))).collect()
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+/// The value with its members in the order of their names.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members: BTreeMap<_, _> = members.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
+            Value::Object(Map::from_iter(members))
+        }
+        Value::Array(values) => values.iter().map(sorted).collect(),
+        value => value.clone(),
+    }
+}
+
+/// All texts within a value.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        Value::Object(members) => members.values().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// All data sources within a value, but those of the variables that choose them.
+fn sources(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(sources).collect(),
+        Value::Object(members) => {
+            let own = members.get("datasource").filter(|source| source.as_str() != Some("")).into_iter();
+            own.chain(members.values().flat_map(sources)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn dashboards_are_written_in_one_form() {
+    for (name, path) in files() {
+        let before = fs::read_to_string(&path).unwrap();
+        let dashboard = sorted(&serde_json::from_str(&before).unwrap());
+        let form = serde_json::to_string_pretty(&dashboard).unwrap() + "\n";
+        if env::var_os("UPDATE").is_some() {
+            fs::write(&path, &form).unwrap();
+        }
+        assert!(before == form || env::var_os("UPDATE").is_some(), "{name}: write it anew with UPDATE=1");
+    }
+}
+
+#[test]
+fn dashboards_are_whole_and_lead_to_each_other() {
+    let all = dashboards();
+    assert!(all.len() >= 6);
+    let uids: BTreeSet<&str> = all.iter().map(|(_, dashboard)| text(dashboard, "uid")).collect();
+    assert_eq!(uids.len(), all.len(), "uids are unique: {uids:?}");
+    let titles: BTreeSet<&str> = all.iter().map(|(_, dashboard)| text(dashboard, "title")).collect();
+    assert_eq!(titles.len(), all.len(), "titles are unique: {titles:?}");
+    for (name, dashboard) in &all {
+        assert_eq!(dashboard["schemaVersion"], SCHEMA_VERSION, "{name}");
+        assert!(!text(dashboard, "description").is_empty(), "{name} does not say what it answers");
+        assert!(list(&dashboard["annotations"], "list").len() > 1, "{name} has no annotations from alerts");
+        for link in texts(dashboard).into_iter().filter_map(|text| text.strip_prefix("/d/")) {
+            let uid = link.split('?').next().unwrap();
+            assert!(uids.contains(uid), "{name} leads to {uid}, which is not there");
+        }
+        let others = list(dashboard, "links").iter().filter(|link| link["type"] == "link");
+        assert_eq!(others.count(), all.len() - 1, "{name} leads to every other one");
+    }
+}
+
+#[test]
+fn panels_say_what_they_show_in_which_unit() {
+    const WITH_THRESHOLDS: [&str; 3] = ["stat", "gauge", "bargauge"];
+    for (name, dashboard) in dashboards() {
+        let (mut ids, mut titles) = (BTreeSet::new(), BTreeSet::new());
+        for panel in list(&dashboard, "panels") {
+            let title = text(panel, "title");
+            assert!(!title.is_empty(), "{name}: {} has no title", panel["id"]);
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{name}: {title} has the id of another");
+            let place = |side: &str| panel["gridPos"][side].as_u64().unwrap();
+            assert!(place("x") + place("w") <= 24, "{name}: {title} is beyond the right side");
+            if panel["type"] == "row" {
+                continue;
+            }
+            assert!(titles.insert((title, text(panel, "type"))), "{name}: {title} is there twice");
+            assert!(text(panel, "description").len() > 4, "{name}: {title} has no description");
+            let defaults = &panel["fieldConfig"]["defaults"];
+            assert!(!text(defaults, "unit").is_empty(), "{name}: {title} has no unit");
+            let steps = list(&defaults["thresholds"], "steps").len();
+            assert!(steps > 0 || !WITH_THRESHOLDS.contains(&text(panel, "type")), "{name}: {title} has no thresholds");
+            let refs: BTreeSet<&str> = list(panel, "targets").iter().map(|target| text(target, "refId")).collect();
+            assert_eq!(refs.len(), list(panel, "targets").len(), "{name}: {title} has queries of one name");
+            assert!(!refs.is_empty() || panel["type"] == "alertlist", "{name}: {title} asks nothing");
+        }
+    }
+}
+
+#[test]
+fn data_sources_are_chosen_and_every_variable_is_known() {
+    for (name, dashboard) in dashboards() {
+        let variables = list(&dashboard["templating"], "list");
+        let types: BTreeMap<String, &str> = variables
+            .iter()
+            .filter(|variable| variable["type"] == "datasource")
+            .map(|variable| (format!("${{{}}}", text(variable, "name")), text(variable, "query")))
+            .collect();
+        for source in sources(&dashboard) {
+            let is_own = source["uid"] == "-- Grafana --";
+            let known = source["uid"].as_str().and_then(|uid| types.get(uid));
+            assert!(is_own || known.is_some_and(|kind| source["type"] == **kind), "{name}: {source} is not chosen");
+        }
+        let known: BTreeSet<&str> = variables.iter().map(|variable| text(variable, "name")).chain(BUILT_IN).collect();
+        let mut used = BTreeSet::new();
+        for text in texts(&dashboard) {
+            for variable in fill::names(text) {
+                let is_macro = text.contains(&format!("${variable}(")) && variable.starts_with("__");
+                assert!(is_macro || known.contains(variable.as_str()), "{name}: ${variable} is unknown: {text}");
+                used.insert(variable);
+            }
+        }
+        for variable in variables {
+            let variable = text(variable, "name");
+            assert!(used.contains(variable), "{name}: ${variable} is not used");
+        }
+    }
+}
+
+#[test]
+fn every_panel_is_answered_in_the_shape_that_it_needs() {
+    let company = Company::start();
+    let (mut failed, mut empty, mut asked) = (Vec::new(), BTreeSet::new(), 0);
+    for (name, dashboard) in dashboards() {
+        let filling = filling(&company.server, &name, &dashboard);
+        for panel in list(&dashboard, "panels") {
+            for target in list(panel, "targets") {
+                asked += 1;
+                let rows = ask(&company.server, &filling, target).and_then(|answer| answer.shape(text(panel, "type")));
+                match rows {
+                    Ok(0) => drop(empty.insert((name.clone(), text(panel, "title").to_owned()))),
+                    Ok(_) => {}
+                    Err(error) => failed.push(format!("{name}: {} {}: {error}", text(panel, "title"), target["refId"])),
+                }
+            }
+        }
+        for annotation in list(&dashboard["annotations"], "list").iter().filter(|note| !note["target"].is_null()) {
+            let rows = ask(&company.server, &filling, &annotation["target"]).map(|answer| answer.rows());
+            assert!(rows.as_ref().is_ok_and(|rows| *rows > 0), "{name}: annotations: {rows:?}");
+        }
+    }
+    let allowed = MAY_BE_EMPTY.map(|(name, title, _)| (name.to_owned(), title.to_owned()));
+    failed.extend(empty.iter().filter(|panel| !allowed.contains(panel)).map(|panel| format!("{panel:?} has no rows")));
+    assert!(failed.is_empty(), "{} of {asked}:\n{}", failed.len(), failed.join("\n"));
+    assert!(asked >= 100, "{asked}");
+    for (name, title) in &allowed {
+        let known = dashboards().iter().any(|(file, dashboard)| {
+            file == name && list(dashboard, "panels").iter().any(|panel| text(panel, "title") == title)
+        });
+        assert!(known, "{name} has no panel {title}");
+    }
+}
+
+/// The dashboard's own range and variables, with all chosen where all may be.
+fn filling(server: &Server, name: &str, dashboard: &Value) -> Filling {
+    let to = now_ms() / 1000 + 1;
+    let range = fill::seconds(text(&dashboard["time"], "from").trim_start_matches("now-"));
+    let mut filling = Filling { variables: BTreeMap::new(), from: to - range, to, step: (range / POINTS).max(60) };
+    for variable in list(&dashboard["templating"], "list") {
+        let found = match text(variable, "type") {
+            "datasource" => Variable::one("chosen"),
+            "query" => {
+                let values = values(server, &filling, &variable["query"]);
+                assert!(!values.is_empty(), "{name}: ${} has no values", text(variable, "name"));
+                let (is_all, is_multi) = (variable["includeAll"] == true, variable["multi"] == true);
+                let all = variable["allValue"].as_str().filter(|_| is_all).map(ToOwned::to_owned);
+                let values = if is_all { values } else { values[..1].to_vec() };
+                Variable { values, is_multi, all }
+            }
+            _ => Variable::one(text(&variable["current"], "value")),
+        };
+        filling.variables.insert(text(variable, "name").to_owned(), found);
+    }
+    filling
+}
+
+/// Values that a variable's query finds.
+fn values(server: &Server, filling: &Filling, query: &Value) -> Vec<String> {
+    if let Some(sql) = query.as_str() {
+        return server.sql(&filling.sql(sql));
+    }
+    let query = filling.fill(text(query, "query"));
+    let inner = query.strip_prefix("label_values(").and_then(|inner| inner.strip_suffix(')')).expect("label_values");
+    let (selector, label) = inner.rsplit_once(',').unwrap();
+    let times = [("match[]", selector), ("start", &filling.from.to_string()), ("end", &filling.to.to_string())];
+    let answer = server.get(&format!("/api/v1/label/{}/values?{}", label.trim(), form(&times)), None);
+    let answer: Value = serde_json::from_str(&answer.body).unwrap();
+    list(&answer, "data").iter().map(|value| value.as_str().unwrap().to_owned()).collect()
+}
+
+/// What a query answers.
+enum Reply {
+    /// Numbers of series that have one: those of each.
+    Series(Vec<Vec<f64>>),
+    /// Names and types of columns, and the rows.
+    Rows(Vec<(String, String)>, Vec<Vec<Value>>),
+}
+
+fn ask(server: &Server, filling: &Filling, target: &Value) -> Result<Reply, String> {
+    if let Some(sql) = target["rawSql"].as_str() {
+        let sql = filling.sql(sql);
+        let answer = server.call("POST", "/api/v1/sql", None, sql.as_bytes());
+        let answer: Value = serde_json::from_str(&answer.body).map_err(|error| error.to_string())?;
+        if answer["status"] != "success" {
+            return Err(format!("{}\n{sql}", text(&answer, "error")));
+        }
+        let columns = list(&answer["data"], "columns").iter();
+        let columns =
+            columns.map(|column| (text(column, "name").to_owned(), text(column, "type").to_owned())).collect();
+        let rows = list(&answer["data"], "rows").iter().map(|row| row.as_array().unwrap().clone()).collect();
+        return Ok(Reply::Rows(columns, rows));
+    }
+    let expr = filling.fill(text(target, "expr"));
+    let [from, to, step] = [filling.from, filling.to, filling.step].map(|seconds| seconds.to_string());
+    let is_instant = target["instant"] == true;
+    let path = if is_instant {
+        format!("/api/v1/query?{}", form(&[("query", &expr), ("time", &to)]))
+    } else {
+        format!("/api/v1/query_range?{}", form(&[("query", &expr), ("start", &from), ("end", &to), ("step", &step)]))
+    };
+    let answer = server.get(&path, None);
+    let answer: Value = serde_json::from_str(&answer.body).map_err(|error| error.to_string())?;
+    if answer["status"] != "success" {
+        return Err(format!("{}\n{expr}", text(&answer, "error")));
+    }
+    let number = |sample: &Value| sample[1].as_str().unwrap().parse::<f64>().unwrap();
+    let numbers = |series: &Value| -> Vec<f64> {
+        let own = is_instant.then(|| number(&series["value"]));
+        own.into_iter().chain(list(series, "values").iter().map(number)).filter(|number| number.is_finite()).collect()
+    };
+    let series = list(&answer["data"], "result").iter().map(numbers).filter(|numbers| !numbers.is_empty());
+    Ok(Reply::Series(series.collect()))
+}
+
+impl Reply {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Series(series) => series.len(),
+            Self::Rows(_, rows) => rows.len(),
+        }
+    }
+
+    /// How many rows or series a panel of this type can show.
+    ///
+    /// # Errors
+    /// If it cannot show them at all.
+    fn shape(&self, panel: &str) -> Result<usize, String> {
+        let Self::Rows(columns, rows) = self else {
+            let is_one = panel != "stat" && panel != "gauge" || self.rows() <= 1;
+            return if is_one { Ok(self.rows()) } else { Err(format!("{} series for one number", self.rows())) };
+        };
+        let is_number = |kind: &str| ["int", "uint", "float", "decimal"].iter().any(|begin| kind.starts_with(begin));
+        let (times, others): (Vec<_>, Vec<_>) = columns.iter().partition(|(name, _)| name == "time");
+        let numbers = others.iter().filter(|(_, kind)| is_number(kind)).count();
+        let names = others.iter().filter(|(_, kind)| kind == "string").count();
+        let shape = (times.len(), names, numbers);
+        let is_known = |row: &&Vec<Value>| {
+            row.iter().zip(columns).any(|(value, (name, kind))| name != "time" && is_number(kind) && !value.is_null())
+        };
+        let is_fit = match panel {
+            "timeseries" => {
+                let at: Vec<String> = rows.iter().map(|row| row[0].to_string()).collect();
+                let is_time = times.iter().all(|(_, kind)| kind == "timestamp" || kind == "float64");
+                columns[0].0 == "time" && is_time && at.is_sorted() && numbers > 0 && names + numbers == others.len()
+            }
+            "stat" | "gauge" => rows.len() == 1 && shape == (0, 0, 1),
+            "barchart" | "piechart" => names == 1 && numbers > 0 && rows.iter().all(|row| !row[0].is_null()),
+            "table" => others.iter().all(|(_, kind)| is_number(kind) || kind == "string" || kind == "timestamp"),
+            _ => false,
+        };
+        let shown = if panel == "table" { rows.len() } else { rows.iter().filter(is_known).count() };
+        if is_fit { Ok(shown) } else { Err(format!("{} rows of {columns:?} are no {panel}", rows.len())) }
+    }
+}
