@@ -184,6 +184,24 @@ fn data_sources_are_chosen_and_every_variable_is_known() {
 }
 
 #[test]
+fn provisioning_has_every_data_source_that_is_chosen() {
+    let read = |name: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/provisioning");
+        fs::read_to_string(folder.join(name)).unwrap()
+    };
+    let sources = read("datasources/streamgauge.yaml");
+    for (name, dashboard) in dashboards() {
+        for variable in list(&dashboard["templating"], "list").iter().filter(|v| v["type"] == "datasource") {
+            let kind = format!("type: {}\n", text(variable, "query"));
+            assert!(sources.contains(&kind), "{name}: nothing of {kind} is provisioned");
+        }
+    }
+    assert!(sources.contains("type: alertmanager\n") && sources.contains("manageAlerts: true"), "lists of alerts");
+    assert!(!sources.contains("password: sg_"), "secrets come from the environment");
+    assert!(read("dashboards/streamgauge.yaml").contains("path: /var/lib/grafana/dashboards/streamgauge"));
+}
+
+#[test]
 fn every_panel_is_answered_in_the_shape_that_it_needs() {
     let company = Company::start();
     let (mut failed, mut empty, mut asked) = (Vec::new(), BTreeSet::new(), 0);
@@ -192,7 +210,8 @@ fn every_panel_is_answered_in_the_shape_that_it_needs() {
         for panel in list(&dashboard, "panels") {
             for target in list(panel, "targets") {
                 asked += 1;
-                let rows = ask(&company.server, &filling, target).and_then(|answer| answer.shape(text(panel, "type")));
+                let answer = ask(&company.server, &filling, target);
+                let rows = answer.and_then(|answer| answer.has_columns(panel)?.shape(text(panel, "type")));
                 match rows {
                     Ok(0) => drop(empty.insert((name.clone(), text(panel, "title").to_owned()))),
                     Ok(_) => {}
@@ -304,6 +323,19 @@ impl Reply {
             Self::Series(series) => series.len(),
             Self::Rows(_, rows) => rows.len(),
         }
+    }
+
+    /// Itself, if the columns are there that the panel has settings for.
+    fn has_columns(&self, panel: &Value) -> Result<&Self, String> {
+        let Self::Rows(columns, _) = self else { return Ok(self) };
+        let settings =
+            list(&panel["fieldConfig"], "overrides").iter().map(|setting| text(&setting["matcher"], "options"));
+        for column in settings.chain(panel["options"]["xField"].as_str()) {
+            if !columns.iter().any(|(known, _)| known == column) {
+                return Err(format!("there is no column {column} among {columns:?}"));
+            }
+        }
+        Ok(self)
     }
 
     /// How many rows or series a panel of this type can show.
