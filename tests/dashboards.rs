@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
     path::{Path, PathBuf},
+    thread,
 };
 
 use serde_json::{Map, Value};
@@ -207,16 +208,23 @@ fn every_panel_is_answered_in_the_shape_that_it_needs() {
     let (mut failed, mut empty, mut asked) = (Vec::new(), BTreeSet::new(), 0);
     for (name, dashboard) in dashboards() {
         let filling = filling(&company.server, &name, &dashboard);
-        for panel in list(&dashboard, "panels") {
-            for target in list(panel, "targets") {
-                asked += 1;
-                let answer = ask(&company.server, &filling, target);
-                let rows = answer.and_then(|answer| answer.has_columns(panel)?.shape(text(panel, "type")));
-                match rows {
-                    Ok(0) => drop(empty.insert((name.clone(), text(panel, "title").to_owned()))),
-                    Ok(_) => {}
-                    Err(error) => failed.push(format!("{name}: {} {}: {error}", text(panel, "title"), target["refId"])),
-                }
+        let panels = list(&dashboard, "panels").iter();
+        let targets = panels.flat_map(|panel| list(panel, "targets").iter().map(move |target| (panel, target)));
+        // All at once, as Grafana does.
+        let answers: Vec<_> = thread::scope(|scope| {
+            let (server, filling) = (&company.server, &filling);
+            let asked: Vec<_> =
+                targets.map(|(panel, target)| (panel, target, scope.spawn(|| ask(server, filling, target)))).collect();
+            asked.into_iter().map(|(panel, target, answer)| (panel, target, answer.join().unwrap())).collect()
+        });
+        asked += answers.len();
+        for (panel, target, answer) in answers {
+            let title = text(panel, "title");
+            let rows = answer.and_then(|answer| answer.has_columns(panel)?.shape(text(panel, "type")));
+            match rows {
+                Ok(0) => drop(empty.insert((name.clone(), title.to_owned()))),
+                Ok(_) => {}
+                Err(error) => failed.push(format!("{name}: {title} {}: {error}", target["refId"])),
             }
         }
         for annotation in list(&dashboard["annotations"], "list").iter().filter(|note| !note["target"].is_null()) {
