@@ -227,6 +227,7 @@ fn every_panel_is_answered_in_the_shape_that_it_needs() {
                 Err(error) => failed.push(format!("{name}: {title} {}: {error}", target["refId"])),
             }
         }
+        failed.extend(without_data(&company.server, &name, &dashboard, filling.variables.clone()));
         for annotation in list(&dashboard["annotations"], "list").iter().filter(|note| !note["target"].is_null()) {
             let rows = ask(&company.server, &filling, &annotation["target"]).map(|answer| answer.rows());
             assert!(rows.as_ref().is_ok_and(|rows| *rows > 0), "{name}: annotations: {rows:?}");
@@ -242,6 +243,16 @@ fn every_panel_is_answered_in_the_shape_that_it_needs() {
         });
         assert!(known, "{name} has no panel {title}");
     }
+}
+
+/// Panels of one number that have none for a day of which nothing is known.
+fn without_data(server: &Server, name: &str, dashboard: &Value, variables: BTreeMap<String, Variable>) -> Vec<String> {
+    let filling = Filling { variables, from: 1_000_000_000, to: 1_000_086_400, step: 60 };
+    let numbers = list(dashboard, "panels").iter().filter(|panel| panel["type"] == "stat" || panel["type"] == "gauge");
+    let in_sql = numbers.filter(|panel| panel["targets"][0]["rawSql"].is_string());
+    let shown = |panel: &Value| ask(server, &filling, &panel["targets"][0]).and_then(|answer| answer.shape("stat"));
+    let lacking = in_sql.map(|panel| (panel, shown(panel))).filter(|(_, shown)| *shown != Ok(1));
+    lacking.map(|(panel, shown)| format!("{name}: {} without data: {shown:?}", text(panel, "title"))).collect()
 }
 
 /// The dashboard's own range and variables, with all chosen where all may be.
