@@ -24,9 +24,11 @@ use ingest::{
     },
     remote_write::RemoteWrite,
 };
+use object_store::memory::InMemory;
 use prometheus::{IntCounter, IntGauge, Registry};
 use query::{Catalog, Engine};
-use storage::{Clock, Env, Probe, Random, Storage};
+use schemas::Dataset;
+use storage::{Clock, Env, Probe, Random, Storage, View};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
@@ -36,6 +38,7 @@ use tracing::{info, warn};
 use crate::{
     auth::{self, Auth, Token},
     config::{self, Config},
+    folder,
     glue::service::{Server, Service},
     http::{self, Shared, about::About, listen, metrics::Metrics},
     reload::Watched,
@@ -58,6 +61,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let (registry, env) = (Registry::new(), Env { probe: crash_probe()?, ..env() });
     let (auth, tokens) = open_auth(&config.auth, env.clock.clone())?;
     let (tls, certificates) = open_tls(config.tls.as_ref())?;
+    check_queries(&config).await?;
     let listener = listen::bind(config.listen)
         .with_context(|| format!("cannot listen on {}: is another server running there?", config.listen))?;
     let address = listener.local_addr()?;
@@ -238,6 +242,21 @@ pub fn check(config: &Config) -> Result<Vec<Token>> {
     open_tls(config.tls.as_ref())?;
     let (auth, _) = open_auth(&config.auth, env().clock)?;
     Ok(auth.tokens().to_vec())
+}
+
+/// Plans the saved queries over tables without rows.
+///
+/// # Errors
+/// Of the first that cannot be planned.
+pub async fn check_queries(config: &Config) -> Result<()> {
+    if config.query.queries.is_empty() {
+        return Ok(());
+    }
+    let views = |datasets: &[&'static Dataset]| datasets.iter().map(|dataset| Arc::new(View::empty(dataset))).collect();
+    let catalog = Catalog { store: Arc::new(InMemory::new()), datasets: schemas::all(), views: Arc::new(views) };
+    let limits = query::Config { spill_dir: None, ..config.query.clone() };
+    let engine = Engine::new(limits, catalog, env().clock, &Registry::new())?;
+    engine.check_queries().await.map_err(folder::told).context("a saved query cannot be planned")
 }
 
 /// Metrics of the process itself; gives the counter of refused connections.

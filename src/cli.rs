@@ -291,6 +291,7 @@ impl Check {
         }
         let config = Config::load(self.config.as_deref(), Overrides::default())?;
         let tokens = app::check(&config)?;
+        runtime()?.block_on(app::check_queries(&config))?;
         let mut out = io::stdout().lock();
         match &self.config {
             Some(file) => writeln!(out, "{} is right. It would run:", file.display())?,

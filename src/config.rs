@@ -11,6 +11,7 @@ pub mod alerting;
 pub mod billing;
 mod memory;
 pub mod outbound;
+mod queries;
 pub(crate) mod raw;
 mod retention;
 mod rules;
@@ -177,6 +178,7 @@ impl Raw {
             remote_write,
             sql,
             promql,
+            queries,
             billing,
             alerting,
             log,
@@ -205,6 +207,7 @@ impl Raw {
         billing.loads.kept_days = kept(schemas::costs());
         let kept_days = kept(schemas::samples());
         let remote_write = required(origin, "remote_write", remote_write)?.validate(origin, budget)?;
+        let promql = required(origin, "promql", promql)?.validate(origin)?;
         Ok(Config {
             listen: listen_address(origin, &required(origin, "listen", listen)?)?,
             insecure: insecure.unwrap_or(false),
@@ -219,7 +222,8 @@ impl Raw {
             },
             query: query::Config {
                 tags: billing.loads.tags.clone(),
-                promql: required(origin, "promql", promql)?.validate(origin)?,
+                queries: queries::validate(origin, queries.unwrap_or_default(), promql.syntax)?,
+                promql,
                 ..required(origin, "sql", sql)?.validate(origin, budget, spill_dir)?
             },
             billing,
@@ -482,6 +486,7 @@ impl Display for Config {
             writeln!(f, "HA pairs       named by label {}, their replicas by {}", ha.cluster, ha.replica)?;
         }
         write!(f, "{}", self.billing)?;
+        queries::show(&self.query.queries, f)?;
         outbound::show(&self.alerting, f)?;
         if let Some(tls) = &self.tls {
             let clients =

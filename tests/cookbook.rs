@@ -1,4 +1,4 @@
-//! Runs the page of questions that finance asks, `docs/sql-cookbook.md`, over bills that are small enough to be computed by hand.
+//! Runs the page of questions that finance and operations ask, `docs/sql-cookbook.md`, over bills that are small enough to be computed by hand.
 //!
 //! Each block of SQL is followed by its answer. `UPDATE=1 cargo test --workspace --test main cookbook` writes the answers anew; whoever does
 //! so computes those that changed by hand.
@@ -143,13 +143,14 @@ async fn books() -> Books {
 async fn metrics(books: &Books) {
     let series = |day: &str, metric: &str, id: i64, labels: Value| json!({"day": day, "metric": metric, "series_id": id, "labels": labels, "first_ts": format!("{day}T00:00:00Z")});
     let sample = |metric: &str, id: i64, at: &str, value: f64| json!({"metric": metric, "series_id": id, "ts": at, "value": value});
-    let (cpu, orders) = ("instance_cpu_ratio", "shop_orders");
+    let (cpu, orders, requests) = ("instance_cpu_ratio", "shop_orders", "http_requests_total");
     let (pay, plat) = (json!({"instance_id": "i-0pay"}), json!({"instance_id": "i-0plat"}));
     let all = [
         series("2026-11-02", cpu, 1, pay.clone()),
         series("2026-11-03", cpu, 2, plat),
         series("2026-11-04", cpu, 1, pay),
         series("2026-11-02", orders, 3, json!({"team": "payments"})),
+        series("2026-11-02", requests, 4, json!({"team": "payments"})),
     ];
     for row in all {
         // Rows of a batch are of one partition or sorted by it; one by one they are always.
@@ -162,6 +163,10 @@ async fn metrics(books: &Books) {
         sample(cpu, 1, "2026-11-04T13:30:00Z", 0.875),
         sample(orders, 3, "2026-11-02T12:00:00Z", 600.0),
         sample(orders, 3, "2026-11-02T20:00:00Z", 2000.0),
+        sample(requests, 4, "2026-11-02T06:00:00Z", 100.0),
+        sample(requests, 4, "2026-11-02T12:00:00Z", 250.0),
+        // Restarted.
+        sample(requests, 4, "2026-11-02T18:00:00Z", 40.0),
     ];
     for row in samples {
         books.append(schemas::samples(), &[row]).await;

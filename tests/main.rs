@@ -33,6 +33,8 @@ mod replay;
 mod retention;
 mod ruler;
 mod s3;
+mod saved_queries;
+mod sql_functions;
 mod support;
 mod tidy;
 mod tls;

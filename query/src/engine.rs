@@ -9,25 +9,17 @@
 
 mod bounded;
 mod run;
+mod setup;
 
-use std::{
-    collections::BTreeMap, fmt, num::NonZeroUsize, ops::Range, path::PathBuf, pin::Pin, sync::Arc, time::Duration,
-};
+use std::{collections::BTreeMap, fmt, ops::Range, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use billing::TagRules;
 use chrono::DateTime;
 use datafusion::{
     datasource::TableProvider,
-    execution::{
-        SendableRecordBatchStream, SessionState, SessionStateBuilder, SessionStateDefaults,
-        disk_manager::{DiskManagerBuilder, DiskManagerMode},
-        memory_pool::{FairSpillPool, GreedyMemoryPool, MemoryPool, TrackConsumersPool},
-        object_store::ObjectStoreUrl,
-        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
-    },
-    optimizer::Analyzer,
-    prelude::SessionConfig,
+    execution::{SendableRecordBatchStream, SessionState, memory_pool::MemoryPool, object_store::ObjectStoreUrl},
+    sql::sqlparser::ast::Expr,
 };
 use futures::StreamExt;
 use object_store::ObjectStore;
@@ -41,23 +33,25 @@ use tokio::{
 
 use bounded::Bounded;
 pub(crate) use run::Threads;
+use run::Work;
 pub(crate) use run::defect;
 pub(crate) use run::logical;
-use run::{Work, YieldInJoins};
+use setup::{runtime, template};
 
 use crate::{
-    Error, ErrorKind, PromqlConfig, Result, Selector, Series, Wanted, decimal,
+    Error, ErrorKind, PromqlConfig, Result, Selector, Series, Wanted, calls,
     evaluate::kept::Answers,
     filter::filters,
     functions, gate,
     index::{Counts, Index, Known, days_of},
     metadata::Metadata,
     meter::{Count, Meter},
-    metrics::Metrics,
+    metrics::{self, Metrics},
     running::{Asking, Run, Running},
+    saved::{self, Bound, Queries},
     series::on_days,
-    table::{IN_LIST_MAX, Reader, Table},
-    views::{self, Tables},
+    table::{Reader, Table},
+    views::Tables,
 };
 
 /// URL under which plans name the tables' store; no path of it can be written in SQL.
@@ -67,10 +61,6 @@ const STORE_URL: &str = "streamgauge://tables/";
 const QUEUE_WAIT_MS: u64 = 5_000;
 /// Queries that may wait, for each that may run.
 const QUEUE_FACTOR: usize = 8;
-
-/// Functions that make a value of any size out of a number, before the memory pool is asked. The table functions
-/// `generate_series` and `range` stream, and stay.
-const UNBOUNDED: [&str; 7] = ["array_repeat", "array_resize", "generate_series", "lpad", "range", "repeat", "rpad"];
 
 /// Gives a view for each dataset, all of one moment.
 type Views = dyn Fn(&[&'static Dataset]) -> Vec<Arc<View>> + Send + Sync;
@@ -107,6 +97,8 @@ pub struct Config {
     pub spill_dir: Option<PathBuf>,
     /// How the mandatory tags of a row of costs are found; each query sticks to the rules of its begin.
     pub tags: TagRules,
+    /// Queries that can be asked by name.
+    pub queries: Queries,
 }
 
 impl Default for Config {
@@ -124,6 +116,7 @@ impl Default for Config {
             slow_ms: 10_000,
             spill_dir: None,
             tags: TagRules::default(),
+            queries: Queries::default(),
         }
     }
 }
@@ -145,6 +138,9 @@ impl Config {
         self.metadata_cache_bytes - self.reader_cache_bytes().iter().sum::<usize>() - self.answers_bytes()
     }
 }
+
+/// A query's place among the running ones, given back when the last part of its work has ended.
+pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 
 /// Answers queries. Cheap to clone.
 #[derive(Clone)]
@@ -229,9 +225,18 @@ impl Engine {
     /// # Errors
     /// As [`Engine::sql`].
     pub async fn sql_at(&self, text: &str, now_us: i64) -> Result<Answer> {
+        self.ask(text, now_us, None).await
+    }
+
+    /// Answers a saved query with its values.
+    pub(crate) async fn bound(&self, bound: &Bound, now_us: i64) -> Result<Answer> {
+        self.ask(&bound.sql, now_us, Some(&bound.values)).await
+    }
+
+    async fn ask(&self, text: &str, now_us: i64, values: Option<&BTreeMap<String, Expr>>) -> Result<Answer> {
         let mut count = self.0.meter.begin();
         let run = self.0.asking.begin("sql", text);
-        match run.or_killed(self.begin(text, now_us)).await {
+        match run.or_killed(self.begin(text, now_us, values)).await {
             Ok((schema, work, deadline)) => {
                 let Config { rows_max, timeout_ms, .. } = self.0.config;
                 let of_answer = Arc::clone(&schema);
@@ -256,12 +261,21 @@ impl Engine {
         }
     }
 
-    async fn begin(&self, text: &str, now_us: i64) -> Result<(SchemaRef, Work, Pin<Box<Sleep>>)> {
-        let statement = gate::check(text)?;
-        let permit = self.admit().await?;
+    async fn begin(
+        &self,
+        text: &str,
+        now_us: i64,
+        values: Option<&BTreeMap<String, Expr>>,
+    ) -> Result<(SchemaRef, Work, Pin<Box<Sleep>>)> {
+        let mut statement = gate::check(text)?;
+        if let Some(values) = values {
+            saved::bind(&mut statement, values)?;
+        }
+        calls::check(self, &statement, text)?;
+        let place = Arc::new(self.admit().await?);
         let timeout_ms = self.0.config.timeout_ms;
         let mut deadline = Box::pin(sleep(Duration::from_millis(timeout_ms)));
-        let mut work = self.0.threads.start(self.session(now_us), statement, permit)?;
+        let mut work = self.0.threads.start(self.session(now_us, &place), statement, place)?;
         let schema = tokio::select! {
             planned = &mut work.schema => planned.unwrap_or_else(|_| Err(defect()))?,
             () = &mut deadline => return Err(timed_out(timeout_ms)),
@@ -402,7 +416,7 @@ impl Engine {
     pub(crate) async fn within<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
-        permit: OwnedSemaphorePermit,
+        permit: impl Send + 'static,
         timeout_ms: Option<u64>,
     ) -> Result<T> {
         let timeout_ms = timeout_ms.unwrap_or(u64::MAX).min(self.0.config.timeout_ms);
@@ -485,8 +499,8 @@ impl Engine {
         &self.0.template.runtime_env().memory_pool
     }
 
-    /// A session over one view per dataset, in which it is some time, microseconds.
-    fn session(&self, now_us: i64) -> SessionState {
+    /// A session over one view per dataset, in which it is some time, microseconds, for a query that holds `place`.
+    fn session(&self, now_us: i64, place: &Place) -> SessionState {
         let mut datasets = self.0.catalog.datasets.clone();
         // A series is committed before its samples: whoever sees the samples first finds all their series.
         datasets.sort_by_key(|dataset| dataset.name == schemas::series().name);
@@ -500,11 +514,12 @@ impl Engine {
         let of = |dataset: &'static Dataset| tables.get(dataset.name).map(Arc::clone);
         if let (Some(samples), Some(series)) = (of(schemas::samples()), of(schemas::series())) {
             let metrics = Metrics::new(samples, series, Arc::clone(&self.0.index));
-            named.insert("metrics".to_owned(), Arc::new(metrics));
+            named.insert(metrics::NAME.to_owned(), Arc::new(metrics));
         }
         let tags = functions::mandatory_tag(self.0.config.tags.now());
         let tables = Tables::new(Arc::clone(&self.0.template), named, Arc::clone(&tags));
         let mut state = SessionState::clone(&self.0.template);
+        calls::put_into(&mut state, self, place);
         tables.put_into(&mut state);
         state.execution_props_mut().query_execution_start_time = DateTime::from_timestamp_micros(now_us);
         state
@@ -534,64 +549,6 @@ impl fmt::Debug for Answer {
 pub(crate) fn timed_out(timeout_ms: u64) -> Error {
     let message = format!("query took too long; narrow it or raise `sql.timeout` timeout_ms={timeout_ms}");
     Error::new(ErrorKind::Timeout, message)
-}
-
-fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
-    const TOP: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
-    let (pool, disk): (Arc<dyn MemoryPool>, _) = match &config.spill_dir {
-        Some(dir) => (
-            Arc::new(TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes), TOP)),
-            DiskManagerMode::Directories(vec![dir.clone()]),
-        ),
-        None => (
-            Arc::new(TrackConsumersPool::new(GreedyMemoryPool::new(config.memory_bytes), TOP)),
-            DiskManagerMode::Disabled,
-        ),
-    };
-    let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(pool)
-        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
-        .with_metadata_cache_limit(config.footers_cache_bytes())
-        .build_arc()?;
-    // DataFusion brings the local file system along.
-    runtime.deregister_object_store(ObjectStoreUrl::local_filesystem().as_ref())?;
-    Ok(runtime)
-}
-
-fn template(runtime: Arc<RuntimeEnv>) -> SessionState {
-    let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema(views::CATALOG, views::SCHEMA)
-        .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true);
-    let options = config.options_mut();
-    options.sql_parser.collect_spans = true;
-    options.sql_parser.parse_float_as_decimal = true;
-    options.execution.time_zone = Some("UTC".to_owned());
-    options.execution.parquet.max_in_list_size = IN_LIST_MAX;
-    // Each scan decides for itself; see `table`.
-    options.execution.parquet.pushdown_filters = false;
-    // No file formats and no table factories: nothing a statement could open a file with.
-    let table_functions = SessionStateDefaults::default_table_functions().into_iter();
-    let scalar_functions = SessionStateDefaults::default_scalar_functions().into_iter().chain(functions::all());
-    let mut planners = SessionStateDefaults::default_expr_planners();
-    planners.insert(0, Arc::new(decimal::Planner));
-    // Later ones take the place of those of the same name.
-    let mut aggregates = SessionStateDefaults::default_aggregate_functions();
-    aggregates.extend(decimal::aggregates());
-    let mut rules = Analyzer::new().rules;
-    rules.insert(0, Arc::new(decimal::Rule));
-    SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(runtime)
-        .with_expr_planners(planners)
-        .with_analyzer_rules(rules)
-        .with_scalar_functions(scalar_functions.filter(|f| !UNBOUNDED.contains(&f.name())).collect())
-        .with_physical_optimizer_rule(Arc::new(YieldInJoins))
-        .with_aggregate_functions(aggregates)
-        .with_window_functions(SessionStateDefaults::default_window_functions())
-        .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
-        .with_table_functions(table_functions.map(|f| (f.name().to_owned(), f)).collect())
-        .build()
 }
 
 #[cfg(test)]

@@ -59,6 +59,12 @@ impl Error {
         Self { kind, position: None, message: message.into(), source: None }
     }
 
+    /// The same error, of a part of the query that is named; a place in that part is none in the text.
+    pub(crate) fn within(mut self, part: &str) -> Self {
+        self.message = format!("{part}: {}", self.message);
+        self.at(None)
+    }
+
     /// The same error with its place in the text.
     #[must_use]
     pub fn at(mut self, position: Option<Position>) -> Self {

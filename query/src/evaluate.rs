@@ -22,7 +22,7 @@ use promql::{Columns, Control, Features, Kept, Options, Outcome, Planned, Query,
 
 use self::kept::Part;
 pub use self::load::Loaded;
-use crate::{Engine, Error, ErrorKind, Result, cut::Cut};
+use crate::{Engine, Error, ErrorKind, Result, cut::Cut, engine::Place};
 
 /// When a query is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,8 +165,31 @@ impl Engine {
 
     async fn answer(&self, query: &Query, when: When) -> Result<Found> {
         let planned = query.plan(self.options(when))?;
-        let key = self.answers().key(query.text(), &planned, when);
         let permit = self.admit().await?;
+        self.answer_within(query, when, planned, permit).await
+    }
+
+    /// Answers a query in PromQL as a part of one in SQL, in whose place among the running ones it is evaluated: one that waited for a
+    /// place of its own would wait for the query that waits for it.
+    pub(crate) async fn promql_within(&self, query: &Query, when: When, place: Place) -> Result<Found> {
+        let planned = query.plan(self.options(when))?;
+        self.answer_within(query, when, planned, place).await
+    }
+
+    /// Can a query be planned for a time?
+    pub(crate) fn check_plan(&self, query: &Query, when: When) -> Result<()> {
+        query.plan(self.options(when))?;
+        Ok(())
+    }
+
+    async fn answer_within(
+        &self,
+        query: &Query,
+        when: When,
+        planned: Planned,
+        permit: impl Send + 'static,
+    ) -> Result<Found> {
+        let key = self.answers().key(query.text(), &planned, when);
         let stop = Arc::new(AtomicBool::new(false));
         let guard = StopOnDrop(Arc::clone(&stop));
         let engine = self.clone();

@@ -1,4 +1,4 @@
-//! Writes batches as JSON, NDJSON, CSV, an Arrow stream or a table.
+//! Writes batches as JSON, NDJSON, CSV, an Arrow stream, a Parquet file, a workbook or a table.
 //!
 //! Called by `http`, batch by batch, and by the command line. Timestamps are RFC 3339 in UTC; 64-bit integers are numbers;
 //! NaN and infinities are the strings `NaN`, `+Inf`, `-Inf`, as Prometheus writes them; decimals are strings, so that no
@@ -6,9 +6,11 @@
 //! written by whoever may make a resource, and read by whoever opens the bill.
 //!
 //! Invariant: the text of an [`Encoder`] is whole only after [`Encoder::finish`]: JSON lacks its closing brackets before, and
-//! an Arrow stream its end marker, so a body that was cut off is told from a short one.
+//! an Arrow stream its end marker, a Parquet file its footer, so a body that was cut off is told from a short one.
 
 mod cell;
+mod parquet;
+mod xlsx;
 
 use std::sync::Arc;
 
@@ -19,8 +21,11 @@ use arrow::{
     util::pretty::pretty_format_batches,
 };
 
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+
 use crate::Result;
 
+use self::{parquet::ParquetFile, xlsx::Sheet};
 use cell::{Cell, Style, cell};
 
 /// How an answer is written.
@@ -35,6 +40,10 @@ pub enum Format {
     Csv,
     /// Arrow IPC stream.
     Arrow,
+    /// Parquet file.
+    Parquet,
+    /// Workbook of Excel and other spreadsheets.
+    Xlsx,
 }
 
 impl Format {
@@ -46,7 +55,20 @@ impl Format {
             "ndjson" | "jsonl" => Some(Self::Ndjson),
             "csv" => Some(Self::Csv),
             "arrow" => Some(Self::Arrow),
+            "parquet" => Some(Self::Parquet),
+            "xlsx" => Some(Self::Xlsx),
             _ => None,
+        }
+    }
+
+    /// How files of it end, of formats that people download.
+    #[must_use]
+    pub fn extension(self) -> Option<&'static str> {
+        match self {
+            Self::Json | Self::Ndjson | Self::Arrow => None,
+            Self::Csv => Some("csv"),
+            Self::Parquet => Some("parquet"),
+            Self::Xlsx => Some("xlsx"),
         }
     }
 
@@ -57,8 +79,8 @@ impl Format {
         media.filter_map(|media| Self::all().into_iter().find(|f| f.has_media_type(media))).next()
     }
 
-    fn all() -> [Self; 4] {
-        [Self::Json, Self::Ndjson, Self::Csv, Self::Arrow]
+    fn all() -> [Self; 6] {
+        [Self::Json, Self::Ndjson, Self::Csv, Self::Arrow, Self::Parquet, Self::Xlsx]
     }
 
     fn has_media_type(self, media: &str) -> bool {
@@ -73,6 +95,8 @@ impl Format {
             Self::Ndjson => "application/x-ndjson",
             Self::Csv => "text/csv; charset=utf-8",
             Self::Arrow => "application/vnd.apache.arrow.stream",
+            Self::Parquet => "application/vnd.apache.parquet",
+            Self::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         }
     }
 }
@@ -83,20 +107,26 @@ pub struct Encoder {
     names: Vec<String>,
     /// Which columns are text.
     texts: Vec<bool>,
-    /// Only of an Arrow stream.
-    ipc: Option<StreamWriter<Vec<u8>>>,
+    binary: Option<Binary>,
     has_rows: bool,
+}
+
+/// What writes formats that are no text.
+enum Binary {
+    Arrow(StreamWriter<Vec<u8>>),
+    Parquet(ParquetFile),
+    Xlsx(Box<Sheet>),
 }
 
 impl Encoder {
     /// Begins an answer; gives its first bytes.
     ///
     /// # Errors
-    /// If a type cannot be written as Arrow.
+    /// If a type cannot be written in the format.
     pub fn begin(format: Format, schema: &SchemaRef) -> Result<(Self, Vec<u8>)> {
         let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
         let texts = schema.fields().iter().map(|field| is_text(field.data_type())).collect();
-        let mut encoder = Self { format, names, texts, ipc: None, has_rows: false };
+        let mut encoder = Self { format, names, texts, binary: None, has_rows: false };
         let mut out = Vec::new();
         match format {
             Format::Json => {
@@ -120,10 +150,28 @@ impl Encoder {
             Format::Arrow => {
                 let mut ipc = StreamWriter::try_new(Vec::new(), schema)?;
                 out.append(ipc.get_mut());
-                encoder.ipc = Some(ipc);
+                encoder.binary = Some(Binary::Arrow(ipc));
             }
+            Format::Parquet => {
+                let (file, mut begun) = ParquetFile::begin(schema)?;
+                out.append(&mut begun);
+                encoder.binary = Some(Binary::Parquet(file));
+            }
+            Format::Xlsx => encoder.binary = Some(Binary::Xlsx(Box::new(Sheet::begin(schema)?))),
         }
         Ok((encoder, out))
+    }
+
+    /// Takes the memory of what must be held until the end of a pool.
+    pub(crate) fn bounded_by(&mut self, pool: &Arc<dyn MemoryPool>) {
+        if let Some(Binary::Xlsx(sheet)) = &mut self.binary {
+            sheet.bounded_by(MemoryConsumer::new("workbook").register(pool));
+        }
+    }
+
+    /// Does its end take so long that others should go on meanwhile?
+    pub(crate) fn ends_slowly(&self) -> bool {
+        matches!(self.binary, Some(Binary::Xlsx(_)))
     }
 
     /// Bytes of some rows.
@@ -132,10 +180,17 @@ impl Encoder {
     /// If a value cannot be written.
     pub fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<u8>> {
         let mut out = Vec::new();
-        if let Some(ipc) = &mut self.ipc {
-            ipc.write(batch)?;
-            out.append(ipc.get_mut());
-            return Ok(out);
+        match &mut self.binary {
+            Some(Binary::Arrow(ipc)) => {
+                ipc.write(batch)?;
+                return Ok(std::mem::take(ipc.get_mut()));
+            }
+            Some(Binary::Parquet(file)) => return file.rows(batch),
+            Some(Binary::Xlsx(sheet)) => {
+                sheet.rows(batch)?;
+                return Ok(out);
+            }
+            None => {}
         }
         let style = if self.format == Format::Csv { Style::Plain } else { Style::Json };
         let cells = cells(batch, style)?;
@@ -152,7 +207,7 @@ impl Encoder {
                     }
                     out.push(b']');
                 }
-                Format::Ndjson | Format::Arrow => {
+                Format::Ndjson | Format::Arrow | Format::Parquet | Format::Xlsx => {
                     for (i, (name, cell)) in self.names.iter().zip(&cells).enumerate() {
                         out.push(if i == 0 { b'{' } else { b',' });
                         cell::quoted(&mut out, name);
@@ -178,15 +233,17 @@ impl Encoder {
     /// Ends the answer; gives its last bytes.
     ///
     /// # Errors
-    /// If an Arrow stream cannot be ended.
-    pub fn finish(mut self) -> Result<Vec<u8>> {
-        match (self.format, &mut self.ipc) {
-            (_, Some(ipc)) => {
+    /// If a format that is no text cannot be ended.
+    pub fn finish(self) -> Result<Vec<u8>> {
+        match (self.binary, self.format) {
+            (Some(Binary::Arrow(mut ipc)), _) => {
                 ipc.finish()?;
                 Ok(std::mem::take(ipc.get_mut()))
             }
-            (Format::Json, _) => Ok(b"\n]}}\n".to_vec()),
-            _ => Ok(Vec::new()),
+            (Some(Binary::Parquet(file)), _) => file.finish(),
+            (Some(Binary::Xlsx(sheet)), _) => sheet.finish(),
+            (None, Format::Json) => Ok(b"\n]}}\n".to_vec()),
+            (None, _) => Ok(Vec::new()),
         }
     }
 }
@@ -250,10 +307,7 @@ fn csv_field(out: &mut Vec<u8>, text: &[u8], index: usize, is_text: bool) {
     if index > 0 {
         out.push(b',');
     }
-    let guard: &[u8] = match text.first() {
-        Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r') if is_text => b"'",
-        _ => b"",
-    };
+    let guard: &[u8] = if is_text && is_formula(text) { b"'" } else { b"" };
     if text.iter().any(|b| matches!(b, b'"' | b',' | b'\n' | b'\r')) {
         out.push(b'"');
         out.extend_from_slice(guard);
@@ -268,6 +322,11 @@ fn csv_field(out: &mut Vec<u8>, text: &[u8], index: usize, is_text: bool) {
         out.extend_from_slice(guard);
         out.extend_from_slice(text);
     }
+}
+
+/// Would a spreadsheet run a text as a formula?
+fn is_formula(text: &[u8]) -> bool {
+    matches!(text.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'))
 }
 
 fn is_text(data_type: &DataType) -> bool {

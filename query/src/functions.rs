@@ -1,14 +1,17 @@
-//! Functions of ours in SQL, most of them for costs.
+//! Functions of ours in SQL, most of them for costs, and some for times and counters.
 //!
 //! Registered in every session by the engine. `mandatory_tag` sticks to the rules of tags that are in force when its query begins;
 //! `convert_currency` and `rate_is_provisional` to the rates of the query's cut, which are read only if the statement names one of them.
 //!
 //! Invariants: money is exact; what is not known is an error, never a guess. Not here: arithmetic (`decimal`).
 
+mod counter_increase;
 mod currency;
 mod date_trunc;
 mod invoice;
+mod stretches;
 mod tags;
+mod time_bucket;
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -20,7 +23,7 @@ use arrow::{
 use datafusion::{
     common::{Result as DataFusionResult, ScalarValue},
     execution::{FunctionRegistry, SessionState},
-    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF},
+    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, WindowUDF},
     sql::{
         parser::Statement,
         sqlparser::ast::{Expr, Visit, Visitor},
@@ -33,7 +36,14 @@ use crate::{Error, ErrorKind, Result};
 
 /// Functions that are the same in every query, and stand-ins for those that need a query's tables.
 pub(crate) fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
-    [date_trunc::date_trunc(), invoice::tolerance()].into_iter().chain(currency::functions(None))
+    [date_trunc::date_trunc(), invoice::tolerance(), time_bucket::time_bucket()]
+        .into_iter()
+        .chain(currency::functions(None))
+}
+
+/// Window functions of ours.
+pub(crate) fn windows() -> impl Iterator<Item = Arc<WindowUDF>> {
+    std::iter::once(counter_increase::counter_increase())
 }
 
 /// A session for a statement whose functions need tables; none if it needs no other.

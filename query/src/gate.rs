@@ -22,7 +22,7 @@ use datafusion::sql::{
     },
 };
 
-use crate::{Error, ErrorKind, Position, Result};
+use crate::{Error, ErrorKind, Position, Result, calls};
 
 /// Longest text, bytes. The longest sensible query is a list of ten thousand ids: a fifth of this.
 pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -34,6 +34,8 @@ const OPERATORS_MAX: usize = 1_000;
 const ARITHMETIC_MAX: usize = 200;
 /// Tables in one query; each join is a level of the plan, and plans of machines seldom have twenty.
 const TABLES_MAX: usize = 64;
+/// Functions that may be called as tables: those make numbers, these ask in PromQL. None reads what is no table of ours.
+const TABLE_FUNCTIONS: [&str; 4] = ["generate_series", "range", calls::NAMES[0], calls::NAMES[1]];
 /// Brackets in brackets; above the parser's default of 50, which generated queries reach.
 const NESTING_MAX: usize = 100;
 
@@ -169,7 +171,13 @@ impl Visitor for OnlyReads {
         }
     }
 
-    fn pre_visit_table_factor(&mut self, _table: &TableFactor) -> ControlFlow<Error> {
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<Error> {
+        if let TableFactor::Table { name, args: Some(_), .. } = table
+            && !TABLE_FUNCTIONS.iter().any(|known| name.to_string().eq_ignore_ascii_case(known))
+        {
+            let known = TABLE_FUNCTIONS.join(", ");
+            return ControlFlow::Break(refused(format!("no such table function; there are {known} name={name}")));
+        }
         self.tables += 1;
         if self.tables > TABLES_MAX {
             return ControlFlow::Break(refused(format!("query names too many tables tables_max={TABLES_MAX}")));

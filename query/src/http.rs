@@ -1,4 +1,4 @@
-//! `POST` and `GET /api/v1/sql`, and, in [`series`], what is asked about series and labels, in [`expression`], about PromQL as
+//! `POST` and `GET /api/v1/sql`, in [`saved`] queries with a name, and, in [`series`], what is asked about series and labels, in [`expression`], about PromQL as
 //! text, and in [`promql`], in PromQL.
 //!
 //! Called by the binary, which merges [`router`] under its own authentication and limits. Takes SQL as the body of a `POST`
@@ -21,6 +21,7 @@ mod promql;
 mod queries;
 mod read;
 mod rules;
+mod saved;
 mod series;
 mod targets;
 mod tsdb;
@@ -59,6 +60,7 @@ const CANCELED: u16 = 499;
 /// Seconds after which a client that met an overload may try again; a query of a dashboard is done by then.
 const RETRY_AFTER_S: &str = "2";
 
+pub(crate) use params::time_ms;
 pub use params::{Asked, duration_ms};
 pub use promql::{check_range, json};
 
@@ -66,6 +68,7 @@ pub use promql::{check_range, json};
 pub fn router(engine: Engine) -> Router {
     Router::new()
         .route("/api/v1/sql", get(by_url).post(by_body))
+        .route("/api/v1/sql/{name}", get(saved::run))
         .merge(series::router())
         .merge(expression::router())
         .merge(promql::router())
@@ -115,9 +118,8 @@ async fn by_url(
         Ok(Query(params)) => params,
         Err(error) => return failure(&Error::new(ErrorKind::Invalid, error.body_text())),
     };
-    let Some(query) = params.query else {
-        return failure(&Error::new(ErrorKind::Invalid, "no query; send it as ?query= or as the body of a POST"));
-    };
+    // Without a question it says what can be asked.
+    let Some(query) = params.query else { return saved::list(&engine) };
     answer(&engine, &query, params.format.as_deref(), &headers).await.unwrap_or_else(|error| failure(&error))
 }
 
@@ -159,17 +161,27 @@ fn asked(headers: &HeaderMap, body: &[u8]) -> Result<AskedSql> {
 }
 
 async fn answer(engine: &Engine, query: &str, format: Option<&str>, headers: &HeaderMap) -> Result<Response> {
-    let format = match format {
-        Some(name) => Format::named(name).ok_or_else(|| {
-            Error::new(ErrorKind::Invalid, format!("no such format; use json, ndjson, csv or arrow format={name:?}"))
-        })?,
-        None => {
-            let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
-            accept.and_then(Format::accepted).unwrap_or(Format::Json)
-        }
+    let format = format_of(format, headers)?;
+    answered(engine, engine.sql(query).await?, format, "answer").await
+}
+
+/// The format that is asked for, by name or by `Accept`.
+fn format_of(name: Option<&str>, headers: &HeaderMap) -> Result<Format> {
+    let Some(name) = name else {
+        let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+        return Ok(accept.and_then(Format::accepted).unwrap_or(Format::Json));
     };
-    let Answer { schema, mut stream } = engine.sql(query).await?;
+    Format::named(name).ok_or_else(|| {
+        let message = "no such format; use json, ndjson, csv, arrow, parquet or xlsx";
+        Error::new(ErrorKind::Invalid, format!("{message} format={name:?}"))
+    })
+}
+
+/// Writes an answer, which as a file has a name.
+async fn answered(engine: &Engine, answer: Answer, format: Format, name: &str) -> Result<Response> {
+    let Answer { schema, mut stream } = answer;
     let (mut encoder, mut bytes) = Encoder::begin(format, &schema)?;
+    encoder.bounded_by(engine.memory_pool());
     // The first rows decide the status.
     let first = stream.next().await.transpose()?;
     if let Some(batch) = &first {
@@ -177,7 +189,16 @@ async fn answer(engine: &Engine, query: &str, format: Option<&str>, headers: &He
     }
     let rest = first.is_some().then_some(stream);
     let body = Body::from_stream(body(bytes, encoder, rest));
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()))], body).into_response())
+    let mut response =
+        ([(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()))], body).into_response();
+    if let Some(extension) = format.extension() {
+        let attached = format!("attachment; filename=\"{name}.{extension}\"");
+        // Names have no characters that a header could not.
+        response
+            .headers_mut()
+            .extend(HeaderValue::from_str(&attached).map(|value| (header::CONTENT_DISPOSITION, value)));
+    }
+    Ok(response)
 }
 
 /// The body: what is written already, then batch by batch, then the end.
@@ -197,6 +218,11 @@ fn body(
             Some(batch) => {
                 let bytes = encoder.rows(&batch).map_err(cut_off)?;
                 Ok(Some((Bytes::from(bytes), Some((encoder, rest)))))
+            }
+            None if encoder.ends_slowly() => {
+                let finish = tokio::task::spawn_blocking(|| encoder.finish());
+                let bytes = finish.await.map_err(io::Error::other)?.map_err(cut_off)?;
+                Ok(Some((Bytes::from(bytes), None)))
             }
             None => Ok(Some((Bytes::from(encoder.finish().map_err(cut_off)?), None))),
         }

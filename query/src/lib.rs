@@ -3,13 +3,15 @@
 //! Called by the composition root, which builds an [`Engine`] from a [`Catalog`] and serves [`router`]; the command line
 //! uses the same engine and [`mod@format`]. A query's way: `gate` (one read-only statement) → one view per dataset,
 //! fixed for the query → DataFusion plans over `table` (a dataset), `metrics` (samples with their labels) and `views` (SQL over both),
-//! with `functions` of ours → a stream of batches under limits → `format` and `http`. Series are found by a [`Selector`] and [`Engine::series`].
+//! with `functions` of ours and PromQL as tables (`calls`) → a stream of batches under limits → `format` and `http`. Series are found by a [`Selector`] and [`Engine::series`].
 //!
 //! Invariants: nothing here writes; SQL reaches no file, URL or store but the tables' own; every query has a memory limit, a
 //! time limit and a row limit; dropping an answer cancels its query; a query sees the samples before the series, so a sample
 //! never lacks its labels.
 //! Not here: what a view is (`storage`), what datasets there are (`schemas`), authentication (the binary).
 
+mod calls;
+mod comments;
 mod cut;
 mod decimal;
 mod engine;
@@ -29,6 +31,7 @@ mod names;
 mod native;
 mod raw;
 mod running;
+pub mod saved;
 mod series;
 mod table;
 #[cfg(test)]
@@ -36,6 +39,7 @@ mod testing;
 mod views;
 
 pub use billing::{TagRules, Tags};
+pub use comments::comment;
 pub use engine::{Answer, Catalog, Config, Engine};
 pub use error::{Error, ErrorKind, Position, Result};
 pub use evaluate::{Found, Loaded, PromqlConfig, When};

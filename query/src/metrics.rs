@@ -49,6 +49,18 @@ const STRETCHES_MAX: usize = 4096;
 /// Values up to which DataFusion prunes pages by a list; it has no setting for pages.
 const PAGE_LIST_MAX: usize = 20;
 
+/// Name of the view in SQL.
+pub(crate) const NAME: &str = "metrics";
+/// What a row is.
+pub(crate) const ABOUT: &str = "A sample with the labels of its series.";
+/// What columns mean.
+pub(crate) const COLUMNS: [(&str, &str); 4] = [
+    ("timestamp", "Time of the sample."),
+    ("metric", "Name of the metric."),
+    ("labels", "Labels of the series, without the name of the metric: `labels['instance']`."),
+    ("value", "Value of the sample. Markers of series that ended are left out; table `samples` has them."),
+];
+
 /// Samples with their labels.
 pub(crate) struct Metrics {
     samples: Arc<Table>,

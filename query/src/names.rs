@@ -17,7 +17,7 @@ use datafusion::{
         parser::Statement,
         sqlparser::ast::{
             ExcludeSelectItem, Expr, Ident, JoinConstraint, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-            SetExpr, Statement as Sql, TableWithJoins, VisitMut, VisitorMut,
+            SetExpr, Statement as Sql, TableFactor, TableWithJoins, VisitMut, VisitorMut,
         },
     },
 };
@@ -176,6 +176,20 @@ impl VisitorMut for Names<'_> {
 
     fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<Error> {
         self.layers.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
+        // Functions are called in any case, but planning looks those that are tables up as they are written.
+        if let TableFactor::Table { name, args: Some(_), .. } = table {
+            for part in &mut name.0 {
+                if let ObjectNamePart::Identifier(ident) = part
+                    && ident.quote_style.is_none()
+                {
+                    ident.value = ident.value.to_lowercase();
+                }
+            }
+        }
         ControlFlow::Continue(())
     }
 

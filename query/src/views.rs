@@ -18,10 +18,19 @@ pub(crate) struct View {
     /// Name of the table that it is in SQL.
     pub name: &'static str,
     /// What a row is, in one sentence.
-    #[cfg_attr(not(test), expect(dead_code, reason = "`VIEWS.md` is made of it, by a test"))]
     pub about: &'static str,
     /// Its text. Lines at its begin, `-- column: sentence`, say what its columns are.
     pub sql: &'static str,
+}
+
+impl View {
+    /// What is said of a column: by its name, by the end of its name, or of all that nothing else is said of.
+    pub(crate) fn meaning(&self, column: &str) -> Option<&'static str> {
+        let said = || self.sql.lines().map_while(|line| line.strip_prefix("-- ")?.split_once(": "));
+        let exact = said().find(|(name, _)| *name == column);
+        let ends = || said().find(|(name, _)| name.strip_prefix('*').is_some_and(|end| column.ends_with(end)));
+        exact.or_else(ends).map(|(_, sentence)| sentence)
+    }
 }
 
 /// Every view, in the order in which they are documented.

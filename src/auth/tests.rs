@@ -66,6 +66,7 @@ fn every_path_needs_a_scope_but_the_probes() {
         ("/api/v1/write", Some(Scope::Write)),
         ("/api/v1/admin/flush", Some(Scope::Admin)),
         ("/api/v1/sql", Some(Scope::Read)),
+        ("/api/v1/sql/team_costs", Some(Scope::Read)),
         ("/metrics", Some(Scope::Read)),
         ("/", Some(Scope::Read)),
         ("/-/healthy/", Some(Scope::Read)),

@@ -5,6 +5,7 @@
 //! Invariant: no secret is in here but as the name of the variable that holds it, or in a type that does not print it.
 
 pub mod outbound;
+pub mod queries;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -44,6 +45,7 @@ pub struct Raw {
     pub remote_write: Option<RemoteWrite>,
     pub sql: Option<Sql>,
     pub promql: Option<Promql>,
+    pub queries: Option<BTreeMap<String, Spanned<queries::SavedQuery>>>,
     pub billing: Option<Billing>,
     pub alerting: Option<Alerting>,
     pub log: Option<Log>,
@@ -404,6 +406,7 @@ impl Raw {
                 points_max: top.points_max.or(below.points_max),
                 features: top.features.or(below.features),
             }),
+            queries: self.queries.or(below.queries),
             billing: lay(self.billing, below.billing, Billing::over),
             alerting: lay(self.alerting, below.alerting, Alerting::over),
             log: lay(log, below.log, |top, below| Log {

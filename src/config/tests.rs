@@ -27,7 +27,7 @@ fn the_documented_file_says_what_the_defaults_are() {
 }
 
 /// Every setting outside of lists and maps.
-const SETTINGS: [&str; 75] = [
+const SETTINGS: [&str; 76] = [
     "data_dir",
     "data",
     "roots",
@@ -52,6 +52,7 @@ const SETTINGS: [&str; 75] = [
     "remote_write",
     "sql",
     "promql",
+    "queries",
     "log",
     "cert",
     "key",
@@ -124,6 +125,8 @@ fn the_documented_file_names_every_setting() {
         "alerting: {alertmanagers: [{zzz: 1}]}",
         "alerting: {heartbeat: {zzz: 1}}",
         "alerting: {watch: [{zzz: 1}]}",
+        "queries: {a: {zzz: 1}}",
+        "queries: {a: {params: {b: {zzz: 1}}}}",
     ];
     for error in nested.map(|text| read(text).unwrap_err()) {
         let (_, known) = error.split_once("keys here are ").unwrap_or_else(|| panic!("{error}"));

@@ -21,7 +21,7 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 /// Version of the binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ENDPOINTS: [(&str, &str, &str); 39] = [
+const ENDPOINTS: [(&str, &str, &str); 40] = [
     ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
     (
         "POST",
@@ -39,7 +39,12 @@ const ENDPOINTS: [(&str, &str, &str); 39] = [
         "/api/v1/reference/&lt;table&gt;/&lt;source&gt;",
         "rows of accounts, exchange_rates or invoices, CSV (scope write)",
     ),
-    ("POST", "/api/v1/sql", "SQL; also GET ?query=&amp;format=json|ndjson|csv|arrow (scope read)"),
+    ("POST", "/api/v1/sql", "SQL; also GET ?query=&amp;format=json|ndjson|csv|arrow|parquet|xlsx (scope read)"),
+    (
+        "GET",
+        "/api/v1/sql/&lt;name&gt;",
+        "a saved query: its parameters, &amp;format=; /api/v1/sql lists them (scope read)",
+    ),
     ("GET, POST", "/api/v1/query", "PromQL at a time: query=&amp;time= (scope read)"),
     ("GET, POST", "/api/v1/query_range", "PromQL over a range: query=&amp;start=&amp;end=&amp;step= (scope read)"),
     ("GET, POST", "/api/v1/query_exemplars", "exemplars of a query's series: query=&amp;start=&amp;end= (scope read)"),

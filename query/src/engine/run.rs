@@ -25,10 +25,11 @@ use datafusion::{
 use futures::{FutureExt, StreamExt};
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    sync::{mpsc, oneshot},
 };
 use tokio_util::task::AbortOnDropHandle;
 
+use super::Place;
 use crate::{Error, ErrorKind, Result, decimal, functions, names};
 
 /// Batches that wait for the reader: one being written to the network, one ready.
@@ -70,13 +71,8 @@ impl Threads {
         Ok(Self { runtime: Some(runtime.map_err(failed)?), count: threads })
     }
 
-    /// Starts to plan and then to run a statement, which holds `permit` until it has ended.
-    pub(super) fn start(
-        &self,
-        state: SessionState,
-        statement: Statement,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<Work> {
+    /// Starts to plan and then to run a statement, which holds `place` until it has ended.
+    pub(super) fn start(&self, state: SessionState, statement: Statement, place: Place) -> Result<Work> {
         let runtime = self.runtime()?;
         let (planned, schema) = oneshot::channel();
         let (sender, batches) = mpsc::channel(BATCHES_MAX);
@@ -86,7 +82,7 @@ impl Threads {
                 // A reader that is gone needs no answer.
                 let _ = sender.send(Err(defect())).await;
             }
-            drop(permit);
+            drop(place);
         });
         Ok(Work { schema, batches, task: AbortOnDropHandle::new(task) })
     }
@@ -95,7 +91,7 @@ impl Threads {
     pub(super) fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
-        permit: OwnedSemaphorePermit,
+        permit: impl Send + 'static,
     ) -> Result<AbortOnDropHandle<Result<T>>> {
         let task = self.runtime()?.spawn(async move {
             let _permit = permit;

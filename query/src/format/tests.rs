@@ -1,5 +1,7 @@
 //! Every type in every format.
 
+mod files;
+
 use serde_json::{Value, json};
 
 use super::{Format, csv, json as to_json, table, text};

@@ -3,27 +3,24 @@
 //! Registered in place of DataFusion's, which takes a time with a zone apart by calendar row by row, two thirds of a month's sum; of times
 //! that are stored otherwise it does what that does. Invariant: both give the same.
 
-use std::{cell::Cell, ops::Range, sync::Arc};
+use std::{cell::Cell, sync::Arc};
 
 use arrow::{
     array::{AsArray, PrimitiveArray},
     datatypes::{DataType, FieldRef, TimeUnit, TimestampMicrosecondType},
 };
-use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime};
 use datafusion::{
     common::{Result, ScalarValue},
     functions::datetime,
     logical_expr::{
         ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-        interval_arithmetic::Interval,
         preimage::PreimageResult,
         simplify::SimplifyContext,
         sort_properties::{ExprProperties, SortProperties},
     },
 };
 
-const SECOND_US: i64 = 1_000_000;
-const DAY_US: i64 = 86_400 * SECOND_US;
+use super::stretches::{DAY_US, SECOND_US, Stretches};
 
 pub(super) fn date_trunc() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(DateTrunc(datetime::date_trunc())))
@@ -56,14 +53,14 @@ impl ScalarUDFImpl for DateTrunc {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         if let [ColumnarValue::Scalar(unit), ColumnarValue::Array(times)] = args.args.as_slice()
-            && let Some(unit) = Unit::of(unit)
+            && let Some(stretches) = stretches(unit)
             && is_utc(times.data_type())
         {
             // Times come in stretches: those of a day, a month.
             let last = Cell::new((0, 0));
             let truncate = |us| {
                 if !(last.get().0..last.get().1).contains(&us) {
-                    let stretch = unit.around(us).ok_or(())?;
+                    let stretch = stretches.around(us).ok_or(())?;
                     last.set((stretch.start, stretch.end));
                 }
                 Ok::<i64, ()>(last.get().0)
@@ -79,20 +76,16 @@ impl ScalarUDFImpl for DateTrunc {
     }
 
     fn preimage(&self, args: &[Expr], value: &Expr, info: &SimplifyContext) -> Result<PreimageResult> {
-        let ([unit, times], Some(ScalarValue::TimestampMicrosecond(Some(us), zone))) = (args, value.as_literal())
+        let ([unit, times], Some(value @ ScalarValue::TimestampMicrosecond(Some(us), _))) = (args, value.as_literal())
         else {
             return Ok(PreimageResult::None);
         };
-        let stretch = unit.as_literal().and_then(Unit::of).and_then(|unit| unit.around(*us));
         let data_type = info.get_data_type(times)?;
-        match stretch.filter(|stretch| stretch.start == *us && is_utc(&data_type) && value_type(zone) == data_type) {
-            Some(stretch) => {
-                let bound = |us| ScalarValue::TimestampMicrosecond(Some(us), zone.clone());
-                let interval = Interval::try_new(bound(stretch.start), bound(stretch.end))?;
-                Ok(PreimageResult::Range { expr: times.clone(), interval: Box::new(interval) })
+        match unit.as_literal().and_then(stretches) {
+            Some(stretches) if is_utc(&data_type) && value.data_type() == data_type => {
+                stretches.preimage(times, *us, value)
             }
-            // A time at which no stretch begins.
-            None => Ok(PreimageResult::None),
+            _ => Ok(PreimageResult::None),
         }
     }
 
@@ -110,57 +103,22 @@ fn is_utc(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Timestamp(TimeUnit::Microsecond, zone) if zone.as_deref().is_none_or(|zone| zone == "UTC"))
 }
 
-fn value_type(zone: &Option<Arc<str>>) -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
-}
-
-/// How long stretches are.
-#[derive(Debug, Clone, Copy)]
-enum Unit {
-    /// All the same, microseconds.
-    Even(i64),
-    /// From Monday.
-    Week,
-    /// So many months, a divisor of twelve.
-    Months(u32),
-}
-
-impl Unit {
-    /// By its name.
-    fn of(name: &ScalarValue) -> Option<Self> {
-        Some(match name.try_as_str().flatten()?.to_lowercase().as_str() {
-            "second" => Self::Even(SECOND_US),
-            "minute" => Self::Even(60 * SECOND_US),
-            "hour" => Self::Even(3600 * SECOND_US),
-            "day" => Self::Even(DAY_US),
-            "week" => Self::Week,
-            "month" => Self::Months(1),
-            "quarter" => Self::Months(3),
-            "year" => Self::Months(12),
-            _ => return None,
-        })
-    }
-
-    /// The stretch that a time is in, if a calendar has it.
-    fn around(self, us: i64) -> Option<Range<i64>> {
-        let step = match self {
-            Self::Even(step) => step,
-            Self::Week => 7 * DAY_US,
-            Self::Months(months) => {
-                let day = DateTime::from_timestamp_micros(us)?.date_naive();
-                let first = NaiveDate::from_ymd_opt(day.year(), day.month0() / months * months + 1, 1)?;
-                return Some(midnight_us(first)..midnight_us(first.checked_add_months(Months::new(months))?));
-            }
-        };
-        // The epoch is a Thursday.
-        let from = if matches!(self, Self::Week) { -3 * DAY_US } else { 0 };
-        let start = us.checked_sub(us.checked_sub(from)?.rem_euclid(step))?;
-        Some(start..start.checked_add(step)?)
-    }
-}
-
-fn midnight_us(day: NaiveDate) -> i64 {
-    day.and_time(NaiveTime::MIN).and_utc().timestamp_micros()
+/// The stretches of a unit.
+fn stretches(unit: &ScalarValue) -> Option<Stretches> {
+    // A week is from Monday, and the epoch is a Thursday.
+    const WEEK: Stretches = Stretches::Even { step_us: 7 * DAY_US, origin_us: -3 * DAY_US };
+    let months = |count| Stretches::Months { count, origin: 0 };
+    Some(match unit.try_as_str().flatten()?.to_lowercase().as_str() {
+        "second" => Stretches::even(SECOND_US),
+        "minute" => Stretches::even(60 * SECOND_US),
+        "hour" => Stretches::even(3600 * SECOND_US),
+        "day" => Stretches::even(DAY_US),
+        "week" => WEEK,
+        "month" => months(1),
+        "quarter" => months(3),
+        "year" => months(12),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

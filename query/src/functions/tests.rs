@@ -1,5 +1,7 @@
 //! Functions of ours as queries call them.
 
+mod times;
+
 use serde_json::{Value, json};
 
 use crate::testing::{

@@ -21,6 +21,8 @@ fn queries_that_read_pass() {
         "EXPLAIN VERBOSE SELECT 1",
         "SELECT labels['job'] FROM metrics",
         "SELECT * FROM generate_series(1, 3)",
+        "SELECT * FROM promql('up', now() - interval '1 hour', now(), '1m')",
+        "SELECT * FROM PromQL_instant('up', now(), 'job')",
         "SELECT 'COPY x TO ''/etc/passwd''' AS text",
         "-- a comment\nSELECT 1",
     ] {
@@ -91,6 +93,9 @@ const REFUSED: &[&str] = &[
     "SELECT 1 WHERE 1 IN (SELECT a FROM '/etc/passwd')",
     "WITH a AS (SELECT * FROM '/etc/passwd') SELECT * FROM a",
     "SELECT * FROM 'a*.csv'",
+    "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM public.promql('up', 0, 1, 1)",
+    "SELECT * FROM parquet_metadata('x.parquet')",
     "DESCRIBE '/etc/passwd'",
     "SELEC 1",
     "SELECT 'unterminated",

@@ -181,7 +181,7 @@ fn optional_time_ms(name: &str, text: &str) -> Result<i64> {
 }
 
 /// A time in milliseconds: RFC 3339, or seconds with a fraction; as Prometheus reads it and says that it cannot.
-pub(super) fn time_ms(name: &str, text: &str) -> Result<i64> {
+pub(crate) fn time_ms(name: &str, text: &str) -> Result<i64> {
     let wrong = || invalid(name, &format!("cannot parse {text:?} to a valid timestamp"));
     if let Ok(seconds) = text.parse::<f64>() {
         let milliseconds = (seconds * 1000.0).round();

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use datafusion::{
     catalog::{
         CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
+        information_schema::{INFORMATION_SCHEMA, InformationSchemaProvider},
         view::ViewTable,
     },
     common::Result,
@@ -23,7 +24,12 @@ use datafusion::{
 use parking_lot::Mutex;
 
 use super::{VIEWS, View, spread::Spread};
-use crate::{Error, ErrorKind, engine::logical, gate};
+use crate::{
+    Error, ErrorKind,
+    comments::{SETTINGS, with_comments},
+    engine::logical,
+    gate,
+};
 
 /// Name of the only catalog.
 pub(crate) const CATALOG: &str = "streamgauge";
@@ -62,12 +68,14 @@ impl Tables {
     /// Makes these the tables of a session, and its functions those of the same query.
     pub(crate) fn put_into(self, state: &mut SessionState) {
         let tags = Arc::clone(&self.known.tags);
-        let (catalog, catalogs) = (MemoryCatalogProvider::new(), MemoryCatalogProviderList::new());
-        // Both are in memory and take what they are given.
-        let _ = catalog.register_schema(SCHEMA, Arc::new(self));
-        let _ = catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+        let tables: Arc<dyn SchemaProvider> = Arc::new(self);
+        // What is listed is not the list: one that held itself would never be freed.
+        let listed = catalogs(vec![(SCHEMA, Arc::clone(&tables))]);
+        let functions = state.table_functions().clone();
+        let listing = Listing(InformationSchemaProvider::new(listed).with_table_functions(functions));
+        let catalogs = catalogs(vec![(SCHEMA, tables), (INFORMATION_SCHEMA, Arc::new(listing))]);
         let _ = state.register_udf(tags);
-        state.register_catalog_list(Arc::new(catalogs));
+        state.register_catalog_list(catalogs);
     }
 
     async fn view(&self, view: &'static View) -> Result<Arc<dyn TableProvider>> {
@@ -88,6 +96,39 @@ impl Tables {
         let lacks = || Error::new(ErrorKind::Invalid, "there is no table costs, so there is no view of it");
         let costs = self.known.tables.get(schemas::costs().name).ok_or_else(lacks)?;
         Ok(Arc::new(Spread::new(Arc::clone(costs))))
+    }
+}
+
+/// The only catalog, with some schemas.
+fn catalogs(schemas: Vec<(&str, Arc<dyn SchemaProvider>)>) -> Arc<dyn CatalogProviderList> {
+    let (catalog, catalogs) = (MemoryCatalogProvider::new(), MemoryCatalogProviderList::new());
+    for (name, schema) in schemas {
+        // Both are in memory and take what they are given.
+        let _ = catalog.register_schema(name, schema);
+    }
+    let _ = catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+    Arc::new(catalogs)
+}
+
+/// Lists tables, columns and functions: DataFusion's `information_schema`, with comments and without settings.
+#[derive(Debug)]
+struct Listing(InformationSchemaProvider);
+
+#[async_trait]
+impl SchemaProvider for Listing {
+    fn table_names(&self) -> Vec<String> {
+        self.0.table_names().into_iter().filter(|name| name != SETTINGS).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        match self.0.table(name).await? {
+            Some(table) if name != SETTINGS => with_comments(name, table).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        name != SETTINGS && self.0.table_exist(name)
     }
 }
 

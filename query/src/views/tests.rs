@@ -46,9 +46,9 @@ async fn views_are_listed_like_tables_and_described_like_them() {
     let bench = books(&[]);
     let tables = ask(&bench, "SHOW TABLES").await;
     for view in &VIEWS {
-        assert!(tables.contains(&format!("streamgauge public {} VIEW", view.name)), "{tables:?}");
+        assert!(tables.contains(&format!("streamgauge public {} VIEW {}", view.name, view.about)), "{tables:?}");
     }
-    assert!(tables.contains(&"streamgauge public costs BASE TABLE".to_owned()));
+    assert!(tables.contains(&format!("streamgauge public costs BASE TABLE {}", schemas::costs().about)));
     assert!(!tables.iter().any(|table| table.contains("costs_parts")), "{tables:?}");
     let columns = ask(&bench, "SHOW COLUMNS FROM untagged").await;
     assert_eq!(columns[4], "streamgauge public untagged tag Utf8 NO");

@@ -5,14 +5,6 @@ use std::{env, fmt::Write as _, fs, path::Path};
 use super::*;
 use crate::format::type_name;
 
-/// What a view says of a column: by its name, by the end of its name, or of all that nothing else is said of.
-fn meaning<'a>(view: &'a View, column: &str) -> Option<&'a str> {
-    let said = || view.sql.lines().map_while(|line| line.strip_prefix("-- ")?.split_once(": "));
-    let exact = said().find(|(name, _)| *name == column);
-    let ends = || said().find(|(name, _)| name.strip_prefix('*').is_some_and(|end| column.ends_with(end)));
-    exact.or_else(ends).map(|(_, sentence)| sentence)
-}
-
 async fn page() -> String {
     let mut out = String::from(
         "# Views\n\nGenerated from `query/src/views` by `UPDATE=1 cargo test --workspace --lib -- views::tests::page`; do not edit.\n\
@@ -30,8 +22,8 @@ async fn page() -> String {
         let schema = bench.engine().sql(&format!("SELECT * FROM {}", view.name)).await.unwrap().schema;
         let mut rest: Option<&str> = None;
         for field in schema.fields() {
-            let sentence = meaning(view, field.name()).unwrap_or_else(|| panic!("{}.{}", view.name, field.name()));
-            if meaning(view, "") == Some(sentence) && schema.fields().len() > 40 {
+            let sentence = view.meaning(field.name()).unwrap_or_else(|| panic!("{}.{}", view.name, field.name()));
+            if view.meaning("") == Some(sentence) && schema.fields().len() > 40 {
                 // Those of `costs` are described where it is.
                 rest = Some(sentence);
                 continue;
