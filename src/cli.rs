@@ -68,6 +68,7 @@ Examples:
   streamgauge sql --url https://gauge:4090 --ca ca.pem --token-env SG_TOKEN 'SELECT 1'
   streamgauge sql --data-dir ./streamgauge-data 'SELECT max(ts) FROM samples'
   streamgauge sql --data-dir /var/lib/streamgauge --config /etc/streamgauge.yaml 'SELECT max(ts) FROM samples'
+  streamgauge sql \"SELECT * FROM promql('sum by (job) (up)', now() - interval '1 hour', now(), '5m', 'job')\"
   streamgauge sql - < question.sql
 
 With --data-dir the folder is only read, whether or not a server runs on it. If its tables are in a bucket, --config names

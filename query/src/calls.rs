@@ -6,7 +6,8 @@
 //!
 //! Invariants: a call is evaluated in the place that its query has among the running ones, and takes none of its own, so queries with calls
 //! cannot wait for each other; times are known when the statement is planned. What a call reads is the tables as they are when it is
-//! evaluated, which may be a moment after the query's own view of them.
+//! evaluated, which may be a moment after the query's own view of them. Warnings of PromQL have no place in an answer of SQL: they are in the
+//! log, at level debug.
 
 mod arguments;
 mod exec;

@@ -113,8 +113,8 @@ pub struct Encoder {
 
 /// What writes formats that are no text.
 enum Binary {
-    Arrow(StreamWriter<Vec<u8>>),
-    Parquet(ParquetFile),
+    Arrow(Box<StreamWriter<Vec<u8>>>),
+    Parquet(Box<ParquetFile>),
     Xlsx(Box<Sheet>),
 }
 
@@ -150,12 +150,12 @@ impl Encoder {
             Format::Arrow => {
                 let mut ipc = StreamWriter::try_new(Vec::new(), schema)?;
                 out.append(ipc.get_mut());
-                encoder.binary = Some(Binary::Arrow(ipc));
+                encoder.binary = Some(Binary::Arrow(Box::new(ipc)));
             }
             Format::Parquet => {
                 let (file, mut begun) = ParquetFile::begin(schema)?;
                 out.append(&mut begun);
-                encoder.binary = Some(Binary::Parquet(file));
+                encoder.binary = Some(Binary::Parquet(Box::new(file)));
             }
             Format::Xlsx => encoder.binary = Some(Binary::Xlsx(Box::new(Sheet::begin(schema)?))),
         }

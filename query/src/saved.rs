@@ -5,7 +5,7 @@
 //! (`bind`), so no text of a client is ever read as SQL or PromQL.
 //!
 //! A query in PromQL has no parameters but the times at which it is asked: `time`, or `start`, `end` and `step`. It is a query in SQL
-//! over [`crate::calls`], so it has the limits, the formats and the errors of every other.
+//! with a call (`calls`), so it has the limits, the formats and the errors of every other.
 //!
 //! Invariant: a saved query that was made names no parameter that it does not have, and has none that it does not name.
 

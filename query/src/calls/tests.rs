@@ -20,7 +20,6 @@ async fn bench() -> Bench {
     ];
     bench.file(schemas::series(), &series(from, &labelled), Lane::InOrder).await;
     let sample = |id: i64, at: i64| -> Sample {
-        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
         let value = (60 * id * at) as f64;
         ("requests_total", id, from + at * MINUTE_MS, value)
     };

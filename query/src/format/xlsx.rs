@@ -144,7 +144,7 @@ fn write(
     let done = match kind {
         Kind::Day => dated(sheet, f64::from(array.as_primitive::<Date32Type>().value(row)) + EPOCH_DAYS, &formats.day),
         Kind::Time => {
-            #[expect(clippy::cast_precision_loss, reason = "spreadsheets have no microseconds")]
+            // Spreadsheets have no microseconds.
             let us = array.as_primitive::<TimestampMicrosecondType>().value(row) as f64;
             dated(sheet, us / DAY_US + EPOCH_DAYS, &formats.time)
         }
