@@ -19,7 +19,7 @@ use chrono::DateTime;
 use datafusion::{
     datasource::TableProvider,
     execution::{SendableRecordBatchStream, SessionState, memory_pool::MemoryPool, object_store::ObjectStoreUrl},
-    sql::sqlparser::ast::Expr,
+    sql::parser::Statement,
 };
 use futures::StreamExt;
 use object_store::ObjectStore;
@@ -47,6 +47,7 @@ use crate::{
     metadata::Metadata,
     meter::{Count, Meter},
     metrics::{self, Metrics},
+    parameters::{self, Described, Parameter},
     running::{Asking, Run, Running},
     saved::{self, Bound, Queries},
     series::on_days,
@@ -225,18 +226,32 @@ impl Engine {
     /// # Errors
     /// As [`Engine::sql`].
     pub async fn sql_at(&self, text: &str, now_us: i64) -> Result<Answer> {
-        self.ask(text, now_us, None).await
+        self.ask(text, now_us, |statement| parameters::put(statement, &[])).await
     }
 
     /// Answers a saved query with its values.
     pub(crate) async fn bound(&self, bound: &Bound, now_us: i64) -> Result<Answer> {
-        self.ask(&bound.sql, now_us, Some(&bound.values)).await
+        self.ask(&bound.sql, now_us, |statement| saved::bind(statement, &bound.values)).await
     }
 
-    async fn ask(&self, text: &str, now_us: i64, values: Option<&BTreeMap<String, Expr>>) -> Result<Answer> {
+    /// Answers a query with places `$1`, `$2`, …, and a value for each.
+    ///
+    /// # Errors
+    /// As [`Engine::sql`]; `Invalid` too if a place has no value.
+    pub async fn sql_with(&self, text: &str, parameters: &[Parameter]) -> Result<Answer> {
+        self.ask(text, self.0.clock.now_us(), |statement| parameters::put(statement, parameters)).await
+    }
+
+    /// Answers a query once values are put into it.
+    async fn ask(
+        &self,
+        text: &str,
+        now_us: i64,
+        put: impl FnOnce(&mut Statement) -> Result<()>,
+    ) -> Result<Answer> {
         let mut count = self.0.meter.begin();
         let run = self.0.asking.begin("sql", text);
-        match run.or_killed(self.begin(text, now_us, values)).await {
+        match run.or_killed(self.begin(text, now_us, put)).await {
             Ok((schema, work, deadline)) => {
                 let Config { rows_max, timeout_ms, .. } = self.0.config;
                 let of_answer = Arc::clone(&schema);
@@ -265,12 +280,10 @@ impl Engine {
         &self,
         text: &str,
         now_us: i64,
-        values: Option<&BTreeMap<String, Expr>>,
+        put: impl FnOnce(&mut Statement) -> Result<()>,
     ) -> Result<(SchemaRef, Work, Pin<Box<Sleep>>)> {
         let mut statement = gate::check(text)?;
-        if let Some(values) = values {
-            saved::bind(&mut statement, values)?;
-        }
+        put(&mut statement)?;
         calls::check(self, &statement, text)?;
         let place = Arc::new(self.admit().await?);
         let timeout_ms = self.0.config.timeout_ms;
@@ -281,6 +294,21 @@ impl Engine {
             () = &mut deadline => return Err(timed_out(timeout_ms)),
         };
         Ok((schema, work, deadline))
+    }
+
+    /// Says what a query would take and give, without running it. `types` are those that are known of its places, as SQL names
+    /// them; places beyond them are of a type that planning finds.
+    ///
+    /// # Errors
+    /// As [`Engine::sql`].
+    pub async fn describe(&self, text: &str, types: &[Option<&'static str>]) -> Result<Described> {
+        self.counted("describe", text, async |_| {
+            let statement = gate::check(text)?;
+            let place = Arc::new(self.admit().await?);
+            let (session, types) = (self.session(self.0.clock.now_us(), &place), types.to_vec());
+            self.within(async move { run::describe(&session, statement, &types).await }, place, None).await
+        })
+        .await
     }
 
     /// Finds the series of any of `selectors` that had rows on the days of `times_us`, microseconds, half-open; in files and
@@ -450,6 +478,12 @@ impl Engine {
 
     pub(crate) fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// How long a query may take, from its text to the end of its answer.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.0.config.timeout_ms)
     }
 
     /// How it evaluates PromQL.

@@ -15,7 +15,7 @@ mod xlsx;
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, RecordBatch, StringArray},
+    array::{Array, ArrayRef, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema, SchemaRef},
     ipc::writer::StreamWriter,
     util::pretty::pretty_format_batches,
@@ -26,7 +26,8 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
 use crate::Result;
 
 use self::{parquet::ParquetFile, xlsx::Sheet};
-use cell::{Cell, Style, cell};
+pub use cell::Cell;
+use cell::{Style, cell};
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +100,14 @@ impl Format {
             Self::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         }
     }
+}
+
+/// Writes values of a column as JSON.
+///
+/// # Errors
+/// If the column is of a type that cannot be shown.
+pub fn json_of(array: &dyn Array) -> Result<Cell<'_>> {
+    cell(array, Style::Json)
 }
 
 /// Writes one answer, batch by batch.

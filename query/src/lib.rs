@@ -29,13 +29,16 @@ mod meter;
 mod metrics;
 mod names;
 mod native;
+mod parameters;
 mod raw;
 mod running;
 pub mod saved;
 mod series;
+mod system;
 mod table;
 #[cfg(test)]
 mod testing;
+pub mod types;
 mod views;
 
 pub use billing::{TagRules, Tags};
@@ -44,6 +47,7 @@ pub use engine::{Answer, Catalog, Config, Engine};
 pub use error::{Error, ErrorKind, Position, Result};
 pub use evaluate::{Found, Loaded, PromqlConfig, When};
 pub use http::{Asked, RulesAsked, check_range, duration_ms, failure, json, no_such_group, router};
+pub use parameters::{Described, Parameter, sql_type};
 pub use promql::{Features, Query, Selector, Syntax, quoted};
 pub use running::Asking;
 pub use series::{Series, Wanted};

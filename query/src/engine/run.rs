@@ -7,9 +7,14 @@
 //! Invariants: batches wait in a queue of [`BATCHES_MAX`], so a slow reader slows its query down; a query's place among the
 //! running ones is given back when its work has really ended, not when it was told to.
 
-use std::{num::NonZeroUsize, panic::AssertUnwindSafe, sync::Arc, thread::available_parallelism};
+use std::{
+    collections::BTreeMap, num::NonZeroUsize, panic::AssertUnwindSafe, sync::Arc, thread::available_parallelism,
+};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, SchemaRef},
+};
 use datafusion::{
     common::{
         Result as DataFusionResult,
@@ -30,7 +35,11 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Place;
-use crate::{Error, ErrorKind, Result, decimal, functions, names};
+use crate::{
+    Error, ErrorKind, Result, decimal, functions, names,
+    parameters::{self, Described, Parameter},
+    system,
+};
 
 /// Batches that wait for the reader: one being written to the network, one ready.
 const BATCHES_MAX: usize = 2;
@@ -152,8 +161,40 @@ async fn plan(state: &SessionState, statement: Statement) -> Result<SendableReco
     Ok(execute_stream(plan, state.task_ctx())?)
 }
 
+/// Finds what a statement takes and gives; those of its places whose type `types` tells are of that.
+pub(super) async fn describe(
+    state: &SessionState,
+    statement: Statement,
+    types: &[Option<&'static str>],
+) -> Result<Described> {
+    let count = parameters::count(&statement)?;
+    let mut found = BTreeMap::new();
+    if count > types.iter().filter(|known| known.is_some()).count() {
+        // What cannot be planned with open places can be with values; then nothing is found.
+        if let Ok(plan) = logical(state, statement.clone()).await
+            && let Ok(fields) = plan.get_parameter_types()
+        {
+            found.extend(fields);
+        }
+    }
+    let parameters = parameters::in_order(count, found);
+    let null = |(place, found): (usize, &Option<DataType>)| {
+        let known = types.get(place).copied().flatten();
+        Parameter::One(None, known.or_else(|| found.as_ref().and_then(parameters::sql_type)))
+    };
+    let nulls: Vec<Parameter> = parameters.iter().enumerate().map(null).collect();
+    let mut statement = statement;
+    parameters::put(&mut statement, &nulls)?;
+    let bound = functions::bind(state, &statement).await?;
+    let state = bound.as_ref().unwrap_or(state);
+    let plan = logical(state, statement).await?;
+    let plan = state.create_physical_plan(&plan).await?;
+    Ok(Described { parameters, schema: plan.schema() })
+}
+
 /// Plans a statement as far as it does not depend on how tables are read.
 pub(crate) async fn logical(state: &SessionState, mut statement: Statement) -> Result<LogicalPlan> {
+    system::translate(&mut statement);
     names::resolve(state, &mut statement).await?;
     decimal::prepare(&mut statement)?;
     Ok(state.statement_to_plan(statement).await?)

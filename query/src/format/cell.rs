@@ -18,7 +18,7 @@ use chrono::{DateTime, SecondsFormat};
 use crate::Result;
 
 /// Writes the value of a row.
-pub(super) type Cell<'a> = Box<dyn Fn(usize, &mut Vec<u8>) + 'a>;
+pub type Cell<'a> = Box<dyn Fn(usize, &mut Vec<u8>) + 'a>;
 
 /// How values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -29,6 +29,7 @@ use crate::{
     comments::{SETTINGS, with_comments},
     engine::logical,
     gate,
+    system::{self, System},
 };
 
 /// Name of the only catalog.
@@ -68,12 +69,15 @@ impl Tables {
     /// Makes these the tables of a session, and its functions those of the same query.
     pub(crate) fn put_into(self, state: &mut SessionState) {
         let tags = Arc::clone(&self.known.tags);
+        let system = Arc::new(System(self.clone()));
         let tables: Arc<dyn SchemaProvider> = Arc::new(self);
         // What is listed is not the list: one that held itself would never be freed.
         let listed = catalogs(vec![(SCHEMA, Arc::clone(&tables))]);
         let functions = state.table_functions().clone();
         let listing = Listing(InformationSchemaProvider::new(listed).with_table_functions(functions));
-        let catalogs = catalogs(vec![(SCHEMA, tables), (INFORMATION_SCHEMA, Arc::new(listing))]);
+        let all: Vec<(&str, Arc<dyn SchemaProvider>)> =
+            vec![(system::SCHEMA, system), (SCHEMA, tables), (INFORMATION_SCHEMA, Arc::new(listing))];
+        let catalogs = catalogs(all);
         let _ = state.register_udf(tags);
         state.register_catalog_list(catalogs);
     }
@@ -154,7 +158,8 @@ impl SchemaProvider for Tables {
         }
         match view_named(name) {
             Some(view) => self.view(view).await.map(Some),
-            None => Ok(None),
+            // Tables of the system catalog are found without its name too.
+            None => Box::pin(System(self.clone()).named(name)).await,
         }
     }
 
@@ -164,7 +169,7 @@ impl SchemaProvider for Tables {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.known.tables.contains_key(name) || view_named(name).is_some()
+        self.known.tables.contains_key(name) || view_named(name).is_some() || System::has(name)
     }
 }
 

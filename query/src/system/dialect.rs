@@ -1,0 +1,359 @@
+//! Puts a statement of PostgreSQL's dialect into the one that is planned here.
+//!
+//! Called by the engine with each statement, before names are resolved. Changes only what has no meaning here otherwise: functions and
+//! operators named with `pg_catalog`, casts to types of the catalog, lists written as texts after `ANY`, and the places where clients ask
+//! for the path of schemas, of which there is one.
+//!
+//! Invariant: nothing is let in that the gate has not seen: what is put in are literals, functions, and the names of catalog tables.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::{
+    parser::Statement,
+    sqlparser::{
+        ast::{
+            BinaryOperator, CastKind, DataType, Expr, Function, FunctionArguments, Ident, ObjectName, ObjectNamePart,
+            Select, SelectItem, SetExpr, Statement as Sql, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+        },
+        dialect::GenericDialect,
+        parser::Parser,
+    },
+};
+
+use crate::{types, views};
+
+/// Tables of the catalog that are named as numbers.
+const CATALOG: [(&str, u32); 8] = [
+    ("pg_class", 1_259),
+    ("pg_namespace", 2_615),
+    ("pg_constraint", 2_606),
+    ("pg_type", 1_247),
+    ("pg_proc", 1_255),
+    ("pg_attribute", 1_249),
+    ("pg_database", 1_262),
+    ("pg_trigger", 2_620),
+];
+
+/// Translates a statement in place.
+pub(crate) fn translate(statement: &mut Statement) {
+    let mut sql = statement;
+    while let Statement::Explain(explain) = sql {
+        sql = &mut explain.statement;
+    }
+    if let Statement::Statement(sql) = sql {
+        let asks_catalog = Visit::visit(sql.as_ref(), &mut NamesCatalog).is_break();
+        let _: ControlFlow<()> = VisitMut::visit(sql.as_mut() as &mut Sql, &mut Dialect { asks_catalog });
+    }
+}
+
+/// Breaks off at the first table of the catalog.
+struct NamesCatalog;
+
+impl Visitor for NamesCatalog {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+        let last = name.0.last().and_then(ObjectNamePart::as_ident).map(|ident| ident.value.to_ascii_lowercase());
+        if last.is_some_and(|last| super::System::has(&last)) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+struct Dialect {
+    /// Does the statement name tables of the catalog? Others are left as they are where that has a meaning.
+    asks_catalog: bool,
+}
+
+impl VisitorMut for Dialect {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        if self.asks_catalog {
+            without_doubles(&mut select.projection);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args, .. } = factor
+            && args.is_some()
+        {
+            unqualify(name);
+            // A function that is a table here.
+            if name.to_string().eq_ignore_ascii_case("pg_get_keywords") {
+                *args = None;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        // The path of schemas, however it is taken apart: it has one.
+        if let Expr::InSubquery { expr: what, subquery, negated } = expr
+            && subquery.to_string().contains("current_setting('search_path')")
+        {
+            let list = vec![text(views::SCHEMA)];
+            *expr = Expr::InList { expr: std::mem::replace(what, Box::new(null())), list, negated: *negated };
+        }
+        if self.asks_catalog
+            && let Some(value) = of_subquery(expr)
+        {
+            *expr = value;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Function(function) => {
+                unqualify(&mut function.name);
+                // `current_user` and its like have no brackets.
+                if matches!(function.args, FunctionArguments::None)
+                    && let Some(call) = parsed(&format!("{}()", function.name.to_string().to_lowercase()))
+                {
+                    *expr = call;
+                } else if let Some(known) = known(&function.to_string()) {
+                    *expr = known;
+                }
+            }
+            Expr::Collate { expr: inner, .. } => *expr = std::mem::replace(inner, null()),
+            Expr::BinaryOp { op, .. } => {
+                if let Some(plain) = operator(op) {
+                    *op = plain;
+                }
+            }
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
+                if let Some(list) = items(right) {
+                    let left = std::mem::replace(left, Box::new(null()));
+                    *expr = Expr::InList { expr: left, list, negated: false };
+                }
+            }
+            Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
+                if let Some(list) = items(right) {
+                    let left = std::mem::replace(left, Box::new(null()));
+                    *expr = Expr::InList { expr: left, list, negated: true };
+                }
+            }
+            Expr::Cast { kind: CastKind::DoubleColon | CastKind::Cast, expr: inner, data_type, .. } => {
+                match cast(inner, data_type) {
+                    Some(Cast::Type(plain)) => *data_type = plain,
+                    Some(Cast::Value(value)) => *expr = *value,
+                    None => {}
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+enum Cast {
+    Type(DataType),
+    Value(Box<Expr>),
+}
+
+fn value(expr: Expr) -> Cast {
+    Cast::Value(Box::new(expr))
+}
+
+/// What a cast to a type of the catalog is here.
+fn cast(inner: &mut Expr, data_type: &DataType) -> Option<Cast> {
+    let (name, is_list) = match data_type {
+        DataType::Custom(name, _) => (name, false),
+        DataType::Array(_) if items(inner).is_some() => return None,
+        DataType::Array(_) => {
+            // Lists of the catalog are lists of texts here, whatever they should be of.
+            let text = data_type.to_string().to_lowercase();
+            let is_catalog = text.contains("reg") || text.contains("pg_catalog");
+            return is_catalog.then(|| value(std::mem::replace(inner, null())));
+        }
+        DataType::Regclass => return regclass(inner),
+        _ => return None,
+    };
+    let name = match name.0.last()? {
+        ObjectNamePart::Identifier(ident) => ident.value.to_ascii_lowercase(),
+        _ => return None,
+    };
+    if is_list {
+        return None;
+    }
+    Some(match name.as_str() {
+        "regclass" => return regclass(inner),
+        "regtype" => match literal(inner) {
+            Some(name) => {
+                let found = types::NAMES.iter().find(|(_, short, long)| *short == name || *long == name);
+                value(number(found.map_or(0, |(number, ..)| *number)))
+            }
+            None => value(parsed(&format!("format_type({inner}, NULL)"))?),
+        },
+        "regproc" => match literal(inner) {
+            Some(name) => value(text(name.rsplit('.').next().unwrap_or(&name))),
+            None => Cast::Type(DataType::Text),
+        },
+        "regnamespace" | "regrole" | "text" | "name" | "char" | "bpchar" | "varchar" => Cast::Type(DataType::Text),
+        "oid" | "int8" | "xid" => Cast::Type(DataType::BigInt(None)),
+        "int4" => Cast::Type(DataType::Int(None)),
+        "int2" => Cast::Type(DataType::SmallInt(None)),
+        "bool" => Cast::Type(DataType::Boolean),
+        "float8" => Cast::Type(DataType::Double(datafusion::sql::sqlparser::ast::ExactNumberInfo::None)),
+        _ => return None,
+    })
+}
+
+/// Names of an answer's columns must differ here: what `t.*` has as well is left out, and values without a name get one.
+fn without_doubles(items: &mut Vec<SelectItem>) {
+    let wholes: Vec<String> = items
+        .iter()
+        .filter_map(|item| match item {
+            SelectItem::QualifiedWildcard(..) => item.to_string().strip_suffix(".*").map(str::to_owned),
+            _ => None,
+        })
+        .collect();
+    items.retain(|item| match item {
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
+            let relation = parts.first().map(|part| part.to_string()).unwrap_or_default();
+            parts.len() != 2 || !wholes.contains(&relation)
+        }
+        _ => true,
+    });
+    let mut seen = Vec::new();
+    for (at, item) in items.iter_mut().enumerate() {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let shown = expr.to_string();
+        if seen.contains(&shown) {
+            let alias = Ident::with_quote('"', format!("?column? {}", at + 1));
+            *item = SelectItem::ExprWithAlias { expr: std::mem::replace(expr, null()), alias };
+        }
+        seen.push(shown);
+    }
+}
+
+/// What a query in the place of a value is, where planning could not tell.
+fn of_subquery(expr: &mut Expr) -> Option<Expr> {
+    match expr {
+        Expr::Function(Function { name, args: FunctionArguments::Subquery(_), .. })
+            if name.to_string().eq_ignore_ascii_case("array") =>
+        {
+            // Lists of roles and options, of which there are none.
+            parsed("string_to_array(NULL, ',')")
+        }
+        Expr::Subquery(query) => {
+            let asked = query.to_string();
+            if ["pg_attrdef", "pg_collation", "array_upper"].iter().any(|empty| asked.contains(empty)) {
+                return parsed("CAST(NULL AS VARCHAR)");
+            }
+            // A row at most is asked for, which planning believes of an aggregate only.
+            if let SetExpr::Select(select) = query.body.as_mut()
+                && let [SelectItem::UnnamedExpr(item)] = select.projection.as_mut_slice()
+                && select.selection.is_some()
+                && !matches!(item, Expr::Function(_))
+            {
+                *item = parsed(&format!("max({item})"))?;
+            }
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Calls whose answer is another expression.
+fn known(call: &str) -> Option<Expr> {
+    let lower = call.to_lowercase();
+    let arguments = |name: &str| {
+        let inner = lower.starts_with(&format!("{name}(")).then(|| &call[name.len() + 1..call.len() - 1])?;
+        Some(inner.split(',').map(|part| part.trim().to_owned()).collect::<Vec<_>>())
+    };
+    let described = |of: &str, column: &str| {
+        parsed(&format!(
+            "(SELECT max(described.description) FROM pg_catalog.pg_description described \
+             WHERE described.objoid = {of} AND described.objsubid = {column})"
+        ))
+    };
+    match lower.as_str() {
+        "array_upper(current_schemas(false), 1)" => return Some(number(1)),
+        "array_upper(current_schemas(true), 1)" => return Some(number(2)),
+        _ => {}
+    }
+    if let Some(arguments) = arguments("col_description") {
+        return described(arguments.first()?, arguments.get(1)?);
+    }
+    described(arguments("obj_description")?.first()?, "0")
+}
+
+/// A relation by its name, or by its number.
+fn regclass(inner: &mut Expr) -> Option<Cast> {
+    let Some(name) = literal(inner) else { return Some(Cast::Type(DataType::Text)) };
+    if name.parse::<u32>().is_ok() {
+        return Some(value(parsed(&name)?));
+    }
+    let plain = name.rsplit('.').next().unwrap_or(&name).trim_matches('"');
+    if let Some((_, known)) = CATALOG.iter().find(|(known, _)| *known == plain) {
+        return Some(value(number(*known)));
+    }
+    let quoted = plain.replace('\'', "''");
+    Some(value(parsed(&format!("(SELECT oid FROM pg_catalog.pg_class WHERE relname = '{quoted}')"))?))
+}
+
+fn operator(op: &BinaryOperator) -> Option<BinaryOperator> {
+    let BinaryOperator::PGCustomBinaryOperator(parts) = op else { return None };
+    Some(match parts.last()?.as_str() {
+        "~" => BinaryOperator::PGRegexMatch,
+        "~*" => BinaryOperator::PGRegexIMatch,
+        "!~" => BinaryOperator::PGRegexNotMatch,
+        "!~*" => BinaryOperator::PGRegexNotIMatch,
+        "=" => BinaryOperator::Eq,
+        "<>" => BinaryOperator::NotEq,
+        "+" => BinaryOperator::Plus,
+        "~~" => BinaryOperator::PGLikeMatch,
+        _ => return None,
+    })
+}
+
+/// The items of a list that is written as a text, `'{r,p}'`, cast or not.
+fn items(expr: &Expr) -> Option<Vec<Expr>> {
+    let mut inner = expr;
+    while let Expr::Cast { expr: within, .. } | Expr::Nested(within) = inner {
+        inner = within;
+    }
+    let list = literal(inner)?;
+    let list = list.strip_prefix('{')?.strip_suffix('}')?;
+    Some(list.split(',').map(|item| text(item.trim_matches('"'))).collect())
+}
+
+/// Takes the catalog's name from the name of a function.
+fn unqualify(name: &mut ObjectName) {
+    let is_catalog = |part: &ObjectNamePart| matches!(part, ObjectNamePart::Identifier(Ident { value, .. }) if value.eq_ignore_ascii_case(super::SCHEMA));
+    if name.0.len() == 2 && is_catalog(&name.0[0]) {
+        name.0.remove(0);
+    }
+}
+
+fn literal(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn text(text: &str) -> Expr {
+    Expr::value(Value::SingleQuotedString(text.to_owned()))
+}
+
+fn number(number: u32) -> Expr {
+    Expr::value(Value::Number(number.to_string(), false))
+}
+
+fn null() -> Expr {
+    Expr::value(Value::Null)
+}
+
+/// An expression of ours; none if it does not parse, which leaves what was there.
+fn parsed(text: &str) -> Option<Expr> {
+    Parser::new(&GenericDialect {}).try_with_sql(text).ok()?.parse_expr().ok()
+}
