@@ -41,6 +41,7 @@ use crate::{
     folder,
     glue::service::{Server, Service},
     http::{self, Shared, about::About, listen, metrics::Metrics},
+    postgres::{self, Listener},
     reload::Watched,
     retention, tls,
 };
@@ -65,6 +66,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let listener = listen::bind(config.listen)
         .with_context(|| format!("cannot listen on {}: is another server running there?", config.listen))?;
     let address = listener.local_addr()?;
+    let pg = Listener::bind(&config.pg)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let (data_dir, tables) = (config.storage.data_dir.display(), &config.storage.tables.root);
     info!(%address, scheme, %data_dir, %tables, "listening; reading the log");
@@ -74,15 +76,16 @@ pub async fn serve(config: Config) -> Result<()> {
 
     let refused = own_metrics(&registry)?;
     let about = About::new(&config, env.clock.clone())?;
-    let shared = Shared::new(about, auth, Metrics::register(&registry, env.clock.clone())?, registry.clone());
+    let shared = Shared::new(about, auth.clone(), Metrics::register(&registry, env.clock.clone())?, registry.clone());
     let handle = Handle::new();
-    let server = listen::serve(listener, tls, http::router(shared.clone()), handle.clone(), refused);
+    let server = listen::serve(listener, tls.clone(), http::router(shared.clone()), handle.clone(), refused);
     let mut server = Serving { task: tokio::spawn(server), handle };
     let watches = [tokens, certificates].into_iter().flatten().map(tokio::spawn).collect();
     let _watches = Watches(watches);
 
     let own_url = format!("{scheme}://{address}");
-    let (storage, pull, service) = tokio::select! {
+    let random = env.random.clone();
+    let (storage, pull, service, engine) = tokio::select! {
         opened = open(&config, &shared, (env, own_url), &registry) => opened?,
         name = signals.next() => {
             info!(signal = name, "stopping before the log was read: nothing is lost");
@@ -91,6 +94,7 @@ pub async fn serve(config: Config) -> Result<()> {
         ended = server.ended() => return Err(ended),
     };
     let _beside = Watches(vec![tokio::spawn(pull.run()), tokio::spawn(service.clone().run())]);
+    let pg = pg.map(|pg| pg.serve(engine, auth, tls, random, &registry)).transpose()?;
     let url = format!("{scheme}://{address}/api/v1/write");
     info!(url, "ready; to send metrics, give Prometheus `remote_write: [{{url: \"{url}\"}}]`");
 
@@ -99,7 +103,7 @@ pub async fn serve(config: Config) -> Result<()> {
         ended = server.ended() => warn!(error = format!("{ended:#}"), "stopping: connections are no longer accepted"),
     }
     tokio::select! {
-        stopped = stop(&server, &storage, &service) => stopped,
+        stopped = stop((&server, pg.as_ref()), &storage, &service) => stopped,
         name = signals.next() => bail!("stopped at once by a second signal: acknowledged rows are in the log signal={name}"),
     }
 }
@@ -110,7 +114,7 @@ async fn open(
     shared: &Shared,
     (env, url): (Env, String),
     registry: &Registry,
-) -> Result<(Storage, Pull, Service)> {
+) -> Result<(Storage, Pull, Service, Engine)> {
     let clock = env.clock.clone();
     let storage = Storage::open(config.storage.clone(), schemas::all(), env, registry)
         .await
@@ -133,12 +137,12 @@ async fn open(
     let router = remote_write
         .router()
         .merge(http::notifications::router(engine.clone()))
-        .merge(query::router(engine))
+        .merge(query::router(engine.clone()))
         .merge(tsdb)
         .merge(http::billing::router(loads.clone()))
         .merge(http::alerting::router(service.clone()));
     shared.open(storage.clone(), router);
-    Ok((storage, Pull::new(loads, exports, look_every_us, Meter::register(registry)?), service))
+    Ok((storage, Pull::new(loads, exports, look_every_us, Meter::register(registry)?), service, engine))
 }
 
 /// Storage for a command that works on a data folder without a server, and the clock.
@@ -166,7 +170,11 @@ pub(crate) fn engine(
 }
 
 /// Ends requests, commits and closes, each in its time.
-async fn stop(server: &Serving, storage: &Storage, service: &Service) -> Result<()> {
+async fn stop(
+    (server, pg): (&Serving, Option<&postgres::Serving>),
+    storage: &Storage,
+    service: &Service,
+) -> Result<()> {
     server.handle.graceful_shutdown(Some(DRAIN_MAX));
     // Connections that are still there after the time are closed by the server itself.
     let drained = waiting("requests", DRAIN_MAX + Duration::from_secs(1), async {
@@ -176,7 +184,15 @@ async fn stop(server: &Serving, storage: &Storage, service: &Service) -> Result<
     });
     // What waits for other Alertmanagers goes out meanwhile, and messages under way end.
     let told = waiting("notifications", DRAIN_MAX, service.close());
-    let (drained, told) = tokio::join!(drained, told);
+    let answered = waiting("queries of the PostgreSQL protocol", DRAIN_MAX, async {
+        if let Some(pg) = pg {
+            pg.stop().await;
+        }
+    });
+    let (drained, told, answered) = tokio::join!(drained, told, answered);
+    if answered.is_none() {
+        warn!("queries of the PostgreSQL protocol were cut");
+    }
     if told.is_none() {
         warn!("not all notifications under way ended: they are told again after the next start");
     }

@@ -135,6 +135,42 @@ impl Auth {
         Arc::clone(&self.tokens.read())
     }
 
+    /// Is everybody let in?
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The token of a name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<Token> {
+        self.tokens().iter().find(|token| *token.name == *name).cloned()
+    }
+
+    /// Is this the token of that name?
+    #[must_use]
+    pub fn is_token(&self, name: &str, secret: &[u8]) -> bool {
+        find(&self.tokens(), &Sha256::digest(secret).into()).is_some_and(|token| *token.name == *name)
+    }
+
+    /// May the token of a name, which was shown before, do what needs `scope`?
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may(&self, name: &str, scope: Scope) -> Result<(), Denied> {
+        if self.open {
+            return Ok(());
+        }
+        self.allows(&self.named(name).ok_or(Denied::Unknown)?, scope)
+    }
+
+    fn allows(&self, token: &Token, scope: Scope) -> Result<(), Denied> {
+        if token.expires_us.is_some_and(|expires_us| self.clock.now_us() >= expires_us) {
+            return Err(Denied::Expired);
+        }
+        if token.scopes.contains(&scope) { Ok(()) } else { Err(Denied::Scope(scope)) }
+    }
+
     /// May a request with these headers do what needs `scope`? Gives the token's name.
     ///
     /// # Errors
@@ -147,10 +183,7 @@ impl Auth {
         if name.is_some_and(|name| name != *token.name) {
             return Err(Denied::Unknown);
         }
-        if token.expires_us.is_some_and(|expires_us| self.clock.now_us() >= expires_us) {
-            return Err(Denied::Expired);
-        }
-        if token.scopes.contains(&scope) { Ok(Some(Arc::clone(&token.name))) } else { Err(Denied::Scope(scope)) }
+        self.allows(token, scope).map(|()| Some(Arc::clone(&token.name)))
     }
 }
 

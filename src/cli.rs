@@ -48,6 +48,7 @@ Examples:
   streamgauge serve
   streamgauge serve --data-dir /var/lib/streamgauge --log-format json
   streamgauge serve --config /etc/streamgauge.yaml --listen 0.0.0.0:4090
+  streamgauge serve --pg-listen off                     without the PostgreSQL protocol; with it: psql -h 127.0.0.1 -p 4032
 
 Settings come from the embedded defaults, then the file, then these options. Secrets come from the environment where the
 file says ${VARIABLE}. SIGTERM or SIGINT commits everything and exits within 30 s; a second one exits at once, and what was
@@ -102,7 +103,7 @@ Examples:
 
 The token is shown once; the server needs only its hash. Put the printed entry into the file that `auth.tokens_file` names:
 a running server takes it within seconds. Clients send `Authorization: Bearer <token>`, or basic authentication with the
-token's name as user and the token as password.";
+token's name as user and the token as password; so do psql and others that speak the PostgreSQL protocol.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -153,6 +154,9 @@ struct Serve {
     /// Address to listen on; port 0 takes a free one and logs it [default: 127.0.0.1:4090].
     #[arg(long, value_name = "ADDR", value_parser = config::address)]
     listen: Option<SocketAddr>,
+    /// Address for the PostgreSQL protocol; `off` for none [default: 127.0.0.1:4032].
+    #[arg(long, value_name = "ADDR", value_parser = config::pg_address)]
+    pg_listen: Option<config::PgListen>,
     /// Listen where other machines can connect although no tokens are configured.
     #[arg(long)]
     insecure: bool,
@@ -266,8 +270,8 @@ impl Cli {
 
 impl Serve {
     fn run(self) -> Result<()> {
-        let Self { config, data_dir, listen, insecure, log_format, log_level } = self;
-        let overrides = Overrides { data_dir, listen, insecure, log_format, log_level };
+        let Self { config, data_dir, listen, pg_listen, insecure, log_format, log_level } = self;
+        let overrides = Overrides { data_dir, listen, pg_listen, insecure, log_format, log_level };
         let config = Config::load(config.as_deref(), overrides)?;
         telemetry::start(&config.log)?;
         let runtime = runtime()?;
@@ -314,13 +318,13 @@ impl Check {
 
 impl Token {
     fn run(self) -> Result<()> {
-        let (token, hash) = auth::new_token()?;
+        let (token, hash, scram) = auth::new_token()?;
         let scopes: Vec<_> = self.scopes.iter().map(|scope| scope.name()).collect();
         let mut entry = format!("- name: {}\n  scopes: [{}]\n", self.name, scopes.join(", "));
         if let Some(expires) = &self.expires {
             entry.push_str(&format!("  expires: {expires}\n"));
         }
-        entry.push_str(&format!("  sha256: {hash}\n"));
+        entry.push_str(&format!("  sha256: {hash}\n  scram: {scram}\n"));
         // What is printed is what the server will read, so a bad name or time is refused here.
         auth::parse_file("token".as_ref(), &entry, &config::variable).context("no such token can be made")?;
         let mut out = io::stdout().lock();

@@ -37,7 +37,7 @@ pub use raw::Refused;
 pub use shown::Shown;
 use units::{Size, Span};
 
-use crate::{auth, telemetry, tls};
+use crate::{auth, postgres, telemetry, tls};
 
 const DEFAULTS: &str = include_str!("defaults.yaml");
 
@@ -52,6 +52,8 @@ pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub struct Config {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// Of the PostgreSQL protocol.
+    pub pg: postgres::Config,
     /// Was it said that a reachable server without tokens is meant?
     pub insecure: bool,
     /// Memory and its shares.
@@ -87,6 +89,8 @@ pub struct Overrides {
     pub data_dir: Option<PathBuf>,
     /// `--listen`
     pub listen: Option<SocketAddr>,
+    /// `--pg-listen`
+    pub pg_listen: Option<PgListen>,
     /// `--insecure`
     pub insecure: bool,
     /// `--log-format`
@@ -133,7 +137,7 @@ impl Config {
 
     fn overridden(mut self, overrides: Overrides) -> Result<Self> {
         self.shown.override_with(&overrides);
-        let Overrides { data_dir, listen, insecure, log_format, log_level } = overrides;
+        let Overrides { data_dir, listen, pg_listen, insecure, log_format, log_level } = overrides;
         if let Some(level) = &log_level {
             telemetry::filter(level).context("--log-level")?;
         }
@@ -144,6 +148,9 @@ impl Config {
             self.storage.data_dir = data_dir;
         }
         self.listen = listen.unwrap_or(self.listen);
+        if let Some(PgListen(listen)) = pg_listen {
+            self.pg.listen = listen;
+        }
         self.insecure |= insecure;
         self.log.format = log_format.unwrap_or(self.log.format);
         self.log.level = log_level.unwrap_or(self.log.level);
@@ -152,14 +159,14 @@ impl Config {
 
     /// A server that other machines can reach needs tokens, or the word that it is meant to be open.
     fn check_exposure(&self) -> Result<()> {
-        if self.listen.ip().to_canonical().is_loopback() || self.auth.is_closed() || self.insecure {
-            return Ok(());
-        }
+        let is_far = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+        let far = [Some(self.listen), self.pg.listen].into_iter().flatten().find(is_far);
+        let Some(far) = far.filter(|_| !self.auth.is_closed() && !self.insecure) else { return Ok(()) };
         bail!(
             "refusing to listen on {}: other machines could read and write everything there. Either configure tokens \
              (`streamgauge token` makes one, `auth.tokens_file` names the file), or say --insecure if something in front \
              of it checks who comes in",
-            self.listen
+            far
         )
     }
 }
@@ -169,6 +176,7 @@ impl Raw {
         let Self { data_dir, data, roots, s3, cache, .. } = self;
         let Self {
             listen,
+            pg,
             tenant,
             memory,
             insecure,
@@ -210,6 +218,7 @@ impl Raw {
         let promql = required(origin, "promql", promql)?.validate(origin)?;
         Ok(Config {
             listen: listen_address(origin, &required(origin, "listen", listen)?)?,
+            pg: required(origin, "pg", pg)?.validate(origin)?,
             insecure: insecure.unwrap_or(false),
             memory: budget,
             tls: tls.and_then(|tls| tls.validate(origin).transpose()).transpose()?,
@@ -232,6 +241,15 @@ impl Raw {
             file: None,
             shown: Shown::default(),
         })
+    }
+}
+
+impl raw::Pg {
+    fn validate(self, origin: &str) -> Result<postgres::Config, Refused> {
+        let listen = required(origin, "pg.listen", self.listen)?;
+        let PgListen(address) = pg_address(&listen.value).map_err(|reason| Refused::at(origin, &listen, reason))?;
+        let idle = within(origin, &required(origin, "pg.idle", self.idle)?, span(1)..=span(7 * 86_400))?;
+        Ok(postgres::Config { listen: address, idle: idle.0 })
     }
 }
 
@@ -388,6 +406,21 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("`{text}` is no address to listen on: {hint}"))
 }
 
+/// Where the PostgreSQL protocol is listened for; none if nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PgListen(pub Option<SocketAddr>);
+
+/// Reads an address to listen on, or `off`; also what `--pg-listen` takes.
+///
+/// # Errors
+/// What is wrong, and how addresses are written.
+pub fn pg_address(text: &str) -> Result<PgListen, String> {
+    if text == "off" {
+        return Ok(PgListen(None));
+    }
+    address(text).map(|address| PgListen(Some(address))).map_err(|reason| format!("{reason}; or `off`"))
+}
+
 /// Tenants are folder names, here and in object stores.
 fn tenant_name(origin: &str, written: Spanned<String>) -> Result<String, Refused> {
     let name = &written.value;
@@ -465,6 +498,10 @@ impl Display for Config {
         let storage = &self.storage;
         let bytes = |count: usize| Size(u64::try_from(count).unwrap_or(u64::MAX));
         writeln!(f, "address        {scheme}://{}", self.listen)?;
+        match self.pg.listen {
+            Some(address) => writeln!(f, "postgresql     {address}")?,
+            None => writeln!(f, "postgresql     off")?,
+        }
         writeln!(f, "data           {} (tenant {})", storage.data_dir.display(), storage.tenant)?;
         tables::show(&storage.tables, f)?;
         writeln!(f, "memory         {}", self.memory)?;

@@ -19,6 +19,7 @@ pub mod glue;
 pub mod http;
 pub mod import;
 pub mod incident;
+pub mod postgres;
 pub mod promql;
 pub mod receivers;
 pub mod reload;

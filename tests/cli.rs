@@ -151,7 +151,9 @@ fn a_folder_or_an_address_in_use_is_refused_with_a_reason() {
     let server = Server::start(folder.path(), &[]);
     let data = folder.path().join("data");
     let serve = |listen: &str, data: &std::path::Path| {
-        run(binary().args(["serve", "--log-format", "json", "--listen", listen, "--data-dir"]).arg(data))
+        run(binary()
+            .args(["serve", "--log-format", "json", "--pg-listen", "off", "--listen", listen, "--data-dir"])
+            .arg(data))
     };
     let (code, _, err) = serve("127.0.0.1:0", &data);
     assert!(code == 1 && err.contains("storage cannot be opened"), "{code} {err}");

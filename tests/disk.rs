@@ -148,7 +148,11 @@ fn a_start_on_a_read_only_disk_is_refused_with_the_reason_and_loses_nothing() {
 
     run("mount", &["-o", "remount,ro"], folder.path());
     let mut command = Command::new(env!("CARGO_BIN_EXE_streamgauge"));
-    let output = command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(home.data()).output().unwrap();
+    let output = command
+        .args(["serve", "--pg-listen", "off", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(home.data())
+        .output()
+        .unwrap();
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).to_lowercase()).concat();
     assert!(!output.status.success());
     assert!(said.contains("read-only") && said.contains(&home.data().to_string_lossy().to_lowercase()), "{said}");

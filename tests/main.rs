@@ -23,6 +23,7 @@ mod labels;
 mod limits;
 mod notifiers;
 mod overload;
+mod pg;
 mod prometheus_api;
 mod promql_hostile;
 mod promql_peers;

@@ -22,7 +22,7 @@ fn basic(name: &str, token: &str) -> HeaderMap {
 
 #[test]
 fn a_generated_token_is_let_in_by_its_printed_hash_until_it_expires() {
-    let (token, hash) = new_token().unwrap();
+    let (token, hash, _) = new_token().unwrap();
     assert!(token.starts_with("sg_") && token.len() == 46, "{token}");
     let at = |now_us| {
         let tokens =

@@ -7,6 +7,7 @@ use std::{collections::HashSet, fmt, path::Path, sync::Arc};
 use anyhow::{Result, anyhow, bail};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::DateTime;
+use pg::scram::{NoVerifier, Verifier};
 use serde_saphyr::Spanned;
 use sha2::{Digest, Sha256};
 
@@ -29,6 +30,8 @@ pub struct Token {
     pub scopes: Vec<Scope>,
     /// When it ends, microseconds since the epoch.
     pub expires_us: Option<i64>,
+    /// How it is shown without being sent, where that is known.
+    pub scram: Option<Verifier>,
     /// SHA-256 of the token.
     pub(super) hash: [u8; 32],
 }
@@ -39,17 +42,18 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Makes a token of 256 random bits: its text, and the SHA-256 by which the server knows it, in hexadecimal.
+/// Makes a token of 256 random bits: its text, the SHA-256 by which the server knows it, in hexadecimal, and what SCRAM needs of it.
 ///
 /// # Errors
 /// If the system gives no random bits.
-pub fn new_token() -> Result<(String, String)> {
+pub fn new_token() -> Result<(String, String, String)> {
     let mut bits = [0_u8; 32];
     let random = rustls::crypto::ring::default_provider().secure_random;
     random.fill(&mut bits).map_err(|_| anyhow!("the system gives no random bits"))?;
     let token = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bits));
-    let hash = Sha256::digest(token.as_bytes());
-    Ok((token, hash.iter().map(|byte| format!("{byte:02x}")).collect()))
+    let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    let scram = verifier(token.as_bytes(), &hash).written();
+    Ok((token, hash.iter().map(|byte| format!("{byte:02x}")).collect(), scram))
 }
 
 /// Reads a tokens file.
@@ -97,7 +101,7 @@ pub fn joined(own: &[Token], mut more: Vec<Token>) -> Result<Vec<Token>> {
 }
 
 fn token(origin: &str, written: raw::Token, variables: Variables<'_>) -> Result<Token, Refused> {
-    let raw::Token { name, scopes, expires, sha256, token } = written;
+    let raw::Token { name, scopes, expires, sha256, token, scram } = written;
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
     if name.value.is_empty() || name.value.len() > 100 || !name.value.chars().all(good) {
         return Err(Refused::at(origin, &name, "a token's name has 1 to 100 of the characters a-z A-Z 0-9 - _ . @"));
@@ -105,18 +109,34 @@ fn token(origin: &str, written: raw::Token, variables: Variables<'_>) -> Result<
     if scopes.value.is_empty() {
         return Err(Refused::at(origin, &scopes, "a token without scopes allows nothing: list write, read or admin"));
     }
-    let hash = match (sha256, token) {
-        (Some(sha256), None) => unhex(&sha256.value).ok_or_else(|| {
-            Refused::at(origin, &sha256, "sha256 takes 64 hexadecimal digits, as `streamgauge token` prints them")
-        })?,
-        (None, Some(token)) => Sha256::digest(secret(origin, &token, variables)?.as_bytes()).into(),
+    let (hash, scram) = match (sha256, token, scram) {
+        (Some(sha256), None, scram) => {
+            let hash = unhex(&sha256.value).ok_or_else(|| {
+                Refused::at(origin, &sha256, "sha256 takes 64 hexadecimal digits, as `streamgauge token` prints them")
+            })?;
+            let read = |scram: Spanned<String>| {
+                scram.value.parse().map_err(|error: NoVerifier| Refused::at(origin, &scram, error.to_string()))
+            };
+            (hash, scram.map(read).transpose()?)
+        }
+        (None, Some(token), None) => {
+            let secret = secret(origin, &token, variables)?;
+            let hash = Sha256::digest(secret.as_bytes()).into();
+            (hash, Some(verifier(secret.as_bytes(), &hash)))
+        }
         _ => {
-            let reason = "a token has either `sha256: <hash>` (`streamgauge token` makes one) or `token: ${VARIABLE}`";
+            let reason = "a token has either `sha256: <hash>` (`streamgauge token` makes one; `scram:` goes with it) or `token: ${VARIABLE}`";
             return Err(Refused::at(origin, &name, reason));
         }
     };
     let expires_us = expires.map(|expires| instant(origin, &expires)).transpose()?;
-    Ok(Token { name: name.value.into(), scopes: scopes.value, expires_us, hash })
+    Ok(Token { name: name.value.into(), scopes: scopes.value, expires_us, scram, hash })
+}
+
+/// What SCRAM needs of a token. The salt need not be random where the password is: it is made of the token's hash.
+fn verifier(token: &[u8], hash: &[u8; 32]) -> Verifier {
+    let salt = Sha256::new().chain_update(b"streamgauge scram").chain_update(hash).finalize();
+    Verifier::new(token, &salt[..16])
 }
 
 /// The value of the variable that `written` names.

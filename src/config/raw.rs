@@ -36,6 +36,7 @@ pub struct Raw {
     pub s3: Option<S3>,
     pub cache: Option<Cache>,
     pub listen: Option<Spanned<String>>,
+    pub pg: Option<Pg>,
     pub tenant: Option<Spanned<String>>,
     pub memory: Option<Spanned<Memory>>,
     pub insecure: Option<bool>,
@@ -79,6 +80,14 @@ pub struct Cache {
     pub bytes: Option<Spanned<Size>>,
 }
 
+/// The PostgreSQL protocol.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pg {
+    pub listen: Option<Spanned<String>>,
+    pub idle: Option<Spanned<Span>>,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
@@ -103,6 +112,7 @@ pub struct Token {
     pub expires: Option<Spanned<String>>,
     pub sha256: Option<Spanned<String>>,
     pub token: Option<Spanned<String>>,
+    pub scram: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -364,6 +374,10 @@ impl Raw {
             }),
             cache: lay(self.cache, below.cache, |top, below| Cache { bytes: top.bytes.or(below.bytes) }),
             listen: self.listen.or(below.listen),
+            pg: lay(self.pg, below.pg, |top, below| Pg {
+                listen: top.listen.or(below.listen),
+                idle: top.idle.or(below.idle),
+            }),
             tenant: self.tenant.or(below.tenant),
             memory: self.memory.or(below.memory),
             insecure: self.insecure.or(below.insecure),

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
-use super::{Overrides, outbound};
+use super::{Overrides, PgListen, outbound};
 
 /// Stands for what is not shown, as Prometheus has it.
 const SECRET: &str = "<secret>";
@@ -49,6 +49,12 @@ impl Shown {
         set("data_dir", overrides.data_dir.as_deref().map(path));
         set("listen", overrides.listen.map(|address| address.to_string().into()));
         set("insecure", overrides.insecure.then_some(true.into()));
+        if let (Some(PgListen(listen)), Some(Value::Object(pg))) = (overrides.pg_listen, self.0.get_mut("pg")) {
+            pg.insert(
+                "listen".to_owned(),
+                listen.map_or_else(|| "off".to_owned(), |address| address.to_string()).into(),
+            );
+        }
         let format = overrides.log_format.map(|format| format.name().into());
         let log = [("format", format), ("level", overrides.log_level.clone().map(Value::from))];
         if let Some(Value::Object(section)) = self.0.get_mut("log") {
@@ -72,7 +78,7 @@ fn object(yaml: &str) -> Map<String, Value> {
 fn hide(tokens: Option<&mut Value>) {
     let tokens = tokens.and_then(Value::as_array_mut).into_iter().flatten();
     for token in tokens.filter_map(Value::as_object_mut) {
-        for key in ["sha256", "token"] {
+        for key in ["sha256", "token", "scram"] {
             token.entry(key).and_modify(|value| *value = SECRET.into());
         }
     }

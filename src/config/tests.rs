@@ -257,13 +257,14 @@ fn the_command_line_stands_over_the_file() {
     let overrides = Overrides {
         data_dir: Some("elsewhere".into()),
         listen: Some("127.0.0.1:7".parse().unwrap()),
+        pg_listen: Some(pg_address("off").unwrap()),
         insecure: true,
         log_format: Some(telemetry::Format::Json),
         log_level: Some("debug".into()),
     };
     let config = read("data_dir: here\nlog: {level: warn}").unwrap().overridden(overrides).unwrap();
     assert_eq!(config.storage.data_dir, PathBuf::from("elsewhere"));
-    assert_eq!((config.listen.port(), config.insecure), (7, true));
+    assert_eq!((config.listen.port(), config.insecure, config.pg.listen), (7, true, None));
     assert_eq!(config.log, telemetry::Config { format: telemetry::Format::Json, level: "debug".into() });
 }
 

@@ -53,6 +53,9 @@ impl Server {
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        if !args.contains(&"--pg-listen") {
+            command.args(["--pg-listen", "off"]);
+        }
         let process = Process::start(&name, command.args(args).envs(env.iter().copied()), folder);
         let log = folder.join(format!("{name}.log"));
         let mut server = Self { process, log, address: String::new(), scheme: String::new() };
