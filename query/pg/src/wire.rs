@@ -84,7 +84,7 @@ impl Fields {
         let end = self.0.iter().position(|byte| *byte == 0).ok_or_else(Self::short)?;
         let text = self.0.split_to(end);
         self.0.advance(1);
-        String::from_utf8(text.to_vec()).map_err(|_| Failure::new("22021", "text is not UTF-8"))
+        String::from_utf8(text.to_vec()).map_err(|_| Failure::fatal("22021", "text is not UTF-8"))
     }
 
     /// A value with its length before it; none is null.
