@@ -94,7 +94,7 @@ pub async fn serve(config: Config) -> Result<()> {
         ended = server.ended() => return Err(ended),
     };
     let _beside = Watches(vec![tokio::spawn(pull.run()), tokio::spawn(service.clone().run())]);
-    let pg = pg.map(|pg| pg.serve(engine, auth, tls, random, &registry)).transpose()?;
+    let pg = pg.map(|pg| pg.serve(engine, (auth, tls), random, &registry)).transpose()?;
     let url = format!("{scheme}://{address}/api/v1/write");
     info!(url, "ready; to send metrics, give Prometheus `remote_write: [{{url: \"{url}\"}}]`");
 

@@ -77,8 +77,7 @@ impl Listener {
     pub fn serve(
         self,
         engine: Engine,
-        auth: Auth,
-        tls: Option<RustlsConfig>,
+        (auth, tls): (Auth, Option<RustlsConfig>),
         random: Random,
         registry: &Registry,
     ) -> Result<Serving> {

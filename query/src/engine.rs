@@ -243,12 +243,7 @@ impl Engine {
     }
 
     /// Answers a query once values are put into it.
-    async fn ask(
-        &self,
-        text: &str,
-        now_us: i64,
-        put: impl FnOnce(&mut Statement) -> Result<()>,
-    ) -> Result<Answer> {
+    async fn ask(&self, text: &str, now_us: i64, put: impl FnOnce(&mut Statement) -> Result<()>) -> Result<Answer> {
         let mut count = self.0.meter.begin();
         let run = self.0.asking.begin("sql", text);
         match run.or_killed(self.begin(text, now_us, put)).await {

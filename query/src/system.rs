@@ -35,7 +35,7 @@ pub(crate) struct System(pub(crate) Tables);
 impl System {
     /// The table of a name.
     pub(crate) async fn named(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if !tables::NAMES.contains(&name) {
+        if !tables::has(name) {
             return Ok(None);
         }
         let batch = tables::named(name, &tables::Relation::all(&self.0).await?)?;
@@ -47,7 +47,7 @@ impl System {
 
     /// Is there one of this name?
     pub(crate) fn has(name: &str) -> bool {
-        tables::NAMES.contains(&name)
+        tables::has(name)
     }
 }
 

@@ -397,16 +397,7 @@ impl Raw {
                 retention: top.retention.or(below.retention),
                 retention_rules: top.retention_rules.or(below.retention_rules),
             }),
-            remote_write: lay(remote_write, below.remote_write, |top, below| RemoteWrite {
-                body_bytes_max: top.body_bytes_max.or(below.body_bytes_max),
-                decoded_bytes_max: top.decoded_bytes_max.or(below.decoded_bytes_max),
-                labels_max: top.labels_max.or(below.labels_max),
-                label_value_bytes_max: top.label_value_bytes_max.or(below.label_value_bytes_max),
-                series_max: top.series_max.or(below.series_max),
-                series_per_metric_max: top.series_per_metric_max.or(below.series_per_metric_max),
-                relabel: top.relabel.or(below.relabel),
-                ha: top.ha.or(below.ha),
-            }),
+            remote_write: lay(remote_write, below.remote_write, RemoteWrite::over),
             sql: lay(sql, below.sql, |top, below| Sql {
                 timeout: top.timeout.or(below.timeout),
                 rows_max: top.rows_max.or(below.rows_max),
@@ -427,6 +418,22 @@ impl Raw {
                 format: top.format.or(below.format),
                 level: top.level.or(below.level),
             }),
+        }
+    }
+}
+
+impl RemoteWrite {
+    fn over(self, below: Self) -> Self {
+        let top = self;
+        Self {
+            body_bytes_max: top.body_bytes_max.or(below.body_bytes_max),
+            decoded_bytes_max: top.decoded_bytes_max.or(below.decoded_bytes_max),
+            labels_max: top.labels_max.or(below.labels_max),
+            label_value_bytes_max: top.label_value_bytes_max.or(below.label_value_bytes_max),
+            series_max: top.series_max.or(below.series_max),
+            series_per_metric_max: top.series_per_metric_max.or(below.series_per_metric_max),
+            relabel: top.relabel.or(below.relabel),
+            ha: top.ha.or(below.ha),
         }
     }
 }

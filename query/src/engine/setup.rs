@@ -59,7 +59,8 @@ pub(super) fn template(runtime: Arc<RuntimeEnv>) -> SessionState {
     options.execution.parquet.pushdown_filters = false;
     // No file formats and no table factories: nothing a statement could open a file with.
     let table_functions = SessionStateDefaults::default_table_functions().into_iter();
-    let scalar_functions = SessionStateDefaults::default_scalar_functions().into_iter().chain(functions::all()).chain(system::all());
+    let scalar_functions =
+        SessionStateDefaults::default_scalar_functions().into_iter().chain(functions::all()).chain(system::all());
     let mut planners = SessionStateDefaults::default_expr_planners();
     planners.insert(0, Arc::new(decimal::Planner));
     // Later ones take the place of those of the same name.

@@ -12,6 +12,7 @@ use arrow::{
 use datafusion::{catalog::SchemaProvider, common::Result, datasource::TableType};
 
 use crate::{
+    comments::comment,
     types::{self, Oid},
     views::{self, Tables},
 };
@@ -25,44 +26,92 @@ const OWNER: Oid = 10;
 /// Numbers of catalog tables that others refer to.
 const PG_CLASS: Oid = 1_259;
 
-/// Every table. Those that nothing is put into are empty.
-pub(super) const NAMES: [&str; 36] = [
-    "pg_am",
-    "pg_attrdef",
-    "pg_attribute",
-    "pg_authid",
-    "pg_class",
-    "pg_collation",
-    "pg_constraint",
-    "pg_database",
-    "pg_depend",
-    "pg_description",
-    "pg_enum",
-    "pg_extension",
-    "pg_get_keywords",
-    "pg_index",
-    "pg_inherits",
-    "pg_language",
-    "pg_matviews",
-    "pg_namespace",
-    "pg_policy",
-    "pg_proc",
-    "pg_publication",
-    "pg_publication_namespace",
-    "pg_publication_rel",
-    "pg_range",
-    "pg_replication_slots",
-    "pg_roles",
-    "pg_settings",
-    "pg_shdescription",
-    "pg_stat_user_tables",
-    "pg_statistic_ext",
-    "pg_tables",
-    "pg_tablespace",
-    "pg_trigger",
-    "pg_type",
-    "pg_user",
-    "pg_views",
+/// The tables, and their columns with types: `o` a number of an object, `i` 4 bytes, `h` 2 bytes, `l` 8 bytes, `b` yes or no, `t` text, `a` a
+/// list of texts.
+const COLUMNS: [(&str, &str); 36] = [
+    ("pg_am", "oid:o amname:t amhandler:t amtype:t"),
+    ("pg_attrdef", "oid:o adrelid:o adnum:h adbin:t"),
+    (
+        "pg_attribute",
+        "attrelid:o attname:t atttypid:o attstattarget:i attlen:h attnum:h attndims:i attcacheoff:i atttypmod:i attbyval:b \
+         attalign:t attstorage:t attcompression:t attnotnull:b atthasdef:b atthasmissing:b attidentity:t attgenerated:t \
+         attisdropped:b attislocal:b attinhcount:i attcollation:o attacl:a attoptions:a attfdwoptions:a attmissingval:t",
+    ),
+    (
+        "pg_authid",
+        "oid:o rolname:t rolsuper:b rolinherit:b rolcreaterole:b rolcreatedb:b rolcanlogin:b rolreplication:b rolconnlimit:i \
+         rolbypassrls:b",
+    ),
+    (
+        "pg_class",
+        "oid:o relname:t relnamespace:o reltype:o reloftype:o relowner:o relam:o relfilenode:o reltablespace:o relpages:i \
+         reltuples:l relallvisible:i reltoastrelid:o relhasindex:b relisshared:b relpersistence:t relkind:t relnatts:h \
+         relchecks:h relhasrules:b relhastriggers:b relhassubclass:b relrowsecurity:b relforcerowsecurity:b relispopulated:b \
+         relreplident:t relispartition:b relrewrite:o relfrozenxid:l relminmxid:l relacl:a reloptions:a relpartbound:t",
+    ),
+    (
+        "pg_collation",
+        "oid:o collname:t collnamespace:o collowner:o collprovider:t collencoding:i collcollate:t collctype:t",
+    ),
+    (
+        "pg_constraint",
+        "oid:o conname:t connamespace:o contype:t condeferrable:b condeferred:b convalidated:b conrelid:o contypid:o conindid:o \
+         conparentid:o confrelid:o confupdtype:t confdeltype:t confmatchtype:t conislocal:b coninhcount:i connoinherit:b \
+         conkey:a confkey:a conbin:t",
+    ),
+    (
+        "pg_database",
+        "oid:o datname:t datdba:o encoding:i datlocprovider:t datistemplate:b datallowconn:b datconnlimit:i datfrozenxid:l \
+         datminmxid:l dattablespace:o datcollate:t datctype:t daticulocale:t daticurules:t datcollversion:t datacl:a",
+    ),
+    ("pg_depend", "classid:o objid:o objsubid:i refclassid:o refobjid:o refobjsubid:i deptype:t"),
+    ("pg_description", "objoid:o classoid:o objsubid:i description:t"),
+    ("pg_enum", "oid:o enumtypid:o enumsortorder:l enumlabel:t"),
+    ("pg_extension", "oid:o extname:t extowner:o extnamespace:o extrelocatable:b extversion:t"),
+    ("pg_get_keywords", "word:t catcode:t barelabel:b catdesc:t baredesc:t"),
+    (
+        "pg_index",
+        "indexrelid:o indrelid:o indnatts:h indnkeyatts:h indisunique:b indisprimary:b indisexclusion:b indimmediate:b \
+         indisclustered:b indisvalid:b indisready:b indislive:b indisreplident:b indkey:a indoption:a indexprs:t indpred:t",
+    ),
+    ("pg_inherits", "inhrelid:o inhparent:o inhseqno:i inhdetachpending:b"),
+    ("pg_language", "oid:o lanname:t lanowner:o"),
+    ("pg_matviews", "schemaname:t matviewname:t matviewowner:t ispopulated:b definition:t"),
+    ("pg_namespace", "oid:o nspname:t nspowner:o nspacl:a"),
+    ("pg_policy", "oid:o polname:t polrelid:o polcmd:t polpermissive:b polroles:t polqual:t polwithcheck:t"),
+    (
+        "pg_proc",
+        "oid:o proname:t pronamespace:o proowner:o prolang:o prokind:t prosecdef:b proretset:b provolatile:t pronargs:h \
+         prorettype:o proargtypes:a proallargtypes:a proargmodes:a proargnames:a proargdefaults:t prosrc:t",
+    ),
+    ("pg_publication", "oid:o pubname:t pubowner:o puballtables:b pubinsert:b pubupdate:b pubdelete:b"),
+    ("pg_publication_namespace", "oid:o pnpubid:o pnnspid:o"),
+    ("pg_publication_rel", "oid:o prpubid:o prrelid:o prqual:t prattrs:a"),
+    ("pg_range", "rngtypid:o rngsubtype:o"),
+    ("pg_replication_slots", "slot_name:t plugin:t slot_type:t database:t active:b"),
+    (
+        "pg_roles",
+        "oid:o rolname:t rolsuper:b rolinherit:b rolcreaterole:b rolcreatedb:b rolcanlogin:b rolreplication:b rolconnlimit:i \
+         rolbypassrls:b",
+    ),
+    ("pg_settings", "name:t setting:t unit:t category:t short_desc:t context:t vartype:t source:t"),
+    ("pg_shdescription", "objoid:o classoid:o description:t"),
+    ("pg_stat_user_tables", "relid:o schemaname:t relname:t seq_scan:l n_live_tup:l n_dead_tup:l"),
+    ("pg_statistic_ext", "oid:o stxrelid:o stxname:t stxnamespace:o stxowner:o stxstattarget:i stxkeys:a stxkind:a"),
+    (
+        "pg_tables",
+        "schemaname:t tablename:t tableowner:t tablespace:t hasindexes:b hasrules:b hastriggers:b rowsecurity:b",
+    ),
+    ("pg_tablespace", "oid:o spcname:t spcowner:o"),
+    ("pg_trigger", "oid:o tgrelid:o tgname:t tgfoid:o tgenabled:t tgisinternal:b"),
+    (
+        "pg_type",
+        "oid:o typname:t typnamespace:o typowner:o typlen:h typbyval:b typtype:t typcategory:t typispreferred:b typisdefined:b \
+         typdelim:t typrelid:o typelem:o typarray:o typinput:t typnotnull:b typbasetype:o typtypmod:i typndims:i typcollation:o \
+         typdefault:t",
+    ),
+    ("pg_user", "usename:t usesysid:o usecreatedb:b usesuper:b"),
+    ("pg_views", "schemaname:t viewname:t viewowner:t definition:t"),
 ];
 
 /// Words that must be in quotes as names, beside those of the standard, which clients know.
@@ -86,7 +135,6 @@ pub(super) struct Relation {
     name: String,
     is_view: bool,
     schema: SchemaRef,
-    about: Option<&'static str>,
 }
 
 /// A value of a row.
@@ -109,24 +157,9 @@ impl Relation {
         for name in names {
             let Some(table) = tables.table(&name).await? else { continue };
             let is_view = tables.table_type(&name).await? == Some(TableType::View);
-            let about = schemas::all().into_iter().find(|dataset| dataset.name == name).map(|dataset| dataset.about);
-            let about = about.or_else(|| views::VIEWS.iter().find(|view| view.name == name).map(|view| view.about));
-            all.push(Self { is_view, schema: table.schema(), about, name });
+            all.push(Self { is_view, schema: table.schema(), name });
         }
         Ok(all)
-    }
-
-    /// What a column of it is, in a sentence.
-    fn about(&self, column: &str) -> Option<String> {
-        if let Some(dataset) = schemas::all().into_iter().find(|dataset| dataset.name == self.name) {
-            return dataset.columns.iter().find(|known| known.name == column).map(|known| known.about.to_owned());
-        }
-        let view = views::VIEWS.iter().find(|view| view.name == self.name)?;
-        let lines = view.sql.lines().map_while(|line| line.strip_prefix("-- "));
-        lines
-            .filter_map(|line| line.split_once(": "))
-            .find(|(name, _)| *name == column)
-            .map(|(_, about)| about.to_owned())
     }
 }
 
@@ -142,82 +175,13 @@ fn number(at: usize) -> Oid {
     FIRST.saturating_add(Oid::try_from(at).unwrap_or(Oid::MAX))
 }
 
-/// Columns with their types: `o` a number of an object, `i` 4 bytes, `h` 2 bytes, `l` 8 bytes, `b` yes or no, `t` text, `a` a list of
-/// texts.
-fn columns(name: &str) -> &'static str {
-    match name {
-        "pg_am" => "oid:o amname:t amhandler:t amtype:t",
-        "pg_attrdef" => "oid:o adrelid:o adnum:h adbin:t",
-        "pg_attribute" => {
-            "attrelid:o attname:t atttypid:o attstattarget:i attlen:h attnum:h attndims:i attcacheoff:i atttypmod:i attbyval:b \
-             attalign:t attstorage:t attcompression:t attnotnull:b atthasdef:b atthasmissing:b attidentity:t attgenerated:t \
-             attisdropped:b attislocal:b attinhcount:i attcollation:o attacl:a attoptions:a attfdwoptions:a attmissingval:t"
-        }
-        "pg_class" => {
-            "oid:o relname:t relnamespace:o reltype:o reloftype:o relowner:o relam:o relfilenode:o reltablespace:o relpages:i \
-             reltuples:l relallvisible:i reltoastrelid:o relhasindex:b relisshared:b relpersistence:t relkind:t relnatts:h \
-             relchecks:h relhasrules:b relhastriggers:b relhassubclass:b relrowsecurity:b relforcerowsecurity:b \
-             relispopulated:b relreplident:t relispartition:b relrewrite:o relfrozenxid:l relminmxid:l relacl:a reloptions:a \
-             relpartbound:t"
-        }
-        "pg_collation" => {
-            "oid:o collname:t collnamespace:o collowner:o collprovider:t collencoding:i collcollate:t collctype:t"
-        }
-        "pg_constraint" => {
-            "oid:o conname:t connamespace:o contype:t condeferrable:b condeferred:b convalidated:b conrelid:o contypid:o \
-             conindid:o conparentid:o confrelid:o confupdtype:t confdeltype:t confmatchtype:t conislocal:b coninhcount:i \
-             connoinherit:b conkey:a confkey:a conbin:t"
-        }
-        "pg_database" => {
-            "oid:o datname:t datdba:o encoding:i datlocprovider:t datistemplate:b datallowconn:b datconnlimit:i datfrozenxid:l \
-             datminmxid:l dattablespace:o datcollate:t datctype:t daticulocale:t daticurules:t datcollversion:t datacl:a"
-        }
-        "pg_depend" => "classid:o objid:o objsubid:i refclassid:o refobjid:o refobjsubid:i deptype:t",
-        "pg_description" => "objoid:o classoid:o objsubid:i description:t",
-        "pg_shdescription" => "objoid:o classoid:o description:t",
-        "pg_enum" => "oid:o enumtypid:o enumsortorder:l enumlabel:t",
-        "pg_extension" => "oid:o extname:t extowner:o extnamespace:o extrelocatable:b extversion:t",
-        "pg_get_keywords" => "word:t catcode:t barelabel:b catdesc:t baredesc:t",
-        "pg_index" => {
-            "indexrelid:o indrelid:o indnatts:h indnkeyatts:h indisunique:b indisprimary:b indisexclusion:b indimmediate:b \
-             indisclustered:b indisvalid:b indisready:b indislive:b indisreplident:b indkey:a indoption:a indexprs:t indpred:t"
-        }
-        "pg_inherits" => "inhrelid:o inhparent:o inhseqno:i inhdetachpending:b",
-        "pg_language" => "oid:o lanname:t lanowner:o",
-        "pg_matviews" => "schemaname:t matviewname:t matviewowner:t ispopulated:b definition:t",
-        "pg_namespace" => "oid:o nspname:t nspowner:o nspacl:a",
-        "pg_policy" => "oid:o polname:t polrelid:o polcmd:t polpermissive:b polroles:t polqual:t polwithcheck:t",
-        "pg_proc" => {
-            "oid:o proname:t pronamespace:o proowner:o prolang:o prokind:t prosecdef:b proretset:b provolatile:t pronargs:h \
-             prorettype:o proargtypes:a proallargtypes:a proargmodes:a proargnames:a proargdefaults:t prosrc:t"
-        }
-        "pg_publication" => "oid:o pubname:t pubowner:o puballtables:b pubinsert:b pubupdate:b pubdelete:b",
-        "pg_publication_namespace" => "oid:o pnpubid:o pnnspid:o",
-        "pg_publication_rel" => "oid:o prpubid:o prrelid:o prqual:t prattrs:a",
-        "pg_range" => "rngtypid:o rngsubtype:o",
-        "pg_replication_slots" => "slot_name:t plugin:t slot_type:t database:t active:b",
-        "pg_roles" | "pg_authid" => {
-            "oid:o rolname:t rolsuper:b rolinherit:b rolcreaterole:b rolcreatedb:b rolcanlogin:b rolreplication:b rolconnlimit:i \
-             rolbypassrls:b"
-        }
-        "pg_settings" => "name:t setting:t unit:t category:t short_desc:t context:t vartype:t source:t",
-        "pg_stat_user_tables" => "relid:o schemaname:t relname:t seq_scan:l n_live_tup:l n_dead_tup:l",
-        "pg_statistic_ext" => {
-            "oid:o stxrelid:o stxname:t stxnamespace:o stxowner:o stxstattarget:i stxkeys:a stxkind:a"
-        }
-        "pg_tables" => {
-            "schemaname:t tablename:t tableowner:t tablespace:t hasindexes:b hasrules:b hastriggers:b rowsecurity:b"
-        }
-        "pg_tablespace" => "oid:o spcname:t spcowner:o",
-        "pg_trigger" => "oid:o tgrelid:o tgname:t tgfoid:o tgenabled:t tgisinternal:b",
-        "pg_type" => {
-            "oid:o typname:t typnamespace:o typowner:o typlen:h typbyval:b typtype:t typcategory:t typispreferred:b \
-             typisdefined:b typdelim:t typrelid:o typelem:o typarray:o typinput:t typnotnull:b typbasetype:o typtypmod:i \
-             typndims:i typcollation:o typdefault:t"
-        }
-        "pg_user" => "usename:t usesysid:o usecreatedb:b usesuper:b",
-        _ => "schemaname:t viewname:t viewowner:t definition:t",
-    }
+fn columns(name: &str) -> Option<&'static str> {
+    COLUMNS.iter().find(|(known, _)| *known == name).map(|(_, columns)| *columns)
+}
+
+/// Is there a table of this name?
+pub(super) fn has(name: &str) -> bool {
+    columns(name).is_some()
 }
 
 /// The rows of a table; none if there is no such table.
@@ -264,10 +228,10 @@ pub(super) fn named(name: &str, relations: &[Relation]) -> Result<Option<RecordB
             views.map(|view| vec![text("public"), text(&view.name), text("streamgauge"), of(&view.name)]).collect()
         }
         "pg_user" => vec![vec![text("streamgauge"), oid(OWNER), Bool(false), Bool(false)]],
-        name if NAMES.contains(&name) => Vec::new(),
+        name if has(name) => Vec::new(),
         _ => return Ok(None),
     };
-    batch(columns(name), &rows).map(Some)
+    batch(columns(name).unwrap_or_default(), &rows).map(Some)
 }
 
 fn batch(columns: &str, rows: &[Vec<Cell>]) -> Result<RecordBatch> {
@@ -430,9 +394,9 @@ fn descriptions(relations: &[Relation]) -> Vec<Vec<Cell>> {
         let mut say = |column: i64, about: &str| {
             rows.push(vec![oid(number(at)), oid(PG_CLASS), Number(column), text(about)]);
         };
-        relation.about.into_iter().for_each(|about| say(0, about));
+        comment(&relation.name, None).into_iter().for_each(|about| say(0, about));
         for (column, field) in (1..).zip(relation.schema.fields()) {
-            relation.about(field.name()).into_iter().for_each(|about| say(column, &about));
+            comment(&relation.name, Some(field.name())).into_iter().for_each(|about| say(column, about));
         }
     }
     rows

@@ -48,7 +48,7 @@ impl Connection {
         let done = match kind {
             Kind::Query(tag) => {
                 let asked = self.ask(text, parameters, running).await?;
-                return Ok(asked.map(|asked| Outcome::Rows(Box::new(Rows::new(Source::Engine(asked), *tag, None)))));
+                return Ok(asked.map(|asked| Outcome::Rows(Box::new(Rows::new(Source::Engine(asked), tag, None)))));
             }
             Kind::Copy(copy) => {
                 return Ok(self
