@@ -11,6 +11,7 @@ pub mod alerting;
 pub mod billing;
 mod memory;
 pub mod outbound;
+pub mod page;
 mod queries;
 pub(crate) mod raw;
 mod retention;

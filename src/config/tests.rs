@@ -144,6 +144,32 @@ fn the_documented_file_names_every_setting() {
 }
 
 #[test]
+fn the_page_of_settings_is_fresh_and_names_every_one() {
+    // Where the test runs, which need not be where it was built.
+    let folder = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let folder = Path::new(&folder);
+    let page = page::settings_page(&fs::read_to_string(folder.join("deploy/streamgauge.yaml")).unwrap());
+    for key in SETTINGS {
+        let is_named = page.contains(&format!("\n## {key}\n")) || page.contains(&format!("| `{key}` |"));
+        assert!(is_named || page.contains(&format!(".{key}` |")), "{key}");
+    }
+    for row in [
+        "| `storage.flush_bytes` | `32MiB` | size | Recent rows of a dataset ",
+        "| `alerting.silences.alerts_max` | not set; such as `100` | number | ",
+        "| `remote_write.ha` | not set | settings | ",
+    ] {
+        assert!(page.contains(row), "{row}");
+    }
+    let path = folder.join("docs/configuration.md");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    let command = "UPDATE=1 cargo test --release --workspace --lib page_of_settings";
+    assert!(found == page, "docs/configuration.md is stale: run `{command}`");
+}
+
+#[test]
 fn retention_is_by_dataset_and_samples_beyond_it_are_refused() {
     let config = read("storage: {retention: {samples: 400d, metadata: 36h}}").unwrap();
     let days = |pairs: &[(&str, u32)]| pairs.iter().map(|(name, days)| ((*name).to_owned(), *days)).collect();
