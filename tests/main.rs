@@ -16,6 +16,7 @@ mod crash;
 mod dashboards;
 mod delete_series;
 mod delta_readers;
+mod deploy;
 mod disk;
 mod focus;
 mod grafana;
