@@ -18,6 +18,7 @@ mod delete_series;
 mod delta_readers;
 mod deploy;
 mod disk;
+mod docs;
 mod focus;
 mod grafana;
 mod labels;

@@ -155,7 +155,7 @@ fn decisions_are_numbered_without_gaps() {
 }
 
 #[test]
-fn dashboards_and_rules_ask_for_metrics_that_exist() {
+fn dashboards_rules_and_pages_name_metrics_that_exist() {
     let sources: String = sources().into_iter().map(|(_, text)| text).collect();
     let known = |name: &str| {
         let base = ["_count", "_sum", "_bucket"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
@@ -165,7 +165,7 @@ fn dashboards_and_rules_ask_for_metrics_that_exist() {
         tails.any(|tail| sources.contains(&format!("\"{tail}\"")))
     };
     let mut asked = 0;
-    for (folder, extension) in [("dashboards", "json"), ("deploy/rules", "yaml")] {
+    for (folder, extension) in [("dashboards", "json"), ("deploy/rules", "yaml"), ("docs", "md")] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_none_or(|known| known != extension) {
