@@ -53,11 +53,20 @@ const COMMIT_MAX: Duration = Duration::from_secs(18);
 /// How often a slow stop says what it waits for.
 const REMIND_EVERY: Duration = Duration::from_secs(3);
 
-/// Runs the server until a signal ends it.
+/// Where a server is reached.
+#[derive(Debug, Clone)]
+pub struct Reached {
+    /// Over HTTP: scheme, address and port.
+    pub url: String,
+    /// Over the PostgreSQL protocol; none if nobody listens.
+    pub pg: Option<SocketAddr>,
+}
+
+/// Runs the server until a signal ends it. `beside` begins when the server is ready; if it ends before, the server stops as well.
 ///
 /// # Errors
-/// Why it could not start, or what it could not finish.
-pub async fn serve(config: Config) -> Result<()> {
+/// Why it could not start, what it could not finish, or those of `beside`.
+pub async fn serve(config: Config, beside: impl AsyncFnOnce(Reached) -> Result<()>) -> Result<()> {
     let mut signals = Signals::install()?;
     let (registry, env) = (Registry::new(), Env { probe: crash_probe()?, ..env() });
     let (auth, tokens) = open_auth(&config.auth, env.clock.clone())?;
@@ -83,10 +92,10 @@ pub async fn serve(config: Config) -> Result<()> {
     let watches = [tokens, certificates].into_iter().flatten().map(tokio::spawn).collect();
     let _watches = Watches(watches);
 
-    let own_url = format!("{scheme}://{address}");
+    let reached = Reached { url: format!("{scheme}://{address}"), pg: pg.as_ref().map(Listener::address).transpose()? };
     let random = env.random.clone();
     let (storage, pull, service, engine) = tokio::select! {
-        opened = open(&config, &shared, (env, own_url), &registry) => opened?,
+        opened = open(&config, &shared, (env, reached.url.clone()), &registry) => opened?,
         name = signals.next() => {
             info!(signal = name, "stopping before the log was read: nothing is lost");
             return Ok(());
@@ -95,15 +104,17 @@ pub async fn serve(config: Config) -> Result<()> {
     };
     let _beside = Watches(vec![tokio::spawn(pull.run()), tokio::spawn(service.clone().run())]);
     let pg = pg.map(|pg| pg.serve(engine, (auth, tls), random, &registry)).transpose()?;
-    let url = format!("{scheme}://{address}/api/v1/write");
+    let url = format!("{}/api/v1/write", reached.url);
     info!(url, "ready; to send metrics, give Prometheus `remote_write: [{{url: \"{url}\"}}]`");
 
+    let mut done = Ok(());
     tokio::select! {
         name = signals.next() => info!(signal = name, "stopping; a second signal stops at once"),
         ended = server.ended() => warn!(error = format!("{ended:#}"), "stopping: connections are no longer accepted"),
+        ended = beside(reached) => done = ended,
     }
     tokio::select! {
-        stopped = stop((&server, pg.as_ref()), &storage, &service) => stopped,
+        stopped = stop((&server, pg.as_ref()), &storage, &service) => done.and(stopped),
         name = signals.next() => bail!("stopped at once by a second signal: acknowledged rows are in the log signal={name}"),
     }
 }

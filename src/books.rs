@@ -33,6 +33,12 @@ pub struct Books {
 }
 
 impl Books {
+    /// Those of a server.
+    #[must_use]
+    pub fn of(client: Client) -> Self {
+        Self { data_dir: None, config: None, client }
+    }
+
     /// Is a folder meant, and no server?
     #[must_use]
     pub fn are_in_folder(&self) -> bool {

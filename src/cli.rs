@@ -17,7 +17,7 @@ use crate::{
     auth::{self, Scope},
     billing,
     config::{self, Config, Overrides},
-    focus, import, incident, promql, receivers, rules, sql, telemetry, upkeep,
+    demo, focus, import, incident, promql, receivers, rules, sql, telemetry, upkeep,
 };
 
 /// Metrics, costs and audit events in Delta Lake tables, asked with PromQL and SQL.
@@ -31,6 +31,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   streamgauge serve                                     listen on 127.0.0.1:4090, keep data here
+  streamgauge demo                                      the same with a month of made-up data, to look around
   streamgauge promql 'sum by (job) (up)' --range 6h     ask the server that runs here
   streamgauge sql 'SELECT count(*) FROM samples'        the same in SQL
   streamgauge import prometheus /var/lib/prometheus     bring in what a Prometheus has
@@ -110,6 +111,9 @@ enum Command {
     /// Run the server.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
+    /// Run a server with a month of generated data, which goes on, in a folder of its own.
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(demo::Demo),
     /// Validate the settings and say what would run; or validate bills.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Check),
@@ -251,6 +255,7 @@ impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Serve(serve) => serve.run(),
+            Command::Demo(demo) => demo.run(),
             Command::Check(check) => check.run(),
             Command::Sql(sql) => sql.run(),
             Command::Promql(promql) => promql.run(),
@@ -275,7 +280,7 @@ impl Serve {
         let config = Config::load(config.as_deref(), overrides)?;
         telemetry::start(&config.log)?;
         let runtime = runtime()?;
-        let served = runtime.block_on(app::serve(config));
+        let served = runtime.block_on(app::serve(config, async |_| std::future::pending().await));
         // A read that hangs must not hold up the exit: everything that matters has ended by now.
         runtime.shutdown_background();
         // In the log, where whoever reads it as JSON finds it, and nowhere else.

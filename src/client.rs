@@ -40,7 +40,7 @@ pub struct Client {
 }
 
 /// How to be let in by a server, and which server to believe.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Access {
     /// File that holds the access token.
     #[arg(long, value_name = "FILE", conflicts_with = "token_env")]

@@ -29,13 +29,14 @@ use clap::{Args, Subcommand};
 use ingest::remote_read::Matcher;
 use query::Selector;
 use sha2::{Digest, Sha256};
+use storage::Clock;
 
+pub(crate) use self::sink::{Outcome, Sink};
 use self::{
     blocks::Blocks,
     deliver::{Deliver, Target},
     labels::Relabel,
     read::Remote,
-    sink::{Outcome, Sink},
     state::State,
     text::Text,
 };
@@ -99,6 +100,23 @@ enum From {
     Rates(reference::Reference),
     /// Invoices, which costs must add up to. CSV: InvoiceId, InvoiceIssuerName, BillingAccountId, BillingCurrency, BilledCost.
     Invoices(reference::Reference),
+}
+
+/// Sends what a source of this program hands over to a server without tokens, several requests at once; how far it is is not kept.
+///
+/// # Errors
+/// That of the source; why not everything could be sent.
+pub(crate) fn send(
+    base: &str,
+    at_once: usize,
+    clock: &Clock,
+    source: impl FnOnce(&mut Sink) -> Result<()>,
+) -> Result<Outcome> {
+    let target = Target { agent: Access::default().agent(base)?, base: base.to_owned(), authorization: None };
+    let deliver = Deliver::start(&target, at_once, clock)?;
+    let mut sink = Sink::sending(deliver, Relabel::default(), State::none(), clock);
+    let ended = source(&mut sink);
+    sink.finish(ended)
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod books;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod demo;
 pub mod focus;
 pub mod folder;
 pub mod glue;

@@ -70,6 +70,14 @@ impl Listener {
         Ok(Some(Self { listener, idle: config.idle }))
     }
 
+    /// The address that was taken.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn address(&self) -> Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
     /// Lets connections in.
     ///
     /// # Errors

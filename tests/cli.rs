@@ -15,6 +15,7 @@ fn help_teaches_with_examples_for_every_command() {
     for command in [
         &["--help"][..],
         &["serve", "--help"],
+        &["demo", "--help"],
         &["check", "--help"],
         &["check", "focus", "--help"],
         &["sql", "--help"],
@@ -28,9 +29,17 @@ fn help_teaches_with_examples_for_every_command() {
         assert!(out.contains("Examples:\n  streamgauge "), "{command:?}\n{out}");
     }
     let (_, out, _) = run(binary().arg("--help"));
-    for taught in
-        ["serve", "check", "sql", "promql", "token", "remote_write:", "Exit codes: 0 done; 1 failed", "127.0.0.1:4090"]
-    {
+    for taught in [
+        "serve",
+        "demo",
+        "check",
+        "sql",
+        "promql",
+        "token",
+        "remote_write:",
+        "Exit codes: 0 done; 1 failed",
+        "127.0.0.1:4090",
+    ] {
         assert!(out.contains(taught), "{taught} in\n{out}");
     }
 }

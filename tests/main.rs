@@ -17,6 +17,7 @@ mod dashboards;
 mod delete_series;
 mod delta_readers;
 mod deploy;
+mod demo;
 mod disk;
 mod docs;
 mod focus;

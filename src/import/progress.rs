@@ -20,7 +20,7 @@ const PRINT_US: i64 = 5_000_000;
 const BAR: usize = 24;
 
 /// What is shown of an import.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     clock: Clock,
     terminal: bool,
     begun_us: i64,
@@ -52,12 +52,12 @@ impl Progress {
     }
 
     /// What is being imported.
-    pub(super) fn of(&mut self, what: String) {
+    pub(crate) fn of(&mut self, what: String) {
         self.what = what;
     }
 
     /// Where it is: a share of the whole. What is passed over because it is done already makes no speed.
-    pub(super) fn at(&mut self, share: f64, passed_over: bool) {
+    pub(crate) fn at(&mut self, share: f64, passed_over: bool) {
         if passed_over {
             self.before += (share - self.share).max(0.0);
         }

@@ -34,13 +34,13 @@ const SAVE_US: i64 = 1_000_000;
 
 /// What came of an import.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// Series, if they were counted.
     pub(super) series: Option<usize>,
     /// What was counted, or what the server has now.
-    pub(super) taken: Counts,
+    pub(crate) taken: Counts,
     /// What the server refused.
-    pub(super) refused: u64,
+    pub(crate) refused: u64,
     /// Parts of the source that could not be read.
     pub(super) damaged: u64,
     pub(super) seconds: f64,
@@ -65,7 +65,7 @@ struct Mark {
 }
 
 /// Where series go.
-pub(super) struct Sink {
+pub(crate) struct Sink {
     mode: Mode,
     relabel: Arc<Relabel>,
     request: Request,
@@ -79,7 +79,7 @@ pub(super) struct Sink {
     /// Parts of which something was refused or left out.
     faulty: HashSet<String>,
     state: State,
-    pub(super) progress: Progress,
+    pub(crate) progress: Progress,
     clock: Clock,
     saved_us: i64,
     outcome: Outcome,
@@ -154,7 +154,7 @@ impl Sink {
     ///
     /// # Errors
     /// Why nothing can be sent any more.
-    pub(super) fn series(&mut self, series: &Series<'_>) -> Result<()> {
+    pub(crate) fn series(&mut self, series: &Series<'_>) -> Result<()> {
         if series.samples.is_empty() && series.exemplars.is_empty() {
             return Ok(());
         }

@@ -20,6 +20,8 @@ use super::{
 
 /// Longest wait for anything a server does in the background. Generous, because tests share two cores.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for a demo, which on two cores of its own is there within 20 s.
+const DEMO_PATIENCE: Duration = Duration::from_secs(240);
 
 /// A running server.
 pub struct Server {
@@ -64,6 +66,25 @@ impl Server {
         server.scheme = listening["scheme"].as_str().expect("a scheme").to_owned();
         server.event("ready");
         server
+    }
+
+    /// Starts a demo whose temporary folder is below `folder`, and waits until everything is there. Its log is what it prints.
+    pub fn demo(folder: &Path, args: &[&str]) -> Self {
+        let mut command = binary();
+        command.args(["demo", "--listen", "127.0.0.1:0", "--pg-listen", "off"]).args(args).env("TMPDIR", folder);
+        let mut process = Process::start("demo", &mut command, folder);
+        let log = folder.join("demo.log");
+        let printed = within(DEMO_PATIENCE, || {
+            let is_ended = process.ended(Duration::ZERO).is_some();
+            let text = fs::read_to_string(&log).expect("a log");
+            let is_ready = text.contains("What receivers are told:\n");
+            assert!(is_ready || !is_ended, "the demo ended: {text}");
+            is_ready.then_some(text)
+        });
+        let printed = printed.unwrap_or_else(|| panic!("the demo is not ready: {}", process.log_tail()));
+        let address =
+            printed.split("Open\n  http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
+        Self { process, log, address: address.to_owned(), scheme: "http".to_owned() }
     }
 
     /// Waits for a line of the log whose message begins like this.
@@ -179,12 +200,17 @@ pub fn run(command: &mut Command) -> (i32, String, String) {
 }
 
 /// Asks again and again until there is something.
+pub fn eventually<T>(ask: impl FnMut() -> Option<T>) -> Option<T> {
+    within(PATIENCE, ask)
+}
+
+/// The same for as long as it may take.
 #[allow(clippy::disallowed_methods, reason = "tests wait in real time")]
-pub fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn within<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {
         let found = ask();
-        if found.is_some() || begun.elapsed() > PATIENCE {
+        if found.is_some() || begun.elapsed() > patience {
             return found;
         }
         thread::sleep(Duration::from_millis(20));
