@@ -4,6 +4,8 @@
 //! from where they were, so one fleet makes both. Names and labels are those that `dashboards/` ask for. Invariants: what is said of one
 //! place agrees, since all of its series share their chance; values have few digits, as those of real exporters have.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use ingest::samples::{Sample, Samples};
 
@@ -123,6 +125,10 @@ const SERVICES: [(&str, f64, f64); 3] =
 /// Bounds of histograms, seconds, as labels have them.
 const BOUNDS: [(&str, f64); 7] =
     [("0.05", 0.05), ("0.1", 0.1), ("0.25", 0.25), ("0.5", 0.5), ("1", 1.0), ("2.5", 2.5), ("+Inf", f64::INFINITY)];
+
+/// Series of `deploy/rules/slo.yaml`, the share of minutes that were bad, and how bad those were.
+const RECORDED: [(&str, f64, f64); 2] =
+    [("job:streamgauge_api_errors:ratio_rate5m", 0.02, 0.004), ("job:streamgauge_api_slow:bool", 0.003, 1.0)];
 
 #[derive(Debug, Clone, Copy)]
 enum Role {
@@ -337,22 +343,32 @@ impl Series {
     }
 }
 
-/// What the Prometheus of that time wrote of the alert of the incident.
+/// What rules wrote before there was this server: the alert of the incident, and how well a server did. Rules go on with the latter, whose
+/// objectives are of 30 days; without them, the minutes of loading all this would be most of what is known.
 ///
 /// # Errors
 /// Those of the sink.
-pub(super) fn send_incident_alert(calendar: &Calendar, sink: &mut Sink) -> Result<()> {
-    let labels = [
+pub(super) fn send_recorded(calendar: &Calendar, sink: &mut Sink) -> Result<()> {
+    let mut send = |labels: &[(&str, &str)], times: Range<i64>, value: &dyn Fn(i64) -> f64| {
+        let times = slices(times, STEP_MS).map(|minute| minute.start);
+        let mut samples = Samples::default();
+        samples.floats.extend(times.map(|ts_ms| Sample { ts_ms, bits: value(ts_ms).to_bits(), start_ms: 0 }));
+        sink.series(&Sent { labels, samples: &samples, exemplars: &[], about: None })
+    };
+    let alert = [
         ("__name__", "ALERTS"),
         ("alertname", INCIDENT_ALERT),
         ("alertstate", "firing"),
         ("job", INCIDENT_SERVICE),
         ("severity", "critical"),
     ];
-    let mut samples = Samples::default();
-    let times = slices(calendar.alert_ms(), STEP_MS).map(|minute| minute.start);
-    samples.floats.extend(times.map(|ts_ms| Sample { ts_ms, bits: 1f64.to_bits(), start_ms: 0 }));
-    sink.series(&Sent { labels: &labels, samples: &samples, exemplars: &[], about: None })
+    send(&alert, calendar.alert_ms(), &|_| 1.0)?;
+    for (name, share, bad) in RECORDED {
+        let key = key(calendar.seed, name);
+        let value = move |at_ms| if chance(key, at_ms) < share { bad } else { 0.0 };
+        send(&[("__name__", name), ("job", "streamgauge")], calendar.history_ms.clone(), &value)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use storage::Clock;
 use super::{
     bills::{Bills, Delivery, LIVE, Stage},
     calendar::{Calendar, STEP_MS, date},
-    fleet::{DOWN, Fleet, INCIDENT_ALERT, INCIDENT_SERVICE, send_incident_alert},
+    fleet::{DOWN, Fleet, INCIDENT_ALERT, INCIDENT_SERVICE, send_recorded},
     guide::{Guide, Sent},
     scrape,
 };
@@ -67,6 +67,7 @@ impl Play {
         self.silence_what_is_known()?;
         let samples = self.history(&mut fleet)?;
         self.step(&mut fleet)?;
+        eprintln!("the metrics are there; loading the bills of a year");
         let lines = self.all_bills()?;
         self.tell_of_incident(alert_ms.start, Some(alert_ms.end))?;
         let sent = Sent { samples, series: fleet.len(), lines };
@@ -85,7 +86,7 @@ impl Play {
                 let times: Vec<i64> = slices(day, STEP_MS).map(|step| step.start).collect();
                 fleet.send(&times, sink)?;
             }
-            send_incident_alert(&self.calendar, sink)
+            send_recorded(&self.calendar, sink)
         })?;
         ensure!(outcome.refused == 0, "the server refused samples of the demo: refused={}", outcome.refused);
         Ok(outcome.taken.samples)

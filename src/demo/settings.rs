@@ -44,9 +44,9 @@ pub(super) fn write(folder: &Path, bills: &Bills, told: SocketAddr) -> Result<Pa
     write("streamgauge.yaml", settings(folder, &alertmanager, &rules))
 }
 
-/// Rules with budgets of what was spent, and without long pauses.
+/// Rules with budgets of what was spent, which are looked at sooner.
 fn fitted(rules: &str, bills: &Bills) -> String {
-    let mut rules = rules.replace("interval: 15m", "interval: 30s").replace("interval: 1m\n", "interval: 30s\n");
+    let mut rules = rules.replace("interval: 15m", "interval: 30s");
     for (shipped, team, percent) in BUDGETS {
         let amount = rounded(bills.spent_cents(team) / percent);
         rules = rules.replace(shipped, &format!("('{team}', {amount}.00, 'USD')"));
@@ -65,7 +65,7 @@ fn rounded(number: i64) -> i64 {
 
 fn alertmanager(told: SocketAddr) -> String {
     format!(
-        "# Who is told of what: a receiver of the demo, which shows it.\n\
+        "# Who is told of what: a receiver of the demo, which ends with it.\n\
          route:\n\
          \x20 receiver: history\n\
          \x20 group_by: [alertname]\n\
