@@ -6,8 +6,9 @@
 //! Invariants: only SHA-256 hashes of tokens are kept (tokens are 256 random bits, so a slow hash would add nothing); a
 //! presented token is compared with every hash, in constant time; no token and no hash is ever printed; once a token is
 //! configured the server stays closed, whatever happens to the file later.
-//! Not here: passwords, users, sessions and cookies, of which there are none.
+//! Not here: passwords and users, of which there are none; cookies (`http::page`), of which this knows the sessions only.
 
+pub mod session;
 mod tokens;
 
 use std::{fmt, path::PathBuf, sync::Arc};
@@ -15,12 +16,13 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use axum::http::{HeaderMap, Method, header::AUTHORIZATION};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::ValueEnum;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use storage::Clock;
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
+use session::Sessions;
 pub(crate) use tokens::tokens;
 pub use tokens::{Token, joined, new_token, parse_file};
 
@@ -69,6 +71,7 @@ pub struct Auth {
     tokens: Arc<RwLock<Arc<[Token]>>>,
     /// Are requests without a token welcome? Only if none was ever configured.
     open: bool,
+    sessions: Arc<Mutex<Sessions>>,
     clock: Clock,
 }
 
@@ -80,6 +83,8 @@ impl Scope {
         match path {
             // Of the webhook a signature stands in place of a token.
             "/-/healthy" | "/-/ready" | "/api/v1/pagerduty/webhook" => None,
+            // Where a token is shown, and how that looks; who ends a session shows that it is theirs.
+            "/login" | "/logout" | "/page.css" | "/page.js" => None,
             // Those of rules write: alerts of a run, and what is evaluated from now on.
             "/-/reload" | "/api/v1/rules/replay" => Some(Self::Admin),
             path if method == Method::POST && is_below(path, &RULER) => Some(Self::Admin),
@@ -121,11 +126,12 @@ impl Auth {
     /// Starts with these tokens; `open` lets everybody in.
     #[must_use]
     pub fn new(tokens: Vec<Token>, open: bool, clock: Clock) -> Self {
-        Self { tokens: Arc::new(RwLock::new(tokens.into())), open, clock }
+        Self { tokens: Arc::new(RwLock::new(tokens.into())), open, sessions: Arc::default(), clock }
     }
 
-    /// Replaces the tokens; requests that are running keep what they were allowed.
+    /// Replaces the tokens; requests that are running keep what they were allowed, sessions of tokens that are gone end.
     pub fn set(&self, tokens: Vec<Token>) {
+        self.sessions.lock().keep(|hash| tokens.iter().any(|token| token.hash == *hash));
         *self.tokens.write() = tokens.into();
     }
 
@@ -189,11 +195,16 @@ impl Auth {
 
 /// Looks at every token, whichever matches, so that time tells nothing.
 fn find<'a>(tokens: &'a [Token], hash: &[u8; 32]) -> Option<&'a Token> {
+    found(tokens, |token| &token.hash, hash)
+}
+
+/// The one with this hash; looks at every one.
+fn found<'a, T>(all: &'a [T], hash_of: impl Fn(&T) -> &[u8; 32], hash: &[u8; 32]) -> Option<&'a T> {
     let mut found = u64::MAX;
-    for (index, token) in (0_u64..).zip(tokens) {
-        found.conditional_assign(&index, token.hash.ct_eq(hash));
+    for (index, one) in (0_u64..).zip(all) {
+        found.conditional_assign(&index, hash_of(one).ct_eq(hash));
     }
-    usize::try_from(found).ok().and_then(|index| tokens.get(index))
+    usize::try_from(found).ok().and_then(|index| all.get(index))
 }
 
 /// The token of a request: `Bearer <token>`, or `Basic <token name>:<token>` with the name.

@@ -47,13 +47,21 @@ impl fmt::Debug for Token {
 /// # Errors
 /// If the system gives no random bits.
 pub fn new_token() -> Result<(String, String, String)> {
-    let mut bits = [0_u8; 32];
-    let random = rustls::crypto::ring::default_provider().secure_random;
-    random.fill(&mut bits).map_err(|_| anyhow!("the system gives no random bits"))?;
-    let token = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bits));
+    let token = format!("{PREFIX}{}", random_text()?);
     let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
     let scram = verifier(token.as_bytes(), &hash).written();
     Ok((token, hash.iter().map(|byte| format!("{byte:02x}")).collect(), scram))
+}
+
+/// 256 random bits as 43 characters that may stand in a URL or a cookie.
+///
+/// # Errors
+/// If the system gives no random bits.
+pub(super) fn random_text() -> Result<String> {
+    let mut bits = [0_u8; 32];
+    let random = rustls::crypto::ring::default_provider().secure_random;
+    random.fill(&mut bits).map_err(|_| anyhow!("the system gives no random bits"))?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(bits))
 }
 
 /// Reads a tokens file.
