@@ -40,7 +40,7 @@ use crate::{
     config::{self, Config},
     folder,
     glue::service::{Server, Service},
-    http::{self, Shared, about::About, listen, metrics::Metrics},
+    http::{self, Shared, about::About, listen, metrics::Metrics, page::Sources},
     postgres::{self, Listener},
     reload::Watched,
     retention, tls,
@@ -102,7 +102,8 @@ pub async fn serve(config: Config, beside: impl AsyncFnOnce(Reached) -> Result<(
         }
         ended = server.ended() => return Err(ended),
     };
-    let _beside = Watches(vec![tokio::spawn(pull.run()), tokio::spawn(service.clone().run())]);
+    let rates = shared.rates().run();
+    let _beside = Watches(vec![tokio::spawn(pull.run()), tokio::spawn(service.clone().run()), tokio::spawn(rates)]);
     let pg = pg.map(|pg| pg.serve(engine, (auth, tls), random, &registry)).transpose()?;
     let url = format!("{}/api/v1/write", reached.url);
     info!(url, "ready; to send metrics, give Prometheus `remote_write: [{{url: \"{url}\"}}]`");
@@ -152,7 +153,8 @@ async fn open(
         .merge(tsdb)
         .merge(http::billing::router(loads.clone()))
         .merge(http::alerting::router(service.clone()));
-    shared.open(storage.clone(), router);
+    let page = Sources { engine: engine.clone(), service: service.clone() };
+    shared.open(storage.clone(), page, router);
     Ok((storage, Pull::new(loads, exports, look_every_us, Meter::register(registry)?), service, engine))
 }
 

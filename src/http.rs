@@ -1,7 +1,7 @@
 //! The server's face: merges the crates' routers, answers for itself, and guards all of it.
 //!
 //! Called by `app`, which serves the router as soon as the address is bound and hands in the rest when storage is open. A
-//! request's way: count and log → tokens → route → panics caught → handler.
+//! request's way: count and log → tokens, or for pages sessions → route → panics caught → handler.
 //! Invariants: what is not routed needs a token like everything else; every answer carries the security headers; errors are
 //! `{status, errorType, error}`; labels, bodies and times are bounded; nothing of a request is logged but method, path and
 //! the name of its token.
@@ -15,6 +15,7 @@ mod compress;
 pub mod listen;
 pub mod metrics;
 pub mod notifications;
+pub mod page;
 pub mod pagerduty;
 pub mod process;
 pub mod replay;
@@ -47,11 +48,13 @@ use tracing::{debug, error};
 use crate::auth::{Auth, Denied, Scope};
 use about::About;
 use metrics::Metrics;
+use page::{Sources, rates::Rates};
 
 /// Longest pause inside a request's body.
 const BODY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// On every answer. A page of ours runs nothing and loads nothing, whatever a name in it says.
+/// On every answer that does not say otherwise. Nothing runs and nothing loads, whatever a name in an answer says; the page for people says
+/// what it needs.
 const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
@@ -69,6 +72,7 @@ pub struct Shared {
     auth: Auth,
     metrics: Metrics,
     registry: Registry,
+    rates: Rates,
     open: Arc<OnceLock<Open>>,
     /// One flush and one compaction may run that nobody waits for.
     flushing: Arc<tokio::sync::Semaphore>,
@@ -78,6 +82,7 @@ pub struct Shared {
 /// What there is once storage is open.
 struct Open {
     storage: Storage,
+    page: Sources,
     router: Router,
 }
 
@@ -86,20 +91,26 @@ impl Shared {
     #[must_use]
     pub fn new(about: About, auth: Auth, metrics: Metrics, registry: Registry) -> Self {
         let one = || Arc::new(tokio::sync::Semaphore::new(1));
-        Self { about, auth, metrics, registry, open: Arc::default(), flushing: one(), compacting: one() }
+        let rates = Rates::new(registry.clone(), metrics.clock().clone());
+        Self { about, auth, metrics, registry, rates, open: Arc::default(), flushing: one(), compacting: one() }
     }
 
-    /// Storage is open: from now on the server is ready and `router` is reached. Only the first call counts.
-    pub fn open(&self, storage: Storage, router: Router) {
+    /// How fast its counters go; to be noted for as long as it serves.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        self.rates.clone()
+    }
+
+    /// Storage is open: from now on the server is ready, the page asks `page`, and `router` is reached. Only the first call counts.
+    pub fn open(&self, storage: Storage, page: Sources, router: Router) {
         let router = routed(router).fallback(not_found);
-        let _ = self.open.set(Open { storage, router });
+        let _ = self.open.set(Open { storage, page, router });
     }
 }
 
 /// The whole server.
 pub fn router(shared: Shared) -> Router {
-    let own = Router::new()
-        .route("/", get(status::index))
+    let own = page::routes()
         .route("/-/healthy", get(status::healthy))
         .route("/-/ready", get(status::ready))
         .route("/metrics", get(status::metrics))
@@ -148,8 +159,8 @@ async fn observe(State(shared): State<Shared>, request: Request, next: Next) -> 
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    for (name, value) in &SECURITY_HEADERS {
-        headers.insert(name, value.clone());
+    for (name, value) in SECURITY_HEADERS {
+        headers.entry(name).or_insert(value);
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let pattern = response.extensions().get::<MatchedPath>().cloned();
@@ -165,7 +176,13 @@ async fn observe(State(shared): State<Shared>, request: Request, next: Next) -> 
 struct TokenName(Option<Arc<str>>);
 
 async fn authorize(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    match shared.auth.check(request.headers(), Scope::of(request.method(), request.uri().path())) {
+    let by_token = || shared.auth.check(request.headers(), Scope::of(request.method(), request.uri().path()));
+    let allowed = page::in_session(&shared, &request).unwrap_or_else(by_token);
+    let asking = allowed.as_ref().err().and_then(|denied| page::ask(&shared, &request, denied));
+    if let Some(asking) = asking {
+        return asking;
+    }
+    match allowed {
         Ok(name) => {
             let mut response = next.run(request).await;
             response.extensions_mut().insert(TokenName(name));
@@ -199,11 +216,11 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 async fn not_found() -> Response {
-    refusal(StatusCode::NOT_FOUND, "not_found", "there is nothing here; `/` lists the endpoints")
+    refusal(StatusCode::NOT_FOUND, "not_found", "there is nothing here; `/endpoints` lists what there is")
 }
 
 async fn method_not_allowed() -> Response {
-    refusal(StatusCode::METHOD_NOT_ALLOWED, "bad_method", "this endpoint takes another method; `/` lists them")
+    refusal(StatusCode::METHOD_NOT_ALLOWED, "bad_method", "this endpoint takes another method; `/endpoints` lists them")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Called by `cli`. Both ways print the same: an answer is Prometheus' JSON wherever it comes from, and is read here.
 //! Not here: PromQL (`query`), opening a data folder (`folder`).
 
-mod answer;
+pub(crate) mod answer;
 mod spark;
 
 use std::io::{self, Read, Write};

@@ -26,6 +26,7 @@ mod labels;
 mod limits;
 mod notifiers;
 mod overload;
+mod page;
 mod pg;
 mod prometheus_api;
 mod promql_hostile;

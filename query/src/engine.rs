@@ -393,7 +393,10 @@ impl Engine {
     }
 
     /// What the series of the days of `times_us` are made of; at most `most` of each list.
-    pub(crate) async fn counts(&self, times_us: Range<i64>, most: usize) -> Result<Counts> {
+    ///
+    /// # Errors
+    /// As [`Engine::series`].
+    pub async fn counts(&self, times_us: Range<i64>, most: usize) -> Result<Counts> {
         self.ask_index(&[], times_us, move |known, series| known.counts(series, most)).await
     }
 

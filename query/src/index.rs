@@ -46,7 +46,7 @@ use storage::{Clock, Rows, View};
 
 use crate::table::{DAY_US, Table};
 
-pub(crate) use counts::Counts;
+pub use counts::Counts;
 pub(crate) use select::NEVER;
 
 use pairs::Pairs;

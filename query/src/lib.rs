@@ -47,6 +47,7 @@ pub use engine::{Answer, Catalog, Config, Engine};
 pub use error::{Error, ErrorKind, Position, Result};
 pub use evaluate::{Found, Loaded, PromqlConfig, When};
 pub use http::{Asked, RulesAsked, check_range, duration_ms, failure, json, no_such_group, router};
+pub use index::Counts;
 pub use parameters::{Described, Parameter, sql_type};
 pub use promql::{Features, Query, Selector, Syntax, quoted};
 pub use running::Asking;

@@ -447,12 +447,12 @@ impl Rules {
 
     /// Where the expression of a rule is looked at.
     pub(super) fn generator_url(&self, rule: &Rule) -> String {
-        let text = match &rule.condition {
-            Condition::Promql(query) => query.text(),
-            Condition::Sql(sql) => &sql.text,
+        let (before, text, after) = match &rule.condition {
+            Condition::Promql(query) => ("graph?g0.expr=", query.text(), "&g0.tab=1"),
+            Condition::Sql(sql) => ("sql?query=", sql.text.as_str(), ""),
         };
         let query: String = percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).collect();
-        format!("{}/graph?g0.expr={query}&g0.tab=1", self.0.parts.external_url)
+        format!("{}/{before}{query}{after}", self.0.parts.external_url)
     }
 }
 

@@ -28,6 +28,9 @@ struct Facts {
     flags: BTreeMap<&'static str, String>,
     retention: String,
     memory: u64,
+    /// Do browsers come by TLS, to here or to what stands before?
+    secure: bool,
+    external_url: Option<String>,
     started_us: i64,
     clock: Clock,
 }
@@ -41,14 +44,45 @@ impl About {
         let samples = schemas::samples();
         let days = config.storage.retention_days.get(samples.name).copied().unwrap_or(samples.retention_days);
         let retention = format!("{days}d");
+        let external_url = config.alerting.external_url.clone();
+        let is_https = external_url.as_ref().is_some_and(|url| url.starts_with("https://"));
         Ok(Self(Arc::new(Facts {
             yaml: config.shown.yaml()?,
             flags: flags(config, &retention),
             retention,
             memory: config.memory.total,
+            secure: config.tls.is_some() || is_https,
+            external_url,
             started_us: clock.now_us(),
             clock,
         })))
+    }
+}
+
+impl About {
+    /// Do browsers come by TLS?
+    pub(super) fn is_secure(&self) -> bool {
+        self.0.secure
+    }
+
+    /// Where the server is found, if the settings say so.
+    pub(super) fn external_url(&self) -> Option<&str> {
+        self.0.external_url.as_deref()
+    }
+
+    /// Now, and when the process started, microseconds.
+    pub(super) fn times_us(&self) -> (i64, i64) {
+        (self.0.clock.now_us(), self.0.started_us)
+    }
+
+    /// What it may take of memory, bytes.
+    pub(super) fn memory(&self) -> u64 {
+        self.0.memory
+    }
+
+    /// How long samples are kept.
+    pub(super) fn retention(&self) -> &str {
+        &self.0.retention
     }
 }
 

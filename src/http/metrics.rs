@@ -57,6 +57,11 @@ impl Metrics {
         Ok(Self { requests, in_flight, latencies, clock })
     }
 
+    /// The clock by which it times.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Notes that a request came.
     #[must_use]
     pub fn begin(&self) -> Running {

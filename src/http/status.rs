@@ -6,7 +6,7 @@ use axum::{
     Json,
     extract::State,
     http::{HeaderValue, StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
 };
 use prometheus::{TEXT_FORMAT, TextEncoder};
 use serde_json::json;
@@ -21,47 +21,32 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 /// Version of the binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ENDPOINTS: [(&str, &str, &str); 40] = [
+/// Method, path, and what it is.
+pub(super) const ENDPOINTS: [(&str, &str, &str); 44] = [
     ("POST", "/api/v1/write", "Prometheus remote write 1.0 and 2.0 (scope write)"),
     (
         "POST",
-        "/api/v1/billing/&lt;export&gt;/&lt;part&gt;",
+        "/api/v1/billing/<export>/<part>",
         "a file of a bill: ?file=; GET lists them, DELETE forgets them (scope write)",
     ),
-    (
-        "POST",
-        "/api/v1/billing/&lt;export&gt;/&lt;part&gt;/commit",
-        "load what was sent; reprocess loads it again (scope write)",
-    ),
-    ("POST", "/api/v1/billing/&lt;export&gt;/&lt;month&gt;/close", "the bill of the month is final (scope write)"),
-    (
-        "PUT",
-        "/api/v1/reference/&lt;table&gt;/&lt;source&gt;",
-        "rows of accounts, exchange_rates or invoices, CSV (scope write)",
-    ),
-    ("POST", "/api/v1/sql", "SQL; also GET ?query=&amp;format=json|ndjson|csv|arrow|parquet|xlsx (scope read)"),
-    (
-        "GET",
-        "/api/v1/sql/&lt;name&gt;",
-        "a saved query: its parameters, &amp;format=; /api/v1/sql lists them (scope read)",
-    ),
-    ("GET, POST", "/api/v1/query", "PromQL at a time: query=&amp;time= (scope read)"),
-    ("GET, POST", "/api/v1/query_range", "PromQL over a range: query=&amp;start=&amp;end=&amp;step= (scope read)"),
-    ("GET, POST", "/api/v1/query_exemplars", "exemplars of a query's series: query=&amp;start=&amp;end= (scope read)"),
+    ("POST", "/api/v1/billing/<export>/<part>/commit", "load what was sent; reprocess loads it again (scope write)"),
+    ("POST", "/api/v1/billing/<export>/<month>/close", "the bill of the month is final (scope write)"),
+    ("PUT", "/api/v1/reference/<table>/<source>", "rows of accounts, exchange_rates or invoices, CSV (scope write)"),
+    ("POST", "/api/v1/sql", "SQL; also GET ?query=&format=json|ndjson|csv|arrow|parquet|xlsx (scope read)"),
+    ("GET", "/api/v1/sql/<name>", "a saved query: its parameters, &format=; /api/v1/sql lists them (scope read)"),
+    ("GET, POST", "/api/v1/query", "PromQL at a time: query=&time= (scope read)"),
+    ("GET, POST", "/api/v1/query_range", "PromQL over a range: query=&start=&end=&step= (scope read)"),
+    ("GET, POST", "/api/v1/query_exemplars", "exemplars of a query's series: query=&start=&end= (scope read)"),
     ("GET, POST", "/api/v1/format_query", "PromQL laid out; parse_query shows it as a tree (scope read)"),
-    ("GET, POST", "/api/v1/series", "series: match[]=&amp;start=&amp;end=&amp;limit= (scope read)"),
-    ("GET, POST", "/api/v1/labels", "names of labels; label/&lt;name&gt;/values has their values (scope read)"),
-    (
-        "GET",
-        "/api/v1/metadata",
-        "type, unit and help of metrics: metric=&amp;limit=&amp;limit_per_metric= (scope read)",
-    ),
+    ("GET, POST", "/api/v1/series", "series: match[]=&start=&end=&limit= (scope read)"),
+    ("GET, POST", "/api/v1/labels", "names of labels; label/<name>/values has their values (scope read)"),
+    ("GET", "/api/v1/metadata", "type, unit and help of metrics: metric=&limit=&limit_per_metric= (scope read)"),
     ("POST", "/api/v1/read", "Prometheus remote read, samples and streamed chunks (scope read)"),
     ("GET", "/federate", "newest samples as text, for a scrape: match[]= (scope read)"),
     ("GET", "/api/v1/rules", "rules; alerts has what fires (scope read)"),
     (
         "GET, POST, DELETE",
-        "/config/v1/rules/&lt;namespace&gt;/&lt;group&gt;",
+        "/config/v1/rules/<namespace>/<group>",
         "groups of rules, YAML, as Mimir: POST to a namespace writes one (scopes read, admin)",
     ),
     ("POST", "/api/v1/rules/backtest", "what rules of these files would have done (scope read)"),
@@ -80,36 +65,29 @@ const ENDPOINTS: [(&str, &str, &str); 40] = [
     ("GET", "/api/v1/status/lateness", "how late samples come, and which offset of rules suits them (scope read)"),
     ("GET", "/api/v1/status/tsdb", "how many series there are, and of what: limit= (scope read)"),
     ("GET", "/api/v1/status/queries", "queries that are running (scope read)"),
-    ("DELETE", "/api/v1/status/queries/&lt;id&gt;", "end a running query (scope admin)"),
+    ("DELETE", "/api/v1/status/queries/<id>", "end a running query (scope admin)"),
     ("POST", "/api/v1/admin/flush", "write recent rows to files now; ?wait=true waits for it (scope admin)"),
     ("POST", "/api/v1/admin/compact", "merge and clean up the tables now; ?wait=true tells each step (scope admin)"),
-    (
-        "POST",
-        "/api/v1/admin/tsdb/delete_series",
-        "delete series, as Prometheus: ?match[]=&amp;start=&amp;end= (scope admin)",
-    ),
+    ("POST", "/api/v1/admin/tsdb/delete_series", "delete series, as Prometheus: ?match[]=&start=&end= (scope admin)"),
     ("POST", "/api/v1/admin/tsdb/clean_tombstones", "the same as compact, and waits for it (scope admin)"),
     (
         "GET",
         "/api/v1/notifications",
-        "what was told, what was not, and why: receiver=&amp;event=&amp;alert=&amp;start=&amp;end=&amp;limit= (scope read)",
+        "what was told, what was not, and why: receiver=&event=&alert=&start=&end=&limit= (scope read)",
     ),
     ("POST", "/api/v1/pagerduty/webhook", "what PagerDuty tells of incidents, signed by it (no token)"),
     ("POST", "/-/reload", "read the files of rules and notifications anew (scope admin)"),
+    ("GET", "/", "this page: how the server does, for people; /endpoints lists these (scope read)"),
+    (
+        "GET",
+        "/graph",
+        "PromQL for people, as Prometheus' own page: g0.expr=&g0.tab=&g0.range_input=&g0.end_input= (scope read)",
+    ),
+    ("GET", "/sql", "SQL for people: query= (scope read)"),
+    ("GET, POST", "/login", "a browser shows a token; POST /logout ends its session (no token)"),
     ("GET", "/-/healthy", "is the process alive?"),
     ("GET", "/-/ready", "does it take reads and writes?"),
 ];
-
-pub(super) async fn index() -> Html<String> {
-    let rows: String = ENDPOINTS
-        .iter()
-        .map(|(method, path, what)| format!("<tr><td>{method}</td><td><code>{path}</code></td><td>{what}</td></tr>\n"))
-        .collect();
-    Html(format!(
-        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Streamgauge</title>\n\
-         <h1>Streamgauge {VERSION}</h1>\n<table>\n{rows}</table>\n</html>\n"
-    ))
-}
 
 /// The process is alive, also while it recovers.
 pub(super) async fn healthy() -> &'static str {

@@ -7,9 +7,15 @@ use super::*;
 use crate::auth::Token;
 
 fn shared(tokens: Vec<Token>, open: bool) -> Shared {
+    shared_at(None, tokens, open)
+}
+
+/// A server that is found at a URL.
+pub(super) fn shared_at(url: Option<&str>, tokens: Vec<Token>, open: bool) -> Shared {
     let (registry, clock) = (Registry::new(), Clock::new(|| 0));
     let metrics = Metrics::register(&registry, clock.clone()).unwrap();
-    let config = crate::config::Config::load(None, crate::config::Overrides::default()).unwrap();
+    let mut config = crate::config::Config::load(None, crate::config::Overrides::default()).unwrap();
+    config.alerting.external_url = url.map(str::to_owned);
     let about = About::new(&config, clock.clone()).unwrap();
     Shared::new(about, Auth::new(tokens, open, clock), metrics, registry)
 }

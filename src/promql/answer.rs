@@ -1,4 +1,4 @@
-//! An answer of Prometheus' API, read and laid out.
+//! An answer of Prometheus' API, read and laid out; the page for people reads one, too, and lays it out itself.
 //!
 //! Numbers stay the texts they came as. What a label holds was written by whoever sends metrics: it is shown in quotes, with what is
 //! not printable escaped.
@@ -44,8 +44,9 @@ struct Data<'a> {
     result: &'a RawValue,
 }
 
+/// A series of an answer.
 #[derive(Deserialize)]
-struct Series {
+pub(crate) struct Series {
     metric: BTreeMap<String, String>,
     value: Option<(f64, String)>,
     histogram: Option<(f64, Value)>,
@@ -56,15 +57,17 @@ struct Series {
 }
 
 /// What a result is.
-enum Content {
+pub(crate) enum Content {
     /// A number or a text at a time.
     One(f64, String),
+    /// Series.
     Many(Vec<Series>),
 }
 
 /// What was answered.
-pub(super) struct Answer<'a> {
-    content: Content,
+pub(crate) struct Answer<'a> {
+    /// The result.
+    pub(crate) content: Content,
     /// Of several series, each as it came.
     elements: Vec<&'a RawValue>,
     warnings: Vec<String>,
@@ -72,7 +75,11 @@ pub(super) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    pub(super) fn read(text: &'a str) -> Result<Self> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub(crate) fn read(text: &'a str) -> Result<Self> {
         let foreign = "the server's answer is none of Prometheus' API";
         let Envelope { data, warnings, infos } = serde_json::from_str(text).context(foreign)?;
         let raw = data.result.get();
@@ -86,7 +93,7 @@ impl<'a> Answer<'a> {
     }
 
     /// Warnings and infos, as they are shown.
-    pub(super) fn notes(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
         let warnings = self.warnings.iter().map(|text| format!("warning: {}", printable(text)));
         warnings.chain(self.infos.iter().map(|text| format!("info: {}", printable(text))))
     }
@@ -174,7 +181,7 @@ fn columns<const N: usize>(names: [&str; N], rows: impl Iterator<Item = [String;
 
 impl Series {
     /// As PromQL writes it.
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let mut out = String::new();
         let mut labels = Vec::new();
         for (name, value) in &self.metric {
@@ -203,7 +210,7 @@ impl Series {
     }
 
     /// The same with the number that is drawn: of a histogram, how many observations it has.
-    fn points(&self) -> Vec<(f64, f64, String)> {
+    pub(crate) fn points(&self) -> Vec<(f64, f64, String)> {
         let floats = self.value.iter().chain(&self.values);
         let floats = floats.map(|(time, text)| (*time, number(text), text.clone()));
         let histograms = self.histogram.iter().chain(&self.histograms).map(|(time, histogram)| {

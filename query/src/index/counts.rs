@@ -12,7 +12,8 @@ use super::Known;
 
 /// What some series are made of. Lists are in descending order of their numbers.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub struct Counts {
+    /// How many.
     pub series: u64,
     /// Pairs of label and value that a series has.
     pub pairs: u64,
