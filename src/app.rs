@@ -40,7 +40,7 @@ use crate::{
     config::{self, Config},
     folder,
     glue::service::{Server, Service},
-    http::{self, Shared, about::About, listen, metrics::Metrics, page::Sources},
+    http::{self, Shared, about::About, listen, metrics::Metrics, page::Parts},
     postgres::{self, Listener},
     reload::Watched,
     retention, tls,
@@ -153,7 +153,7 @@ async fn open(
         .merge(tsdb)
         .merge(http::billing::router(loads.clone()))
         .merge(http::alerting::router(service.clone()));
-    let page = Sources { engine: engine.clone(), service: service.clone() };
+    let page = Parts { engine: engine.clone(), service: service.clone() };
     shared.open(storage.clone(), page, router);
     Ok((storage, Pull::new(loads, exports, look_every_us, Meter::register(registry)?), service, engine))
 }

@@ -48,7 +48,7 @@ use tracing::{debug, error};
 use crate::auth::{Auth, Denied, Scope};
 use about::About;
 use metrics::Metrics;
-use page::{Sources, rates::Rates};
+use page::{Parts, rates::Rates};
 
 /// Longest pause inside a request's body.
 const BODY_PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -82,7 +82,7 @@ pub struct Shared {
 /// What there is once storage is open.
 struct Open {
     storage: Storage,
-    page: Sources,
+    page: Parts,
     router: Router,
 }
 
@@ -102,7 +102,7 @@ impl Shared {
     }
 
     /// Storage is open: from now on the server is ready, the page asks `page`, and `router` is reached. Only the first call counts.
-    pub fn open(&self, storage: Storage, page: Sources, router: Router) {
+    pub fn open(&self, storage: Storage, page: Parts, router: Router) {
         let router = routed(router).fallback(not_found);
         let _ = self.open.set(Open { storage, page, router });
     }

@@ -33,7 +33,7 @@ fn settings(folder: &Path, entries: &[&str]) -> String {
 }
 
 /// Method, path, the scope it needs, and the status it has with that scope.
-const ENDPOINTS: [(&str, &str, Option<&str>, u16); 23] = [
+const ENDPOINTS: [(&str, &str, Option<&str>, u16); 27] = [
     ("GET", "/-/healthy", None, 200),
     ("GET", "/-/ready", None, 200),
     ("POST", "/api/v1/write", Some("write"), 204),
@@ -48,6 +48,10 @@ const ENDPOINTS: [(&str, &str, Option<&str>, u16); 23] = [
     ("DELETE", "/api/v1/status/queries/1", Some("admin"), 404),
     ("GET", "/api/v1/metadata", Some("read"), 200),
     ("GET", "/", Some("read"), 200),
+    ("GET", "/graph?g0.expr=1", Some("read"), 200),
+    ("GET", "/sql?query=SELECT%201", Some("read"), 200),
+    ("GET", "/login", None, 200),
+    ("POST", "/logout", None, 403),
     ("POST", "/api/v1/admin/flush?wait=true", Some("admin"), 200),
     ("GET", "/config/v1/rules", Some("read"), 200),
     ("POST", "/config/v1/rules/team", Some("admin"), 400),

@@ -247,7 +247,7 @@ fn the_server_tells_health_build_and_endpoints() {
         (build["status"].as_str(), build["data"]["version"].as_str()),
         (Some("success"), Some(env!("CARGO_PKG_VERSION")))
     );
-    let page = server.get("/", None);
+    let page = server.get("/endpoints", None);
     assert!(page.body.contains("/api/v1/write") && page.body.contains("/api/v1/sql"), "{}", page.body);
     for (header, value) in [("x-content-type-options", "nosniff"), ("cache-control", "no-store")] {
         assert_eq!(page.headers[header], value);

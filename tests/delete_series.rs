@@ -148,7 +148,7 @@ fn a_request_to_delete_that_is_wrong_deletes_nothing_and_says_why() {
     assert_eq!(body["position"], serde_json::json!({"line": 1, "column": 4}));
     assert_eq!(server.call("GET", &format!("{DELETE}?match[]=up"), None, &[]).status, 405);
     assert_eq!(server.sql("SELECT count(*) FROM samples"), ["1"]);
-    let page = server.get("/", None).body;
+    let page = server.get("/endpoints", None).body;
     assert!(page.contains(DELETE) && page.contains("clean_tombstones"), "{page}");
 }
 

@@ -1,7 +1,7 @@
 //! Sessions of the page for people: who has shown a token once, and comes back with a cookie instead.
 //!
-//! Called by `http::page`. A cookie holds 256 random bits, the session's *id*; before anybody has logged in it is the id of a visit, which
-//! opens nothing, and ties the form to the browser that asked for it.
+//! Called by `http::page`. A cookie holds 256 random bits, the session's *id*. The id of a visit is another, which opens nothing: it ties the
+//! form in which a token is shown to the browser that asked for it.
 //! Invariants: a session allows what its token allows at that moment, so it ends when the token is taken out, is replaced or expires, and
 //! after [`AGE_MAX_US`]; the number of sessions is bounded, and nobody's log-ins end those of other tokens before the whole is full; ids are
 //! kept as hashes, compared with all of them in constant time, and never printed; a session opens pages only: the APIs take no cookie, so no

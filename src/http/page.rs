@@ -59,9 +59,9 @@ const DASHBOARDS: [(&str, &str); 6] = [
 /// Pages that are in the navigation: where, and what they are called.
 const PAGES: [(&str, &str); 4] = [("./", "Overview"), ("graph", "PromQL"), ("sql", "SQL"), ("endpoints", "Endpoints")];
 
-/// Whom the page asks once storage is open.
+/// Parts of the server that the page asks once storage is open.
 #[derive(Clone)]
-pub struct Sources {
+pub struct Parts {
     /// Answers queries.
     pub engine: Engine,
     /// Knows alerts and silences.

@@ -2,9 +2,9 @@
 //!
 //! The cookie is out of reach of scripts (`HttpOnly`), is not sent with what other sites begin (`SameSite=Strict`), and goes over TLS only
 //! where there is TLS (`Secure`, and a name that no neighbouring host can set). A form shows the proof that it was made for this
-//! browser's cookie (`auth::session`), so that no other site can log somebody in or out.
+//! browser's cookie (`auth::session`), so that no other site can log somebody in or out: who logs in has the cookie of a visit for it.
 //! Because of `Strict` a browser that follows a link from a message seems to have no session. It is sent on by a page of ours, which
-//! makes it a way within this site, and then has it.
+//! makes it a way within this site, and then has it; and the cookie of a visit is another one, so that asking takes no session away.
 //! Invariants: a token is in no URL, no log and no page; where to go on is a page of ours, whatever a link says.
 
 use std::sync::Arc;
@@ -27,6 +27,15 @@ use crate::{
 const NEXT_BYTES_MAX: usize = 16 << 10;
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// What a cookie holds the id of.
+#[derive(Clone, Copy)]
+enum Cookie {
+    /// A session: who has it is logged in.
+    Session,
+    /// A visit: who has it was given the form in which a token is shown.
+    Visit,
+}
+
 /// What a request for a page may do by the session of its cookie; none if there is no cookie, or tokens decide.
 pub(in crate::http) fn in_session(shared: &Shared, request: &Request) -> Option<Result<Option<Arc<str>>, Denied>> {
     let headers = request.headers();
@@ -34,7 +43,7 @@ pub(in crate::http) fn in_session(shared: &Shared, request: &Request) -> Option<
     if is_tokens || !is_looked_at(request) {
         return None;
     }
-    let id = id(shared, headers)?;
+    let id = Cookie::Session.read(shared, headers)?;
     Some(shared.auth.in_session(id, Scope::Read).map(Some))
 }
 
@@ -52,7 +61,7 @@ pub(in crate::http) fn ask(shared: &Shared, request: &Request, denied: &Denied) 
         return None;
     }
     let next = next_of(request.uri().path(), request.uri().query());
-    if read(FETCH_SITE) == "cross-site" && id(shared, headers).is_none() {
+    if read(FETCH_SITE) == "cross-site" && Cookie::Session.read(shared, headers).is_none() {
         return Some(go_on(&next));
     }
     let why = match denied {
@@ -66,7 +75,8 @@ pub(in crate::http) fn ask(shared: &Shared, request: &Request, denied: &Denied) 
 pub(super) async fn form(State(shared): State<Shared>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let params = Params::of(query.unwrap_or_default().as_bytes());
     let next = checked(params.get("next"));
-    let is_in = id(&shared, &headers).is_some_and(|id| shared.auth.in_session(id, Scope::Read).is_ok());
+    let id = Cookie::Session.read(&shared, &headers);
+    let is_in = id.is_some_and(|id| shared.auth.in_session(id, Scope::Read).is_ok());
     if shared.auth.is_open() || is_in {
         return to(next, None);
     }
@@ -79,8 +89,8 @@ pub(super) async fn log_in(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let (form, old) = match posted(&shared, &headers, body) {
-        Ok(posted) => posted,
+    let form = match posted(&shared, &headers, body, Cookie::Visit) {
+        Ok((form, _)) => form,
         Err(refused) => return *refused,
     };
     let next = checked(form.get("next"));
@@ -91,8 +101,8 @@ pub(super) async fn log_in(
     match shared.auth.log_in(form.get("token").as_bytes(), &id) {
         Ok(token) => {
             info!(%token, "logged in to the page");
-            shared.auth.log_out(&old);
-            to(next, cookie(&shared, &id, session::AGE_MAX_US / 1_000_000))
+            Cookie::Session.read(&shared, &headers).into_iter().for_each(|old| shared.auth.log_out(old));
+            to(next, Cookie::Session.set(&shared, &id))
         }
         Err(denied) => {
             let why = match denied {
@@ -110,10 +120,10 @@ pub(super) async fn log_out(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    match posted(&shared, &headers, body) {
+    match posted(&shared, &headers, body, Cookie::Session) {
         Ok((_, id)) => {
             shared.auth.log_out(&id);
-            to("./", cookie(&shared, "", 0))
+            to("./", Cookie::Session.set(&shared, ""))
         }
         Err(refused) => *refused,
     }
@@ -122,7 +132,7 @@ pub(super) async fn log_out(
 /// Who is logged in, and how to leave; nothing where nobody has to.
 pub(super) fn leave(shared: &Shared, headers: &HeaderMap) -> Html {
     let of = |id: &str| Some((shared.auth.in_session(id, Scope::Read).ok()?, session::proof(id)));
-    let by_cookie = id(shared, headers).filter(|_| !headers.contains_key(header::AUTHORIZATION));
+    let by_cookie = Cookie::Session.read(shared, headers).filter(|_| !headers.contains_key(header::AUTHORIZATION));
     let Some((token, proof)) = by_cookie.and_then(of) else { return Html::default() };
     Html::of(
         "<form class=\"leave\" method=\"post\" action=\"logout\"><input type=\"hidden\" name=\"proof\" value=\"{}\">\
@@ -136,11 +146,12 @@ fn posted(
     shared: &Shared,
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
+    cookie: Cookie,
 ) -> Result<(Params, String), Box<Response>> {
     let body = body.map_err(|error| Box::new(refusal(error.status(), "bad_data", error.body_text())))?;
     let form = Params::of(&body);
     let is_ours = headers.get(&FETCH_SITE).is_none_or(|site| site == "same-origin" || site == "none");
-    match id(shared, headers).filter(|id| is_ours && session::proves(form.get("proof"), id)) {
+    match cookie.read(shared, headers).filter(|id| is_ours && session::proves(form.get("proof"), id)) {
         Some(id) => Ok((form, id.to_owned())),
         None => {
             let why = "this form was not made for this browser, or its cookie is gone; try again with the one below";
@@ -152,12 +163,13 @@ fn posted(
 
 /// The page that asks for a token.
 fn asking(shared: &Shared, headers: &HeaderMap, next: &str, why: Option<&str>, code: StatusCode) -> Response {
-    let known = id(shared, headers).map(str::to_owned);
+    let known = Cookie::Visit.read(shared, headers).map(str::to_owned);
     let is_new = known.is_none();
     let id = match known.map_or_else(session::new_id, Ok) {
         Ok(id) => id,
         Err(error) => return no_random(&error),
     };
+    let may_be_in = Cookie::Session.read(shared, headers).is_none();
     let mut html = begin("Log in");
     html.put("</header><main id=\"main\" tabindex=\"-1\" class=\"narrow\"><h1>Log in</h1>", &[]);
     if let Some(why) = why {
@@ -171,7 +183,7 @@ fn asking(shared: &Shared, headers: &HeaderMap, next: &str, why: Option<&str>, c
          <p>An administrator makes one with <code>streamgauge token --name you --scope read</code>.</p>",
         &[&session::proof(&id), &next],
     );
-    if is_new {
+    if may_be_in {
         html.put("<p>Logged in already? <a href=\"{}\">Go on.</a></p>", &[&href("login", &[("next", next)])]);
     }
     let mut response = whole(code, html);
@@ -180,7 +192,7 @@ fn asking(shared: &Shared, headers: &HeaderMap, next: &str, why: Option<&str>, c
         // Not `Basic`, for which browsers open a window of their own.
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"streamgauge\""));
     }
-    if let Some(cookie) = cookie(shared, &id, session::AGE_MAX_US / 1_000_000).filter(|_| is_new) {
+    if let Some(cookie) = Cookie::Visit.set(shared, &id).filter(|_| is_new) {
         headers.insert(header::SET_COOKIE, cookie);
     }
     response
@@ -225,21 +237,32 @@ fn checked(next: &str) -> &str {
     if is_good { next } else { "./" }
 }
 
-fn name(shared: &Shared) -> &'static str {
-    if shared.about.is_secure() { "__Host-streamgauge" } else { "streamgauge" }
-}
+impl Cookie {
+    /// With TLS, a name that browsers take only with `Secure`, for all paths and from this host itself.
+    fn name(self, shared: &Shared) -> &'static str {
+        match (self, shared.about.is_secure()) {
+            (Self::Session, true) => "__Host-streamgauge",
+            (Self::Session, false) => "streamgauge",
+            (Self::Visit, true) => "__Host-streamgauge-visit",
+            (Self::Visit, false) => "streamgauge-visit",
+        }
+    }
 
-/// The id in the cookie of a request; of two cookies none is ours.
-fn id<'a>(shared: &Shared, headers: &'a HeaderMap) -> Option<&'a str> {
-    let name = name(shared);
-    let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut ids = pairs.filter(|(known, _)| *known == name).map(|(_, id)| id);
-    ids.next().filter(|id| session::is_id(id) && ids.next().is_none())
-}
+    /// The id in a request; of two of the same name none is ours.
+    fn read<'a>(self, shared: &Shared, headers: &'a HeaderMap) -> Option<&'a str> {
+        let name = self.name(shared);
+        let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let mut ids = pairs.filter(|(known, _)| *known == name).map(|(_, id)| id);
+        ids.next().filter(|id| session::is_id(id) && ids.next().is_none())
+    }
 
-fn cookie(shared: &Shared, id: &str, age_s: i64) -> Option<HeaderValue> {
-    let secure = if shared.about.is_secure() { "; Secure" } else { "" };
-    let text = format!("{}={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age_s}{secure}", name(shared));
-    HeaderValue::from_str(&text).ok()
+    /// Puts an id into a browser, or takes it out if it is empty.
+    fn set(self, shared: &Shared, id: &str) -> Option<HeaderValue> {
+        let age_s = if id.is_empty() { 0 } else { session::AGE_MAX_US / 1_000_000 };
+        let secure = if shared.about.is_secure() { "; Secure" } else { "" };
+        let name = self.name(shared);
+        let text = format!("{name}={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age_s}{secure}");
+        HeaderValue::from_str(&text).ok()
+    }
 }

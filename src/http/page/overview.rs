@@ -15,7 +15,7 @@ use axum::{
 };
 
 use super::{
-    DASHBOARDS, PART_MAX, Sources,
+    DASHBOARDS, PART_MAX, Parts,
     chart::{self, Span},
     html::{Html, href},
     page as framed,
@@ -123,8 +123,8 @@ fn health(shared: &Shared, look: &Look) -> Html {
 }
 
 /// Groups of rules, and what is wrong with them.
-fn rules(sources: &Sources) -> Html {
-    let groups = sources.service.rules().shown(false);
+fn rules(parts: &Parts) -> Html {
+    let groups = parts.service.rules().shown(false);
     let mut wrong = Vec::new();
     for group in &groups {
         for (rule, status) in group.group.rules.iter().zip(&group.status.rules) {
@@ -153,8 +153,8 @@ fn rates(shared: &Shared, look: &Look) -> Html {
 }
 
 /// Metrics by how many series they have.
-async fn series(sources: &Sources, now_us: i64) -> query::Result<Html> {
-    let counts = sources.engine.counts(now_us - RECENT_US..now_us + 1, TOP).await?;
+async fn series(parts: &Parts, now_us: i64) -> query::Result<Html> {
+    let counts = parts.engine.counts(now_us - RECENT_US..now_us + 1, TOP).await?;
     if counts.series == 0 {
         return Ok(reason(
             "no series in the last hours: send some with `remote_write: [{url: \"…/api/v1/write\"}]` of a Prometheus",

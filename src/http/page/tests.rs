@@ -161,7 +161,11 @@ async fn a_link_from_a_message_is_followed_by_a_way_within_the_site() {
     let seen = get(&router, "/graph?g0.expr=a;b", &[HTML, ("sec-fetch-site", "cross-site")]).await;
     assert_eq!(seen.code, StatusCode::OK);
     assert!(seen.body.contains("content=\"0;url=login?next=.%2Fgraph%3Fg0.expr%3Da%3Bb\""), "{}", seen.body);
+    assert!(seen.cookie().is_none(), "the session that the browser may have stays");
     let cookie = log_in(&router).await;
+    let plain = get(&router, "/graph?g0.expr=up", &[HTML]).await;
+    assert!(plain.cookie().unwrap().starts_with("streamgauge-visit="), "where browsers do not tell, it stays too");
+    assert!(plain.body.contains("<a href=\"login?next=.%2Fgraph%3Fg0.expr%3Dup\">Go on.</a>"), "{}", plain.body);
     let next = get(&router, "/login?next=.%2Fgraph%3Fg0.expr%3Da%3Bb", &[(COOKIE, &cookie)]).await;
     assert_eq!(next.location(), "./graph?g0.expr=a;b");
 }
@@ -191,7 +195,7 @@ async fn under_tls_the_cookie_is_for_tls_only() {
         let asked = get(&closed(Some(url)), "/", &[HTML]).await;
         let cookie = asked.headers[header::SET_COOKIE].to_str().unwrap();
         let is_https = url.starts_with("https");
-        assert_eq!(cookie.starts_with("__Host-streamgauge="), is_https, "{cookie}");
+        assert_eq!(cookie.starts_with("__Host-streamgauge-visit="), is_https, "{cookie}");
         assert_eq!(cookie.ends_with("; Secure"), is_https, "{cookie}");
     }
 }
