@@ -66,7 +66,7 @@ fn get(server: &Server, path: &str) -> Seen {
 /// Series of hostile labels, an alert and a silence with them.
 fn fill(server: &Server) {
     let labels = [("__name__", "evil_seconds"), ("host", HOSTILE)];
-    let points: Vec<(i64, f64)> = (0..60).map(|at| (now_ms() - (60 - at) * 15_000, at as f64)).collect();
+    let points: Vec<(i64, f64)> = (0..60).map(|at| (now_ms() - (59 - at) * 15_000, at as f64)).collect();
     let body = wire::snappy(&v1::WriteRequest { timeseries: vec![v1::series(&labels, &points)], metadata: Vec::new() });
     let post = agent(Duration::from_secs(20)).post(server.url(wire::PATH)).header("Content-Encoding", "snappy");
     let post = wire::V1_HEADERS.iter().fold(post, |post, (name, value)| post.header(*name, *value));
@@ -180,7 +180,7 @@ fn the_overview_shows_health_rates_storage_series_spend_alerts_and_silences() {
 #[test]
 fn links_of_alerts_open_the_console_with_their_answer() {
     let folder = tempdir().unwrap();
-    let rules = "groups:\n  - name: g\n    interval: 1s\n    rules:\n      - {alert: Evil, expr: 'evil_seconds > 50', labels: {by: rule}}\n      \
+    let rules = "groups:\n  - name: g\n    interval: 5s\n    rules:\n      - {alert: Evil, expr: 'evil_seconds > 50', labels: {by: rule}}\n      \
                  - {alert: Many, sql: 'SELECT count(*) AS n FROM series HAVING count(*) > 0', value: n}\n";
     fs::write(folder.path().join("rules.yaml"), rules).unwrap();
     let settings = folder.path().join("streamgauge.yaml");

@@ -60,6 +60,29 @@ fn psql_asks_describes_and_copies() {
 }
 
 #[test]
+fn drivers_and_what_is_built_on_them_ask_and_understand() {
+    const INSTALL: &str = "python3 -m pip install 'psycopg[binary]' asyncpg sqlalchemy";
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, port) = started(folder.path(), &[]);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/pg_clients.py");
+    for client in ["psycopg", "asyncpg", "sqlalchemy"] {
+        let Ok(output) = Command::new("python3").args([script, &port, client]).output() else {
+            return skipped("python3 is not installed", &format!("apt-get install -y python3-pip && {INSTALL}"));
+        };
+        let told = String::from_utf8_lossy(&output.stdout);
+        if told.starts_with("missing") {
+            skipped(&format!("{client} is not installed for python3"), INSTALL);
+        } else {
+            assert!(
+                output.status.success() && told.contains("done"),
+                "{client}: {told}{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+}
+
+#[test]
 fn a_token_opens_the_door_by_scram_and_only_with_the_scope_to_read() {
     if !installed("psql") {
         return skipped("psql is not installed", "apt-get install postgresql-client");

@@ -22,7 +22,7 @@ use datafusion::sql::{
     },
 };
 
-use crate::{Error, ErrorKind, Position, Result, calls};
+use crate::{Error, ErrorKind, Position, Result, calls, system};
 
 /// Longest text, bytes. The longest sensible query is a list of ten thousand ids: a fifth of this.
 pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -53,12 +53,14 @@ pub(crate) fn check(text: &str) -> Result<Statement> {
     let tokens = arrows::subscripts(tokens);
     let mut parser = DFParserBuilder::new(tokens).with_dialect(&dialect).with_recursion_limit(NESTING_MAX).build()?;
     let mut statements = parser.parse_statements()?;
-    let Some(statement) = statements.pop_front() else {
+    let Some(mut statement) = statements.pop_front() else {
         return Err(refused("query is empty: send one SELECT statement"));
     };
     if !statements.is_empty() {
         return Err(refused(format!("one statement at a time statements={}", statements.len() + 1)));
     }
+    // What clients of PostgreSQL write otherwise is in our dialect before anything of it is let pass.
+    system::translate(&mut statement);
     check_statement(&statement)?;
     Ok(statement)
 }

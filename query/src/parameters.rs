@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::sql::{
     parser::Statement,
     sqlparser::{
-        ast::{Array, Expr, Statement as Sql, Value, VisitMut, VisitorMut},
+        ast::{Array, Expr, Statement as Sql, Value, Visit, VisitMut, Visitor, VisitorMut},
         dialect::GenericDialect,
         parser::Parser,
     },
@@ -64,6 +64,33 @@ pub(crate) fn count(statement: &Statement) -> Result<usize> {
         Ok(())
     })?;
     Ok(most)
+}
+
+/// The types to which places are cast, as SQL names them: planning does not take them for the types of the places.
+pub(crate) fn casts(statement: &Statement) -> BTreeMap<usize, String> {
+    struct Casts(BTreeMap<usize, String>);
+    impl Visitor for Casts {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            if let Expr::Cast { expr: inner, data_type, .. } = expr
+                && let Expr::Value(value) = inner.as_ref()
+                && let Value::Placeholder(name) = &value.value
+                && let Some(place) = name.strip_prefix('$').and_then(|digits| digits.parse().ok())
+            {
+                self.0.entry(place).or_insert_with(|| data_type.to_string());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut statement = statement;
+    while let Statement::Explain(explain) = statement {
+        statement = &explain.statement;
+    }
+    let mut casts = Casts(BTreeMap::new());
+    if let Statement::Statement(sql) = statement {
+        let _ = Visit::visit(sql.as_ref(), &mut casts);
+    }
+    casts.0
 }
 
 /// The types of all places, of those that planning found.

@@ -27,7 +27,7 @@ fn the_documented_file_says_what_the_defaults_are() {
 }
 
 /// Every setting outside of lists and maps.
-const SETTINGS: [&str; 76] = [
+const SETTINGS: [&str; 79] = [
     "data_dir",
     "data",
     "roots",
@@ -43,6 +43,9 @@ const SETTINGS: [&str; 76] = [
     "spool_bytes",
     "bytes",
     "listen",
+    "pg",
+    "listen",
+    "idle",
     "tenant",
     "memory",
     "insecure",
@@ -137,7 +140,7 @@ fn the_documented_file_names_every_setting() {
     // An unknown key is answered with those that are known, so the list above cannot go stale unnoticed.
     let known = read("zzz: 1").unwrap_err();
     let sections =
-        ["s3", "cache", "tls", "auth", "storage", "remote_write", "sql", "promql", "billing", "alerting", "log"];
+        ["s3", "cache", "pg", "tls", "auth", "storage", "remote_write", "sql", "promql", "billing", "alerting", "log"];
     let inner: String = sections.iter().map(|section| read(&format!("{section}: {{zzz: 1}}")).unwrap_err()).collect();
     let listed = |text: &str| text.matches("keys here are").count() + text.matches(", ").count();
     assert_eq!(listed(&known) + listed(&inner), SETTINGS.len(), "{known} {inner}");

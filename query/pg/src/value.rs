@@ -81,7 +81,8 @@ impl Column {
 
 impl Cells<'_> {
     pub fn is_null(&self, row: usize) -> bool {
-        self.array.is_null(row)
+        // What has no type has no bits that say so.
+        self.array.is_null(row) || *self.array.data_type() == DataType::Null
     }
 
     /// With its length before it.

@@ -36,9 +36,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Place;
 use crate::{
-    Error, ErrorKind, Result, decimal, functions, names,
+    Error, ErrorKind, Result, decimal, functions, gate, names,
     parameters::{self, Described, Parameter},
-    system,
 };
 
 /// Batches that wait for the reader: one being written to the network, one ready.
@@ -176,6 +175,13 @@ pub(super) async fn describe(
         {
             found.extend(fields);
         }
+        for (place, sql_type) in parameters::casts(&statement) {
+            let of_cast = gate::check(&format!("SELECT CAST(NULL AS {sql_type})"))?;
+            let plan = logical(state, of_cast).await?;
+            let data_type = plan.schema().fields().first().map(|field| field.data_type().clone());
+            let known = found.entry(format!("${place}")).or_default();
+            *known = known.take().or(data_type);
+        }
     }
     let parameters = parameters::in_order(count, found);
     let null = |(place, found): (usize, &Option<DataType>)| {
@@ -194,7 +200,6 @@ pub(super) async fn describe(
 
 /// Plans a statement as far as it does not depend on how tables are read.
 pub(crate) async fn logical(state: &SessionState, mut statement: Statement) -> Result<LogicalPlan> {
-    system::translate(&mut statement);
     names::resolve(state, &mut statement).await?;
     decimal::prepare(&mut statement)?;
     Ok(state.statement_to_plan(statement).await?)
