@@ -157,12 +157,12 @@ def connect(arguments, work):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert,
                     "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
     made = subprocess.run([STREAMGAUGE, "token", "--name", "bench", "--scope", "read"], check=True, capture_output=True, text=True)
-    secret = next(word for word in (made.stdout + made.stderr).split() if word.startswith("sg_"))
-    open(tokens, "w").write(made.stdout)
+    secret = next(word for word in made.stdout.split() if word.startswith("sg_"))
+    open(tokens, "w").write(made.stdout[made.stdout.index("- name"):])
     settings = f"tls: {{cert: {cert}, key: {key}}}\nauth: {{tokens_file: {tokens}}}\n"
     path = os.path.join(work, "secure.yaml")
     open(path, "w").write(f"pg: {{listen: '127.0.0.1:{PG_PORT}'}}\ndata_dir: {work}/secure\nlisten: 127.0.0.1:{PORT}\n{settings}")
-    log = open(os.path.join(work, "secure.log"), "w")
+    log = open(os.path.join(work, "secure.log"), "w+")
     process = subprocess.Popen([STREAMGAUGE, "serve", "--config", path], stdout=log, stderr=log)
     try:
         where = f"host=127.0.0.1 port={PG_PORT} user=bench password={secret} dbname=streamgauge sslmode=verify-ca sslrootcert={cert}"
@@ -179,6 +179,8 @@ def connect(arguments, work):
                 break
             except psycopg.OperationalError:
                 time.sleep(0.1)
+                if process.poll() is not None:
+                    sys.exit(open(log.name).read()[-500:])
         [secure() for _ in range(20)]
         show("streamgauge, TLS and SCRAM-SHA-256", [secure() for _ in range(arguments.connections)])
     finally:
