@@ -3,9 +3,9 @@
 //! Routed by `http`. Written here as HTML, whole: it loads nothing from elsewhere, and works without its script. What it shows it asks
 //! for as every client does, under the limits of queries; a part that fails says why in its place, and the rest stands.
 //! A browser that has no token is asked for one (`login`), and comes back with the cookie of a session (`auth::session`), which opens
-//! the paths of [`is_page`] and nothing else: an API takes tokens only.
+//! the paths of the pages and nothing else: an API takes tokens only.
 //! Invariants: all that is not ours is escaped by construction (`html`); links are relative, so that the page works below any path of a
-//! proxy; the overview is written within [`PART_MAX`] and what a browser takes to draw it.
+//! proxy; the overview is written within `PART_MAX` and what a browser takes to draw it.
 //! Not here: what endpoints mean; Grafana's dashboards, which the page hands out as files.
 
 mod chart;

@@ -1,7 +1,7 @@
 //! What the server's counters say, and how fast they went of late.
 //!
 //! A task of the process ([`Rates::run`]) notes a few counters from time to time, so that whoever opens the page sees rates and how they
-//! went, and not numbers since the start. Bound: [`NOTES_MAX`] notes. Not here: metrics for Prometheus, which has a store for this.
+//! went, and not numbers since the start. Bound: `NOTES_MAX` notes. Not here: metrics for Prometheus, which has a store for this.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
