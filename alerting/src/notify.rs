@@ -16,6 +16,7 @@ pub mod msteamsv2;
 mod notification;
 pub mod pagerduty;
 mod place;
+pub mod report;
 mod sigv4;
 pub mod slack;
 pub mod sns;
@@ -36,6 +37,7 @@ pub use email::Mail;
 pub(crate) use notification::common;
 pub use notification::{Named, Notification, Shown};
 pub use place::{destination, http_config, rate, unspoken};
+pub use report::Report;
 pub use sigv4::Credentials;
 
 /// Bytes of an answer that are read; they say why something was refused.
@@ -125,6 +127,9 @@ pub fn message(
         told.summary.retain(|named| named.is_firing() || named.late > 0);
         told.summary.iter_mut().for_each(|named| named.resolved = named.late);
     }
+    if let Some(report) = &notification.report {
+        return answer(integration, (notification, report), render, extra).map(Some);
+    }
     if told.reason.is_remark() && told.summary.is_empty() {
         return match integration {
             Integration::Slack(config) => Ok(slack::remark(config, &told)?.map(Outgoing::Http)),
@@ -154,6 +159,20 @@ pub fn message(
         other => return Err(Error::invalid(format!("`{}` is not built", other.kind()))),
     };
     Ok(Some(Outgoing::Http(request)))
+}
+
+/// The message that tells the answer to a question.
+fn answer(
+    integration: Integration<'_>,
+    (notification, report): (&Notification, &Report),
+    render: &dyn Render,
+    extra: &Extra,
+) -> Result<Outgoing> {
+    match integration {
+        Integration::Slack(config) => slack::answer(config, (notification, report), render).map(Outgoing::Http),
+        Integration::Email(config) => Ok(Outgoing::Mail(Box::new(email::mail(config, notification, render, extra)?))),
+        other => Err(Error::invalid(format!("nobody reads the answer to a question by `{}`", other.kind()))),
+    }
 }
 
 /// What is sent before a message, if something is: an incident that is acknowledged calls nobody, however often it is triggered; so what
@@ -202,7 +221,7 @@ pub fn delivered(integration: Integration<'_>, notification: &Notification, answ
     let answer = match verdict {
         // A summary is the message of none of its groups.
         _ if !notification.summary.is_empty() => String::new(),
-        Verdict::Sent if !notification.is_firing() => FORGOTTEN.to_owned(),
+        Verdict::Sent if notification.report.is_none() && !notification.is_firing() => FORGOTTEN.to_owned(),
         _ => answer,
     };
     Delivered { verdict, answer }

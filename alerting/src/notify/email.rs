@@ -11,7 +11,8 @@ use super::{
     Answer, Extra, Notification, Render,
     digest::sha256_hex,
     expand, expand_html,
-    text::{one_line, truncated},
+    report::{File, Report},
+    text::{for_html, one_line, truncated},
 };
 use crate::{
     Error, Result,
@@ -51,6 +52,8 @@ pub struct Mail {
     pub auth: Option<MailAuth>,
     /// How the connection is secured.
     pub tls: MailTls,
+    /// What comes with it.
+    pub file: Option<File>,
     /// Separates the parts.
     boundary: String,
 }
@@ -100,7 +103,7 @@ pub fn mail(config: &Email, notification: &Notification, render: &dyn Render, ex
     let smarthost = config.address().cloned().ok_or_else(|| Error::invalid("there is no `smarthost`"))?;
     let (from, to) = (mime::addresses(&text(&config.from)?)?, mime::addresses(&text(&config.to)?)?);
     let [(_, sender)] = &*from else { return Err(Error::invalid("`from` must be one address")) };
-    let is_summary = !notification.summary.is_empty();
+    let (is_summary, report) = (!notification.summary.is_empty(), notification.report.as_deref());
     let lines = || notification.summary_lines(SUMMARY_CHARS_MAX);
     let part = |template: &str, rendered: &dyn Fn(&str) -> Result<String>| {
         if template.is_empty() { Ok(None) } else { rendered(template).map(Some) }
@@ -109,14 +112,37 @@ pub fn mail(config: &Email, notification: &Notification, render: &dyn Render, ex
         from: sender.clone(),
         to: to.into_iter().map(|(_, address)| address).collect(),
         headers: headers(config, notification, &text, extra)?,
-        text: if is_summary { Some(lines()) } else { part(&config.text, &text)? },
-        html: if is_summary { None } else { part(&config.html, &expand_html(render, notification))? },
+        text: match report {
+            Some(report) => Some(answer(report)),
+            None if is_summary => Some(lines()),
+            None => part(&config.text, &text)?,
+        },
+        html: match report {
+            Some(report) => Some(answer_html(report)),
+            None if is_summary => None,
+            None => part(&config.html, &expand_html(render, notification))?,
+        },
+        file: report.and_then(|report| report.file.clone()),
         hello: config.hello.clone(),
         auth: auth(config)?,
         tls: tls(config, &smarthost),
         smarthost,
         boundary: format!("{:032x}", extra.id),
     })
+}
+
+/// An answer as text.
+fn answer(report: &Report) -> String {
+    let (table, shown) = report.table(SUMMARY_CHARS_MAX, str::to_owned);
+    format!("{}\n\n{table}\n\n{}\n{}\n", report.headline(), report.words(shown), report.link)
+}
+
+/// An answer as HTML: a table stands in columns whatever the letters of the reader are.
+fn answer_html(report: &Report) -> String {
+    let (table, shown) = report.table(SUMMARY_CHARS_MAX, for_html);
+    let [headline, words, link] =
+        [report.headline(), report.words(shown), report.link.clone()].map(|text| for_html(&text));
+    format!("<p>{headline}</p>\n<pre>{table}</pre>\n<p>{words} <a href=\"{link}\">Ask again</a></p>\n")
 }
 
 /// What is trusted, and whom we show ourselves to be, at the mail server.
@@ -161,7 +187,10 @@ fn headers(
         let template = config.headers.get(name).map_or(template, String::as_str);
         match (name, notification.summary.is_empty()) {
             ("Subject", false) => push(name, &notification.summary_title()),
-            ("Subject", true) => push(name, &notification.titled(&text(template)?)),
+            ("Subject", true) => {
+                let title = notification.report.as_ref().map(|report| Ok(report.headline()));
+                push(name, &notification.titled(&title.unwrap_or_else(|| text(template))?));
+            }
             _ => push(name, &text(template)?),
         }
     }
@@ -177,7 +206,7 @@ fn headers(
     if !config.headers.contains_key("Message-Id") {
         push("Message-Id", &format!("<{:032x}@{}>", extra.id, host_of(extra)));
     }
-    if config.threading.enabled && notification.summary.is_empty() {
+    if config.threading.enabled && notification.summary.is_empty() && notification.report.is_none() {
         // A mail that was never sent: programs gather under it what refers to it.
         let date = match config.threading.thread_by_date.as_str() {
             "none" => String::new(),

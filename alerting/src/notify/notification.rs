@@ -12,7 +12,7 @@ use crate::{
     outbox::{Attempt, Owed},
 };
 
-use super::text;
+use super::{report::Report, text};
 
 /// Characters of a group's name in a summary.
 const NAME_CHARS_MAX: usize = 160;
@@ -50,6 +50,8 @@ pub struct Notification {
     pub summary: Vec<Named>,
     /// Is it what happened since the digest before?
     pub is_digest: bool,
+    /// The answer to a question, if it is that, and not about alerts.
+    pub report: Option<Arc<Report>>,
 }
 
 /// An alert that is told. Its texts may be escaped; its fingerprint is that of its labels as they are.
@@ -118,6 +120,7 @@ impl Notification {
             now_ms,
             summary,
             is_digest: first.is_digest,
+            report: None,
         })
     }
 
@@ -147,6 +150,7 @@ impl Notification {
             now_ms,
             summary: Vec::new(),
             is_digest: false,
+            report: None,
         }
     }
 

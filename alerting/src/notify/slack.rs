@@ -4,8 +4,10 @@
 //! fires anew gets a message of its own, because an edit of an old one notifies nobody. Not here: what is in blocks (`blocks`).
 //! Spec: <https://docs.slack.dev/messaging>, Alertmanager's `slack_config`.
 
+mod answer;
 mod blocks;
 
+pub use answer::{Uploading, answer, began, posted, share, upload};
 use serde::{Deserialize, Serialize};
 
 use super::{

@@ -53,6 +53,16 @@ pub(super) fn for_slack(text: &str) -> String {
     unmentioned(&escaped)
 }
 
+/// The same for what stands in a block of code, which it cannot end.
+pub(super) fn for_slack_code(text: &str) -> String {
+    for_slack(&text.replace('`', "'"))
+}
+
+/// For HTML, wherever it stands.
+pub(super) fn for_html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
 /// For the Markdown of Discord and Teams: calls nobody, and has no links under another name.
 pub(super) fn for_markdown(text: &str) -> String {
     unmentioned(&text.replace("<@", &format!("<{NOTHING}@")).replace("](", &format!("]{NOTHING}(")))

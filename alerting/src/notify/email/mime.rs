@@ -2,11 +2,15 @@
 //!
 //! Called by `email`. Invariant: what is written is lines of ASCII of at most 998 bytes that end with CR and LF.
 
-use super::Mail;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{File, Mail};
 use crate::{Error, Result};
 
 /// Bytes of a line of quoted-printable.
 const LINE_BYTES_MAX: usize = 76;
+/// Bytes that become a line of Base64 of as many characters.
+const BASE64_LINE_BYTES: usize = LINE_BYTES_MAX / 4 * 3;
 /// Bytes of text in an encoded word: encoded they are three times as many, and a word has at most 75.
 const WORD_BYTES_MAX: usize = 18;
 /// Headers that are lists of addresses.
@@ -93,6 +97,11 @@ impl Mail {
         }
         let boundary = &self.boundary;
         lines.push_str("MIME-Version: 1.0\r\n");
+        // What comes with the text is a part beside the text, which is in parts itself.
+        if self.file.is_some() {
+            lines.push_str(&format!("Content-Type: multipart/mixed; boundary=\"{boundary}-mixed\"\r\n\r\n"));
+            lines.push_str(&format!("--{boundary}-mixed\r\n"));
+        }
         lines.push_str(&format!("Content-Type: multipart/alternative; boundary=\"{boundary}\"\r\n\r\n"));
         // The best way to read it is the last.
         for (kind, part) in [("plain", &self.text), ("html", &self.html)] {
@@ -103,6 +112,17 @@ impl Mail {
             lines.push_str("\r\n");
         }
         lines.push_str(&format!("--{boundary}--\r\n"));
+        if let Some(File { name, bytes }) = &self.file {
+            lines
+                .push_str(&format!("--{boundary}-mixed\r\nContent-Type: text/csv; charset=UTF-8; name=\"{name}\"\r\n"));
+            lines.push_str(&format!("Content-Disposition: attachment; filename=\"{name}\"\r\n"));
+            lines.push_str("Content-Transfer-Encoding: base64\r\n\r\n");
+            for line in bytes.chunks(BASE64_LINE_BYTES) {
+                STANDARD.encode_string(line, &mut lines);
+                lines.push_str("\r\n");
+            }
+            lines.push_str(&format!("--{boundary}-mixed--\r\n"));
+        }
         lines.into_bytes()
     }
 }

@@ -112,3 +112,44 @@ fn answers_are_told_apart() {
         assert_eq!((verdict == Verdict::Sent, matches!(verdict, Verdict::Failed(_))), (is_sent, is_failed), "{code}");
     }
 }
+
+/// Lines of Base64 as bytes.
+fn decoded(lines: &str) -> Vec<u8> {
+    assert!(lines.lines().all(|line| line.len() <= 76), "{lines}");
+    base64::Engine::decode(&base64::engine::general_purpose::STANDARD, lines.replace("\r\n", "")).unwrap()
+}
+
+#[test]
+fn an_answer_is_a_table_with_its_file() {
+    let bytes: Vec<u8> = "team,cost\r\n'=1+1,é\r\n".bytes().cycle().take(500).collect();
+    let report = Report {
+        title: "Costs <of> teams.".to_owned(),
+        time: "2026-11-23T07:00:00Z".to_owned(),
+        link: "http://gauge.test/api/v1/sql/costs?a=1&format=csv".to_owned(),
+        columns: vec!["team".to_owned()],
+        rows: vec![vec!["<b>".to_owned()]],
+        count: Some(1),
+        file: Some(File { name: "costs-2026-11-23.csv".to_owned(), bytes: bytes.clone() }),
+    };
+    let told = Notification { report: Some(std::sync::Arc::new(report.clone())), ..firing("x") };
+    let mail = sent("{to: 'x@y.z', text: '{{ a summary }}', threading: {enabled: true}}", &told);
+    assert_eq!(header(&mail, "Subject"), "Costs <of> teams, as of 2026-11-23T07:00:00Z");
+    assert_eq!(header(&mail, "References"), "", "no answer is one to another");
+    let text = mail.text.as_deref().unwrap();
+    assert!(text.contains("team\n----\n<b>\n\nThere is one row.\nhttp://gauge.test/"), "{text}");
+    let html = mail.html.as_deref().unwrap();
+    assert!(html.contains("<pre>team\n----\n&lt;b&gt;</pre>") && html.contains("a=1&amp;format=csv\""), "{html}");
+    let message = String::from_utf8(mail.message()).unwrap();
+    let mixed = "--00000000000000000000000000000abc-mixed";
+    let parts: Vec<&str> = message.split(mixed).collect();
+    assert!(parts[0].contains("Content-Type: multipart/mixed; boundary=\"00000000000000000000000000000abc-mixed\""));
+    assert!(parts[1].starts_with("\r\nContent-Type: multipart/alternative;"), "{}", parts[1]);
+    assert_eq!((parts.len(), parts[3]), (4, "--\r\n"));
+    let (head, body) = parts[2].split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("attachment; filename=\"costs-2026-11-23.csv\""), "{head}");
+    assert_eq!(decoded(body), bytes);
+    let large = Report { count: None, file: None, ..report };
+    let mail = sent("{to: 'x@y.z'}", &Notification { report: Some(std::sync::Arc::new(large)), ..told });
+    assert!(mail.text.as_deref().unwrap().contains("no file of it is sent.\nhttp://gauge.test/"));
+    assert!(!String::from_utf8(mail.message()).unwrap().contains("mixed"));
+}
