@@ -34,6 +34,7 @@ mod plan;
 mod rehearsal;
 mod reminders;
 mod restore;
+mod scheduled;
 mod things;
 
 pub use look::Look;
@@ -274,13 +275,17 @@ impl Alertmanager {
         let inner = &self.0;
         let now_ms = (inner.outside.now_ms)();
         let watch_wakes_ms = self.watch(now_ms).await?;
-        let (mut due, rows) = {
+        let (mut due, turns, rows) = {
             let things = inner.state.lock();
             let quiet = things.quiet(now_ms);
             let mut due = things.dispatcher.due(&quiet, now_ms, || (inner.outside.random)());
             due.wait_for(|key| things.outbox.owes_alerts(key));
-            let rows = Things::rows(&due, now_ms);
-            (due, rows)
+            let turns = things.schedules.turns(now_ms);
+            let (scheduled, kept) = things.scheduled(&turns, || (inner.outside.random)(), now_ms);
+            due.owed.extend(scheduled);
+            let mut rows = Things::rows(&due, now_ms);
+            rows.notifications.extend(kept);
+            (due, turns, rows)
         };
         if !rows.is_empty() {
             inner.outside.record.append(&rows).await?;
@@ -292,6 +297,7 @@ impl Alertmanager {
                 things.outbox.owe(owed, rate);
             }
             things.dispatcher.went(due, now_ms);
+            things.schedules.went(turns);
             let outbox_wakes_ms = under_way.as_mut().and_then(|under_way| {
                 while under_way.try_join_next().is_some() {}
                 for attempt in things.outbox.take(now_ms) {
@@ -300,7 +306,8 @@ impl Alertmanager {
                 }
                 things.outbox.wakes_ms()
             });
-            [things.dispatcher.wakes_ms(), outbox_wakes_ms, watch_wakes_ms].into_iter().flatten().min()
+            let wakes_ms = [things.dispatcher.wakes_ms(), things.schedules.wakes_ms(), outbox_wakes_ms, watch_wakes_ms];
+            wakes_ms.into_iter().flatten().min()
         };
         inner.stepped_ms.store(now_ms, Ordering::Relaxed);
         let pause_ms = wakes_ms.map(|wakes_ms| (wakes_ms - (inner.outside.now_ms)()).max(0));
@@ -355,9 +362,12 @@ impl Alertmanager {
                     Fate::Dead(why) => (Event::Dead, why.as_str()),
                 };
                 match fate {
-                    Fate::Sent if !answer.is_empty() => drop(things.answers.insert(owed.key.clone(), answer.clone())),
+                    // Of what waits only if a part of it was told.
+                    Fate::Sent | Fate::Waits(..) if !answer.is_empty() => {
+                        things.answers.insert(owed.key.clone(), answer.clone());
+                    }
                     // What is owed after it tells all that there is to be told.
-                    Fate::Dead(_) if !owed.reason.is_remark() && !things.outbox.owes_alerts(&owed.key) => {
+                    Fate::Dead(_) if owed.reason.is_of_alerts() && !things.outbox.owes_alerts(&owed.key) => {
                         things.dispatcher.failed(&owed.key);
                     }
                     _ => {}
@@ -366,7 +376,7 @@ impl Alertmanager {
                     attempt: owed.failures + u32::from(event != Event::Waits),
                     error: error.to_owned(),
                     took_ms: now_ms - began_ms,
-                    answer: if event == Event::Sent { answer.clone() } else { String::new() },
+                    answer: if event == Event::Dead { String::new() } else { answer.clone() },
                     ..Things::row(owed, event, now_ms)
                 };
                 let merged = owed.merged.iter().map(|id| NotificationRow { id: *id, ..row.clone() });
@@ -411,7 +421,8 @@ impl Alertmanager {
         let dispatcher = &things.dispatcher;
         things.alerts.sweep(now_ms - ENDED_KEPT_MS, |labels| dispatcher.has(labels));
         things.silences.sweep(now_ms - SILENCES_KEPT_MS);
-        things.answers.retain(|key, _| dispatcher.knows(key).is_some());
+        let outbox = &things.outbox;
+        things.answers.retain(|key, _| dispatcher.knows(key).is_some() || outbox.owes(key).is_some());
     }
 }
 

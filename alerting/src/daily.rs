@@ -1,4 +1,4 @@
-//! A time of each day, in a time zone: when a digest is due.
+//! A time of each day, in a time zone: when a digest is due, or a question.
 //!
 //! Invariants: there is one in each day of the zone; where clocks are put forward over it, it is an hour later, and where they are put
 //! back over it, it is the first of the two.
@@ -26,6 +26,18 @@ struct Written {
 }
 
 impl Daily {
+    /// A time of the day, `09:00`, of a zone.
+    pub(crate) fn new(at: &str, location: Zone) -> Result<Self, String> {
+        if at.is_empty() {
+            return Err("it needs a time `at`, such as `09:00`".to_owned());
+        }
+        let minute = minute(at)?;
+        if minute == 24 * 60 {
+            return Err("a day begins at `00:00`: write that instead of `24:00`".to_owned());
+        }
+        Ok(Self { minute, location })
+    }
+
     /// The first of its times after a time, milliseconds.
     #[must_use]
     pub fn next_ms(self, after_ms: i64) -> i64 {
@@ -62,14 +74,7 @@ impl TryFrom<Written> for Daily {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        if written.at.is_empty() {
-            return Err("a digest needs a time `at`, such as `09:00`".to_owned());
-        }
-        let minute = minute(&written.at)?;
-        if minute == 24 * 60 {
-            return Err("a day begins at `00:00`: write that instead of `24:00`".to_owned());
-        }
-        Ok(Self { minute, location: written.location })
+        Self::new(&written.at, written.location)
     }
 }
 

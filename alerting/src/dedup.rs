@@ -53,6 +53,8 @@ pub enum Reason {
     Silenced,
     /// Not all is silenced any more.
     Unsilenced,
+    /// The time of a question has come: it is told the answer, and nothing of alerts.
+    Scheduled,
 }
 
 impl Reason {
@@ -70,6 +72,7 @@ impl Reason {
             Self::Closed => "incident closed",
             Self::Silenced => "all alerts silenced",
             Self::Unsilenced => "silence ended",
+            Self::Scheduled => "scheduled query",
         }
     }
 
@@ -77,7 +80,7 @@ impl Reason {
     #[must_use]
     pub fn of(text: &str) -> Self {
         let of_alerts = [Self::NewAlerts, Self::SomeResolved, Self::AllResolved, Self::Repeat, Self::Unsilenced];
-        let mut all = of_alerts.into_iter().chain(Self::REMARKS);
+        let mut all = of_alerts.into_iter().chain(Self::REMARKS).chain([Self::Scheduled]);
         all.find(|reason| reason.text() == text).unwrap_or(Self::First)
     }
 
@@ -88,6 +91,12 @@ impl Reason {
     #[must_use]
     pub fn is_remark(self) -> bool {
         Self::REMARKS.contains(&self)
+    }
+
+    /// Does the receiver learn of alerts?
+    #[must_use]
+    pub fn is_of_alerts(self) -> bool {
+        !self.is_remark() && self != Self::Scheduled
     }
 }
 

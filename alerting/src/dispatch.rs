@@ -321,12 +321,13 @@ impl Dispatcher {
     pub fn integrations<'a>(
         &'a self,
         receiver: &'a Arc<str>,
-        group: &'a Arc<str>,
-    ) -> impl Iterator<Item = (Key, &'a Integration)> {
+        group: &Arc<str>,
+    ) -> impl Iterator<Item = (Key, &'a Integration)> + use<'a> {
+        let group = Arc::clone(group);
         let all = self.receivers.get(receiver).map(|all| &**all).unwrap_or_default();
         let number = |nth: usize| all[..nth].iter().filter(|before| before.kind == all[nth].kind).count();
         all.iter().enumerate().map(move |(nth, integration)| {
-            let (group, receiver) = (Arc::clone(group), Arc::clone(receiver));
+            let (group, receiver) = (Arc::clone(&group), Arc::clone(receiver));
             (Key { group, receiver, kind: integration.kind, integration: number(nth) }, integration)
         })
     }

@@ -96,6 +96,29 @@ pub(crate) enum Zone {
 }
 
 impl Interval {
+    /// Always, in a time zone.
+    pub(crate) fn of(location: Zone) -> Self {
+        Self { location, ..Self::default() }
+    }
+
+    /// Also on weekdays, if on others at all.
+    pub(crate) fn add_weekdays(&mut self, written: &str) -> Result<(), String> {
+        self.weekdays.push(Span::parse(written)?);
+        Ok(())
+    }
+
+    /// Also on days of the month.
+    pub(crate) fn add_days_of_month(&mut self, written: &str) -> Result<(), String> {
+        self.days_of_month.push(Span::parse(written)?);
+        Ok(())
+    }
+
+    /// Also in months.
+    pub(crate) fn add_months(&mut self, written: &str) -> Result<(), String> {
+        self.months.push(Span::parse(written)?);
+        Ok(())
+    }
+
     /// Is an instant inside?
     #[must_use]
     pub fn contains(&self, at: DateTime<Utc>) -> bool {

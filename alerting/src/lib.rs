@@ -29,6 +29,7 @@ pub mod replay;
 mod route;
 pub mod rows;
 pub mod rules;
+pub mod schedule;
 pub mod silence;
 pub mod template;
 pub mod testing;

@@ -32,6 +32,8 @@ const STORM: usize = 30;
 const UNDER_WAY_MAX: usize = 8;
 /// Messages under way to all of them: each has a thread, and a receiver that hangs keeps it for half a minute.
 const ALL_UNDER_WAY_MAX: usize = 64;
+/// Answers to questions that are under way: each may be asked for minutes, and is held in memory with its file.
+const QUESTIONS_UNDER_WAY_MAX: usize = 2;
 /// Groups of one digest; what is beyond is another one. A message names as many as it has room for, and counts the others.
 const DIGEST_GROUPS_MAX: usize = 10_000;
 /// Groups named in one message: at some 100 bytes each they fit what chats take.
@@ -163,6 +165,8 @@ struct Destination {
     waiting: VecDeque<Key>,
     /// Messages under way.
     under_way: usize,
+    /// Is it told answers to questions? Then it is told nothing else.
+    is_of_questions: bool,
 }
 
 #[derive(Debug)]
@@ -303,6 +307,7 @@ impl Outbox {
     pub fn owe(&mut self, owed: Owed, rate: Rate) {
         let destination = destination_of(&mut self.destinations, &owed.destination);
         destination.rate = Some(rate);
+        destination.is_of_questions = owed.reason == Reason::Scheduled;
         match self.entries.get_mut(&owed.key) {
             None => {
                 destination.waiting.push_back(owed.key.clone());
@@ -334,14 +339,18 @@ impl Outbox {
     pub fn take(&mut self, now_ms: i64) -> Vec<Attempt> {
         let mut attempts = Vec::new();
         let mut room = ALL_UNDER_WAY_MAX.saturating_sub(self.under_way());
+        let mut room_of_questions = QUESTIONS_UNDER_WAY_MAX.saturating_sub(self.questions_under_way());
         // Those that are asked least come first: what hangs leaves room for the others.
         for level in 0..UNDER_WAY_MAX {
             for destination in self.destinations.values_mut() {
+                let is_of_questions = destination.is_of_questions;
                 while room > 0
                     && destination.under_way <= level
+                    && (!is_of_questions || room_of_questions > 0)
                     && let Some(attempt) = destination.next(&mut self.entries, now_ms)
                 {
                     room -= 1;
+                    room_of_questions -= usize::from(is_of_questions);
                     attempts.push(attempt);
                 }
             }
@@ -436,14 +445,20 @@ impl Outbox {
         self.destinations.values().map(|destination| destination.under_way).sum()
     }
 
+    /// How many of them are answers to questions.
+    fn questions_under_way(&self) -> usize {
+        self.destinations.values().filter(|of| of.is_of_questions).map(|of| of.under_way).sum()
+    }
+
     /// When something may go out next, milliseconds; none if nothing waits, or all that waits does so for an answer.
     #[must_use]
     pub fn wakes_ms(&self) -> Option<i64> {
         if self.under_way() >= ALL_UNDER_WAY_MAX {
             return None;
         }
+        let no_questions = self.questions_under_way() >= QUESTIONS_UNDER_WAY_MAX;
         let of = |destination: &Destination| {
-            if destination.is_busy() {
+            if destination.is_busy() || (destination.is_of_questions && no_questions) {
                 return None;
             }
             let first = destination.waiting.iter().filter_map(|key| Some(self.entries.get(key)?.next_ms)).min()?;

@@ -8,9 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
-use super::{Plan, things::Things};
+use super::{Plan, scheduled, things::Things};
 use crate::{
     Labels,
     alerts::{Alert, Alerts},
@@ -19,6 +19,7 @@ use crate::{
     incident::Incidents,
     outbox::{Key, Outbox, Owed, Rate},
     rows::{AlertRow, Event, NotificationRow},
+    schedule::{Schedule, Schedules, Slot},
     silence::{self, Silence, Silences},
 };
 
@@ -37,6 +38,10 @@ pub struct Known {
     pub limits: silence::Limits,
     /// How long before its end somebody is reminded of a silence, milliseconds; 0 for never.
     pub remind_before_ms: i64,
+    /// Questions that are asked at times from now on.
+    pub schedules: Vec<Schedule>,
+    /// The last row of each question that names a slot.
+    pub slots: Vec<NotificationRow>,
 }
 
 /// Where goes what was owed to an integration that is not configured any more.
@@ -44,7 +49,7 @@ const NOBODY: &str = "nobody";
 
 /// Everything as it was.
 pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
-    let Known { alerts: rows, ends, notifications, silences, limits, remind_before_ms } = known;
+    let Known { alerts: rows, ends, notifications, silences, limits, remind_before_ms, schedules, slots } = known;
     let mut alerts = Alerts::default();
     let mut history = History::default();
     // Whoever reports alerts does so every minute or so; none is taken for ended before it had time for it.
@@ -57,6 +62,7 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
     for alert in ends.into_iter().filter_map(|row| row.alert(grace_ms)) {
         history.ends.entry(alert.labels.fingerprint()).or_default().push(Arc::new(alert));
     }
+    let fallen = fallen(&notifications);
     let Left { memory, owed, answers } = Left::of(notifications);
     let dispatcher = Dispatcher::new(plan.receivers.clone(), memory);
     let mut outbox = Outbox::default();
@@ -71,10 +77,20 @@ pub(super) fn things(plan: Plan, known: Known, now_ms: i64) -> Things {
         };
         // What is not configured any more is refused when it is tried: that is written down, and a fallback is told.
         let integration = dispatcher.integration(&intent.row.key).unwrap_or(&nobody);
-        outbox.owe(owes(intent, integration, &history), integration.rate);
+        let (at_ms, owed) = (intent.row.at_ms, owes(intent, integration, &history));
+        let is_question = owed.reason == Reason::Scheduled;
+        let (owed, rate) = if is_question {
+            let fell_back = owed.fell_back || fallen.contains(&owed.key.group);
+            scheduled::by(integration, Owed { fell_back, ..owed }, at_ms)
+        } else {
+            (owed, integration.rate)
+        };
+        outbox.owe(owed, rate);
     }
     let silences = Silences::new(limits, silences);
-    let mut things = Things { plan: Arc::new(plan), alerts, dispatcher, silences, remind_before_ms, outbox, answers };
+    let schedules = Schedules::new(schedules, &slots, now_ms);
+    let plan = Arc::new(plan);
+    let mut things = Things { plan, alerts, dispatcher, silences, remind_before_ms, outbox, schedules, answers };
     let known: Vec<Arc<Alert>> = things.alerts.iter().cloned().collect();
     // Also those that ended: somebody may know of them as firing.
     known.iter().for_each(|alert| things.take(alert, now_ms));
@@ -99,10 +115,11 @@ impl Left {
         let mut last: HashMap<Key, u128> = HashMap::new();
         let mut incidents = Incidents::default();
         for row in notifications {
-            let (reason, is_remark) = (Reason::of(&row.reason), Reason::of(&row.reason).is_remark());
+            let reason = reason_of(&row);
+            let is_of_alerts = reason.is_of_alerts();
             match row.event {
                 Event::Intent => {
-                    if !is_remark {
+                    if is_of_alerts {
                         // What was taken before was another incident.
                         let has_ended = row.firing.is_empty() && row.held.is_empty();
                         if has_ended || reason == Reason::First {
@@ -112,7 +129,7 @@ impl Left {
                     let before = told.get(&row.key);
                     let is_new = |fingerprint: &&u64| before.is_none_or(|told| !told.firing.contains(*fingerprint));
                     let untold = row.firing.iter().filter(is_new).copied().collect();
-                    if !is_remark {
+                    if is_of_alerts {
                         told.insert(row.key.clone(), knows(&row, before));
                         last.insert(row.key.clone(), row.id);
                     } else if reason == Reason::Silenced
@@ -122,6 +139,8 @@ impl Left {
                     }
                     owed.push(Intent { row, untold });
                 }
+                // A part of it was told, if there is an answer.
+                Event::Waits if !row.answer.is_empty() => drop(answers.insert(row.key, row.answer)),
                 Event::Waits | Event::Kept => {}
                 Event::Acknowledged | Event::Unacknowledged | Event::Closed => {
                     let by = row.by.first().map(String::as_str).unwrap_or_default();
@@ -135,10 +154,10 @@ impl Left {
                 Event::Sent | Event::Dead => {
                     let ended = owed.iter().position(|intent| intent.row.id == row.id).map(|nth| owed.remove(nth));
                     if row.event == Event::Dead {
-                        if !is_remark && last.get(&row.key) == Some(&row.id) {
+                        if is_of_alerts && last.get(&row.key) == Some(&row.id) {
                             told.remove(&row.key);
                         }
-                        let after = owed.iter_mut().filter(|intent| intent.row.key == row.key && !is_remark);
+                        let after = owed.iter_mut().filter(|intent| intent.row.key == row.key && is_of_alerts);
                         let lost = ended.map(|intent| intent.untold).unwrap_or_default();
                         after.for_each(|intent| intent.untold.extend(&lost));
                     } else if !row.answer.is_empty() {
@@ -192,6 +211,7 @@ fn owes(Intent { row, untold }: Intent, integration: &Integration, history: &His
     let known = all.filter_map(|(fingerprint, is_firing)| {
         Some((fingerprint, Arc::clone(history.at(fingerprint, row.at_ms, is_firing)?)))
     });
+    let reason = reason_of(&row);
     let key = row.key;
     Owed {
         id: row.id,
@@ -199,7 +219,7 @@ fn owes(Intent { row, untold }: Intent, integration: &Integration, history: &His
         group_labels: row.group_labels,
         route_labels: Labels::default(),
         merged: Vec::new(),
-        reason: Reason::of(&row.reason),
+        reason,
         by: row.by.first().map(|by| by.as_str().into()),
         alerts: known.collect(),
         untold,
@@ -209,8 +229,20 @@ fn owes(Intent { row, untold }: Intent, integration: &Integration, history: &His
         is_digest: integration.digest.is_some(),
         failures: 0,
         // One that was told because another one could not be has nobody behind it.
-        fell_back: row.reason.starts_with("fallback") || Reason::of(&row.reason).is_remark(),
+        fell_back: row.reason.starts_with("fallback") || reason.is_remark(),
         fallback_of: None,
         key,
     }
+}
+
+/// Questions of which a fallback was owed the answer: it is not owed it once more.
+fn fallen(notifications: &[NotificationRow]) -> HashSet<Arc<str>> {
+    let is_fallback = |row: &&NotificationRow| row.event == Event::Intent && row.reason.starts_with("fallback");
+    let groups = notifications.iter().filter(is_fallback).map(|row| Arc::clone(&row.key.group));
+    groups.filter(|group| Slot::of(group).is_some()).collect()
+}
+
+/// Why somebody is told; of a question also where its row says that somebody else could not be.
+fn reason_of(row: &NotificationRow) -> Reason {
+    Slot::of(&row.key.group).map_or_else(|| Reason::of(&row.reason), |_| Reason::Scheduled)
 }

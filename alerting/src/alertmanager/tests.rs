@@ -15,6 +15,7 @@ use crate::{Labels, config::receiver::ReceiverKind, dispatch::Integration, outbo
 mod acceptance;
 mod incidents;
 mod owed;
+mod scheduled;
 
 const SECOND: i64 = 1_000;
 

@@ -6,14 +6,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 
-use super::Plan;
+use super::{Plan, scheduled};
 use crate::{
     Labels, Route,
     alerts::{Alert, Alerts},
+    dedup::Reason,
     dispatch::{Dispatcher, Due, Hush, Integration, Kept, Quiet},
     inhibit::Sources,
     outbox::{Attempt, Key, Outbox, Owed, Rate},
     rows::{self, AlertRow, Event, NotificationRow, Rows, State},
+    schedule::Schedules,
     silence::Silences,
 };
 
@@ -26,6 +28,8 @@ pub(super) struct Things {
     /// How long before its end somebody is reminded of a silence, milliseconds; 0 for never.
     pub remind_before_ms: i64,
     pub outbox: Outbox,
+    /// Questions, and what of them is due.
+    pub schedules: Schedules,
     /// What receivers said of the last message of a key.
     pub answers: HashMap<Key, String>,
 }
@@ -136,7 +140,9 @@ impl Things {
     /// What the fallback of a receiver is owed, if it has one.
     pub fn fallback(&self, owed: &Owed, id: u128, now_ms: i64) -> Vec<(Owed, Rate)> {
         let Some(receiver) = self.plan.fallback(&owed.key.receiver) else { return Vec::new() };
+        let is_question = owed.reason == Reason::Scheduled;
         let integrations = self.dispatcher.integrations(&receiver, &owed.key.group).enumerate();
+        let integrations = integrations.filter(|(_, (key, _))| !is_question || key.kind.takes_answers());
         let of = Some(Arc::clone(&owed.key.receiver));
         let owed = |(nth, (key, integration)): (usize, (Key, &Integration))| {
             let destination = Arc::clone(&integration.destination);
@@ -148,7 +154,8 @@ impl Things {
             let owed = Owed { since_ms, is_digest, untold, failures: 0, merged: Vec::new(), ..owed.clone() };
             let owed = Owed { id, key, destination, ..owed };
             // A fallback has no fallback of its own: two that name each other would tell each other for ever.
-            (Owed { fell_back: true, fallback_of: of.clone(), ..owed }, integration.rate)
+            let owed = Owed { fell_back: true, fallback_of: of.clone(), ..owed };
+            if is_question { scheduled::by(integration, owed, now_ms) } else { (owed, integration.rate) }
         };
         integrations.map(owed).collect()
     }

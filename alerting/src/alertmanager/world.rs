@@ -12,10 +12,12 @@ use super::*;
 use crate::{
     Config, Labels,
     config::receiver,
+    dedup::Reason,
     dispatch,
-    notify::{self, Notification, Outgoing, Render},
+    notify::{self, Notification, Outgoing, Render, Report},
     outbox::{Key, Owed},
     rows::AlertRow,
+    schedule::{Schedule, Slot},
     silence::Limits,
     watch::Watch,
 };
@@ -53,6 +55,8 @@ pub struct World {
     pub told: Mutex<Vec<Message>>,
     /// What a destination answers, for the message after.
     pub answers: Mutex<BTreeMap<String, String>>,
+    /// What deliveries were given of the answers before.
+    pub given: Mutex<Vec<Option<String>>>,
     /// Digests, as people read them, each with its time.
     pub digests: Mutex<Vec<(i64, String)>>,
     /// What was remarked about groups: destination, reason and who.
@@ -63,6 +67,8 @@ pub struct World {
     pub holds: Mutex<Vec<Arc<Notify>>>,
     /// What has to arrive.
     pub watches: Vec<Watch>,
+    /// What is asked at times.
+    pub schedules: Mutex<Vec<Schedule>>,
     pub has_ended: AtomicBool,
 }
 
@@ -96,6 +102,9 @@ impl World {
         *self.ends_after.lock() = None;
         *self.config.lock() = Some(Arc::clone(&plan.config));
         let disk = self.disk.lock().clone();
+        let names_slot = |row: &&NotificationRow| matches!(row.event, Event::Intent | Event::Kept);
+        let is_told = |row: &&NotificationRow| row.reason == Reason::Scheduled.text();
+        let slots = disk.notifications.iter().filter(names_slot).filter(is_told).cloned().collect();
         let mut alerts: BTreeMap<Labels, AlertRow> = BTreeMap::new();
         let ends = disk.alerts.iter().filter(|row| row.state == crate::rows::State::Resolved).cloned().collect();
         alerts.extend(disk.alerts.into_iter().map(|row| (row.labels.clone(), row)));
@@ -106,6 +115,8 @@ impl World {
             silences: disk.silences,
             limits: Limits { alerts_max: Some(3), ..Limits::default() },
             remind_before_ms: 900_000,
+            schedules: self.schedules.lock().clone(),
+            slots,
         };
         let watches = Watches::new(self.watches.clone(), &known.alerts, self.now());
         let (clock, random) = (Arc::clone(self), Arc::clone(self));
@@ -202,7 +213,10 @@ impl Wire {
         let sent = match receiver.and_then(|receiver| receiver.integration(key.kind, key.integration)) {
             None => None,
             Some(integration) => {
-                let told = Notification::of(attempt, &[], &Arc::from("http://gauge.test"), now_ms)?;
+                let mut told = Notification::of(attempt, &[], &Arc::from("http://gauge.test"), now_ms)?;
+                told.report = Slot::of(&key.group).map(|slot| {
+                    Arc::new(Report { title: slot.query.to_string(), time: slot.time(), ..Report::default() })
+                });
                 let message = notify::message(integration, &told, &Plain, &notify::Extra::default()).unwrap();
                 let Outgoing::Http(request) = message? else { panic!("mail") };
                 Some((request.url, serde_json::from_slice(&request.body).unwrap()))
@@ -213,8 +227,9 @@ impl Wire {
 }
 
 impl Deliver for Wire {
-    fn deliver<'a>(&'a self, attempt: &'a Attempt, _: Vec<Option<String>>) -> Promise<'a, Delivered> {
+    fn deliver<'a>(&'a self, attempt: &'a Attempt, answers: Vec<Option<String>>) -> Promise<'a, Delivered> {
         Box::pin(async move {
+            self.0.given.lock().extend(answers);
             if !self.0.lives() {
                 std::future::pending::<()>().await;
             }

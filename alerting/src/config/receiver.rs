@@ -182,6 +182,12 @@ impl ReceiverKind {
     pub fn takes_digests(self) -> bool {
         matches!(self, Self::Slack | Self::Email | Self::Webhook | Self::Discord | Self::MsTeamsFlow)
     }
+
+    /// Can it be told the answer to a question, a table and a file?
+    #[must_use]
+    pub fn takes_answers(self) -> bool {
+        matches!(self, Self::Slack | Self::Email)
+    }
 }
 
 impl fmt::Display for ReceiverKind {

@@ -360,7 +360,7 @@ fn a_digest_has_a_time_and_a_reader() {
     let shown = config.redacted_yaml().unwrap();
     assert!(shown.contains("digest:") && shown.contains("Europe/Berlin") && shown.contains("09:00"), "{shown}");
     for (wrong, expected) in [
-        (format!("digest: {{location: UTC}}, {hook}"), "a digest needs a time `at`"),
+        (format!("digest: {{location: UTC}}, {hook}"), "needs a time `at`"),
         (format!("digest: {{at: '9'}}, {hook}"), "no time of day"),
         (format!("digest: {{at: '09:00', location: Mars}}, {hook}"), "no time zone"),
         (

@@ -221,3 +221,23 @@ fn destinations_that_hang_leave_room_for_others() {
     let next = one(outbox.take(30_000));
     assert_eq!(&*next.destination, "works", "before what waits for those that hang");
 }
+
+#[test]
+fn questions_wait_for_questions_and_hold_up_no_alert() {
+    let mut outbox = Outbox::default();
+    for id in 1..=5 {
+        let reason = Reason::Scheduled;
+        let destination = format!("answers {id}").into();
+        outbox.owe(Owed { reason, destination, ..owed(id, &format!("query/{id}"), 0, &[]) }, FREE);
+    }
+    outbox.owe(owed(9, "a", 0, &[("x", 1)]), FREE);
+    let attempts = outbox.take(0);
+    assert_eq!(attempts.len(), QUESTIONS_UNDER_WAY_MAX + 1);
+    assert!(outbox.take(0).is_empty());
+    assert_eq!(outbox.wakes_ms(), None, "all that waits does so for an answer");
+    let is_question = |attempt: &Attempt| matches!(attempt, Attempt::One(owed) if owed.reason == Reason::Scheduled);
+    let question = attempts.into_iter().find(is_question).unwrap();
+    outbox.ended(question, &Verdict::Sent, 5, 0.5);
+    assert_eq!(outbox.wakes_ms(), Some(0));
+    assert_eq!(outbox.take(5).len(), 1);
+}
