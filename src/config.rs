@@ -12,7 +12,7 @@ pub mod billing;
 mod memory;
 pub mod outbound;
 pub mod page;
-mod queries;
+pub mod queries;
 pub(crate) mod raw;
 mod retention;
 mod rules;
@@ -217,6 +217,7 @@ impl Raw {
         let kept_days = kept(schemas::samples());
         let remote_write = required(origin, "remote_write", remote_write)?.validate(origin, budget)?;
         let promql = required(origin, "promql", promql)?.validate(origin)?;
+        let (queries, scheduled) = queries::validate(origin, queries.unwrap_or_default(), promql.syntax)?;
         Ok(Config {
             listen: listen_address(origin, &required(origin, "listen", listen)?)?,
             pg: required(origin, "pg", pg)?.validate(origin)?,
@@ -232,12 +233,12 @@ impl Raw {
             },
             query: query::Config {
                 tags: billing.loads.tags.clone(),
-                queries: queries::validate(origin, queries.unwrap_or_default(), promql.syntax)?,
+                queries,
                 promql,
                 ..required(origin, "sql", sql)?.validate(origin, budget, spill_dir)?
             },
             billing,
-            alerting,
+            alerting: alerting::Alerting { scheduled, ..alerting },
             log: telemetry::Config { format: required(origin, "log.format", log.format)?, level: level.value },
             file: None,
             shown: Shown::default(),
@@ -524,7 +525,7 @@ impl Display for Config {
             writeln!(f, "HA pairs       named by label {}, their replicas by {}", ha.cluster, ha.replica)?;
         }
         write!(f, "{}", self.billing)?;
-        queries::show(&self.query.queries, f)?;
+        queries::show(&self.query.queries, &self.alerting.scheduled, f)?;
         outbound::show(&self.alerting, f)?;
         if let Some(tls) = &self.tls {
             let clients =

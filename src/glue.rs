@@ -8,6 +8,7 @@ pub mod heartbeat;
 mod kept;
 pub mod mailer;
 pub mod meter;
+pub mod questions;
 pub mod record;
 pub mod replay;
 pub mod rows;

@@ -39,6 +39,7 @@ mod retention;
 mod ruler;
 mod s3;
 mod saved_queries;
+mod scheduled_queries;
 mod sql_functions;
 mod support;
 mod tidy;

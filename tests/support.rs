@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod form;
+pub mod mail;
 pub mod openapi;
 pub mod process;
 pub mod proxy;

@@ -308,6 +308,20 @@ pub fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
     Ok(pretty_format_batches(&shown)?.to_string())
 }
 
+/// The first rows of a batch as texts, cell by cell.
+///
+/// # Errors
+/// If a value cannot be written.
+pub fn texts(batch: &RecordBatch, rows_max: usize) -> Result<Vec<Vec<String>>> {
+    let cells = cells(batch, Style::Plain)?;
+    let text = |cell: &Cell<'_>, row: usize| {
+        let mut out = Vec::new();
+        cell(row, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    };
+    Ok((0..batch.num_rows().min(rows_max)).map(|row| cells.iter().map(|cell| text(cell, row)).collect()).collect())
+}
+
 fn cells(batch: &RecordBatch, style: Style) -> Result<Vec<Cell<'_>>> {
     batch.columns().iter().map(|column| cell(column.as_ref(), style)).collect()
 }

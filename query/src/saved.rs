@@ -19,7 +19,7 @@ pub use param::{Kind, Param};
 
 use datafusion::sql::sqlparser::ast::Expr;
 
-use crate::{Engine, Error, ErrorKind, Result, Syntax, gate};
+use crate::{Answer, Engine, Error, ErrorKind, Result, Syntax, gate};
 
 /// Names that mean something else in a request.
 const RESERVED: [&str; 2] = ["format", "query"];
@@ -140,6 +140,14 @@ impl Saved {
         }
     }
 
+    /// Can it be asked so?
+    ///
+    /// # Errors
+    /// `Invalid`: a parameter that there is not, that is missing, or whose value is none of its type.
+    pub fn check(&self, asked: &[(String, String)]) -> Result<()> {
+        self.bound(asked, 0).map(drop)
+    }
+
     /// The statement with what is asked for, at a time in microseconds.
     pub(crate) fn bound(&self, asked: &[(String, String)], now_us: i64) -> Result<Bound> {
         let mut seen = BTreeSet::new();
@@ -194,6 +202,16 @@ impl Engine {
     #[must_use]
     pub fn queries(&self) -> &Queries {
         &self.config().queries
+    }
+
+    /// Answers a saved query as of a time, microseconds. Rows are those of today, whatever their time.
+    ///
+    /// # Errors
+    /// As [`Engine::sql`]; `Invalid` too if there is no such query, or it cannot be asked so.
+    pub async fn saved(&self, name: &str, asked: &[(String, String)], now_us: i64) -> Result<Answer> {
+        let none = || invalid(format!("there is no saved query of this name name={name:?}"));
+        let saved = self.queries().get(name).ok_or_else(none)?;
+        self.bound(&saved.bound(asked, now_us)?, now_us).await
     }
 
     /// Plans every saved query, with examples where a parameter has no default.

@@ -21,7 +21,7 @@ pub fn notifications() -> &'static Dataset {
                 Column::new("at", timestamp(), Encoding::Delta, "When it happened."),
                 text("receiver", "Who is told."),
                 text("integration", "By what, and which one of the receiver's: `slack[0]`."),
-                text("group_key", "The group: its route and labels."),
+                text("group_key", "The group: its route and labels; of a scheduled query its name and slot."),
                 text(
                     "event",
                     "`intent`: it is owed; `sent`: it was told; `waits`: it is tried again; `dead`: it is given up; `kept`: nobody is told. Of \
@@ -33,20 +33,20 @@ pub fn notifications() -> &'static Dataset {
                 ),
                 text(
                     "reason",
-                    "Why it is told, or why it is kept: `silenced`, `inhibited`, `muted`, `acknowledged`, `told already`.",
+                    "Why it is told, or why it is kept: `silenced`, `inhibited`, `muted`, `acknowledged`, `told already`; `scheduled query`.",
                 ),
                 alerts("firing", "Alerts that fire, by fingerprint."),
                 alerts("resolved", "Alerts that ended, by fingerprint."),
                 alerts("held", "Alerts that fire and are not told."),
                 alerts(
                     "by",
-                    "What keeps it: ids of silences, fingerprints of alerts, names of times; or who acknowledged.",
+                    "What keeps it: ids of silences, fingerprints of alerts, names of times; who acknowledged; times of a schedule.",
                 ),
                 Column::new(
                     "group_labels",
                     string_map(),
                     Encoding::Dictionary,
-                    "Labels that its alerts have in common.",
+                    "Labels that its alerts have in common; `query` and `slot` of a scheduled query.",
                 ),
                 Column::new(
                     "attempt",

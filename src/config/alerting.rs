@@ -15,6 +15,7 @@ use super::{
     Outside,
     outbound::{self, Heartbeat, Others},
     path,
+    queries::Scheduled,
     raw::{self, Refused},
     required, size, span,
     units::Span,
@@ -55,6 +56,8 @@ pub struct Alerting {
     pub silences: Limits,
     /// How long before its end somebody is reminded of a silence, milliseconds; 0 for never.
     pub remind_before_ms: i64,
+    /// Saved queries that are asked at times, and who is told the answers.
+    pub scheduled: Vec<Scheduled>,
 }
 
 impl raw::Alerting {
@@ -79,6 +82,8 @@ impl raw::Alerting {
             watches: outbound::watches(origin, self.watch.unwrap_or_default(), &external_labels)?,
             silences,
             remind_before_ms,
+            // Those of `queries`, which are read after this.
+            scheduled: Vec::new(),
             config: self.config.map(|file| path(origin, file)).transpose()?,
             rules: self.rules.unwrap_or_default().into_iter().map(|rules| rules.value).collect(),
             rules_folder: data_dir.join(RULES),

@@ -177,6 +177,8 @@ pub struct Known {
     pub notifications: Vec<NotificationRow>,
     /// Silences as they are.
     pub silences: Vec<Silence>,
+    /// The last row of each scheduled query that names a slot.
+    pub slots: Vec<NotificationRow>,
 }
 
 /// For so long a digest may be owed, microseconds: a day until it is due, and another one of trying.
@@ -228,6 +230,16 @@ fn notifications_sql(since: &str) -> String {
     )
 }
 
+/// The last slot of each scheduled query: a monthly one was told a month ago. Groups name the slot, and its time in a form that sorts.
+fn slots_sql() -> String {
+    format!(
+        "SELECT * EXCEPT (place) FROM \
+         (SELECT *, row_number() OVER (PARTITION BY group_labels['query'] ORDER BY group_key DESC, at DESC) AS place \
+          FROM notifications WHERE reason = '{}' AND event IN ('intent', 'kept')) WHERE place = 1",
+        Reason::Scheduled.text()
+    )
+}
+
 /// Reads what was written down since times, microseconds, as of now: changes of alerts, and steps of notifications. What has gone on since
 /// before is among it.
 ///
@@ -255,7 +267,9 @@ pub async fn known(engine: &Engine, (alerts_us, notifications_us): (i64, i64), n
     )
     .await?;
     let silences = rows.iter().map(to_silences).collect::<Result<Vec<_>>>()?.concat();
-    Ok(Known { alerts, ends, notifications, silences })
+    let rows = ask(engine, &slots_sql()).await?;
+    let slots = rows.iter().map(to_notifications).collect::<Built<Vec<_>>>().map_err(unread)?.concat();
+    Ok(Known { alerts, ends, notifications, silences, slots })
 }
 
 async fn ask(engine: &Engine, sql: &str) -> Result<Vec<RecordBatch>> {

@@ -16,9 +16,10 @@ use alerting::{
     alertmanager::{Alertmanager, Known, Outside},
     forward::Forward,
     notify::guard::Allowed,
+    schedule::Schedule,
     watch::{Watch, Watches},
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use ingest::remote_write::RemoteWrite;
 use parking_lot::Mutex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -26,6 +27,7 @@ use query::Engine;
 use sha2::{Digest, Sha256};
 use storage::{Clock, Storage};
 use tokio::{
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
     sync::Notify,
 };
@@ -36,12 +38,13 @@ use super::{
     forward::forward,
     heartbeat::{self, Heart},
     meter::Meter,
+    questions::Questions,
     record::{self, Recorder},
     rules::{self, Loaded, Parts, READ_BACK_MS, Rules},
     telling::{Ready, Teller, Telling, ready},
 };
 use crate::{
-    config::{self, alerting::Alerting, outbound::Others},
+    config::{self, alerting::Alerting, outbound::Others, queries::Scheduled},
     http::pagerduty,
 };
 
@@ -135,12 +138,10 @@ impl Service {
         let known =
             record::known(&engine, (since_us, since_us), now_us).await.context("what was written down about alerts")?;
         let meter = Meter::register(registry)?;
-        let teller = Arc::new(Teller::new(
-            &contents.ready,
-            (settings.allowed.clone(), external_url.as_str().into()),
-            clock.clone(),
-            meter.clone(),
-        ));
+        let ways = (settings.allowed.clone(), external_url.as_str().into());
+        let teller = Teller::new(&contents.ready, ways, clock.clone(), meter.clone());
+        let questions = Questions::new(engine.clone(), Handle::current(), settings.scheduled.clone());
+        let teller = Arc::new(teller.with(questions));
         let carrier = Arc::new(Carrier::new(Allowed::all()));
         let forward = forward(&settings.others, &carrier, &clock, registry)?;
         forward.restore(&known.alerts, started_ms);
@@ -163,6 +164,8 @@ impl Service {
             silences: known.silences,
             limits: settings.silences,
             remind_before_ms: settings.remind_before_ms,
+            schedules: settings.scheduled.iter().map(|scheduled| scheduled.schedule.clone()).collect(),
+            slots: known.slots,
         };
         let manager = Alertmanager::open(contents.ready.plan, known, outside);
         let parts = Parts {
@@ -295,6 +298,7 @@ fn contents(settings: &Alerting) -> Result<Contents> {
     check_secrets(settings)?;
     let digests = Digests::of(settings)?;
     let config = config_of(settings)?;
+    check_scheduled(settings, &config)?;
     let mut rules = InForce { files: of_settings(settings)?, own: rules::folder::read(&settings.rules_folder)? };
     // A file that the settings name since has the last word.
     rules.own.retain(|own| rules.files.iter().all(|file| file.file != own.file));
@@ -304,6 +308,29 @@ fn contents(settings: &Alerting) -> Result<Contents> {
 fn check_secrets(settings: &Alerting) -> Result<()> {
     let Some(file) = &settings.pagerduty_secrets_file else { return Ok(()) };
     pagerduty::secrets(file).context("`alerting.pagerduty_secrets_file`").map(drop)
+}
+
+/// Is everybody there who is told answers, and can be?
+fn check_scheduled(settings: &Alerting, config: &Config) -> Result<()> {
+    for Scheduled { schedule: Schedule { query, receiver: name, .. }, place, .. } in &settings.scheduled {
+        let Some(receiver) = config.receiver(name) else {
+            let known: Vec<&str> = config.receivers().map(|receiver| receiver.name.as_str()).collect();
+            bail!("{place}: there is no receiver `{name}` in `alerting.config`; there are {}", known.join(", "));
+        };
+        let mut kinds = receiver.integrations().map(|(_, integration)| integration.kind());
+        if let Some(kind) = kinds.find(|kind| !kind.takes_answers()) {
+            bail!(
+                "{place}: receiver `{name}` has {kind}_configs, and the answer to query `{query}` is told by Slack or e-mail \
+                 alone: name a receiver that has only slack_configs and email_configs"
+            );
+        }
+        if receiver.integrations().next().is_none() {
+            bail!(
+                "{place}: receiver `{name}` has no integrations, so nobody would be told the answer to query `{query}`"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn of_settings(settings: &Alerting) -> Result<Vec<Loaded>> {
@@ -327,7 +354,9 @@ pub fn config_of(settings: &Alerting) -> Result<Config> {
 /// All that is wrong with them.
 pub fn check(settings: &Alerting) -> Result<usize> {
     check_secrets(settings)?;
-    ready(config_of(settings)?)?;
+    let config = config_of(settings)?;
+    check_scheduled(settings, &config)?;
+    ready(config)?;
     Ok(of_settings(settings)?.iter().flat_map(|loaded| &loaded.groups).map(|group| group.rules.len()).sum())
 }
 

@@ -11,15 +11,17 @@ use alerting::{
     config::{
         built::SigV4,
         receiver::{Integration, Receiver},
+        slack::Slack,
     },
     dispatch,
     notify::{
         Answer, Credentials, Extra, Notification, Outgoing, Render, Request, before, borrowed::sts, delivered,
-        delivered_nothing, destination, guard::Allowed, hears_of_silence, http_config, message, not_sent, rate, sns,
-        unspoken, wants_new_message,
+        delivered_nothing, destination, guard::Allowed, hears_of_silence, http_config, message, not_sent, rate,
+        report::File, slack, sns, unspoken, wants_new_message,
     },
     outbox::{Attempt, Verdict},
     rows::Promise,
+    schedule::Slot,
     template::{AlertData, DEFAULT, Env, Flavour, NotificationData, Set},
 };
 use anyhow::Context as _;
@@ -27,7 +29,7 @@ use chrono::DateTime;
 use parking_lot::RwLock;
 use storage::Clock;
 
-use super::{carrier::Carrier, kept::Kept, mailer, meter::Meter};
+use super::{carrier::Carrier, kept::Kept, mailer, meter::Meter, questions::Questions};
 use crate::config;
 
 /// A configuration in force, with its templates.
@@ -48,6 +50,8 @@ pub struct Teller {
     meter: Meter,
     /// Credentials of roles that were assumed.
     roles: Kept<SigV4, Credentials>,
+    /// Who knows the answers that are told; nobody where no server runs.
+    questions: Option<Questions>,
 }
 
 /// A configuration made ready: its plan, and its templates.
@@ -110,7 +114,14 @@ impl Teller {
         let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
         let carrier = Carrier::new(allowed.clone());
         let roles = Kept::default();
-        Self { live: RwLock::new(live), carrier, allowed, external_url, clock, hostname, meter, roles }
+        let questions = None;
+        Self { live: RwLock::new(live), carrier, allowed, external_url, clock, hostname, meter, roles, questions }
+    }
+
+    /// The same with answers to scheduled queries.
+    #[must_use]
+    pub fn with(self, questions: Questions) -> Self {
+        Self { questions: Some(questions), ..self }
     }
 
     /// By another configuration from now on.
@@ -134,6 +145,18 @@ impl Teller {
         let receiver = live.config.receiver(&first.key.receiver);
         let integration = receiver.and_then(|receiver| receiver.integration(first.key.kind, first.key.integration));
         let Some(integration) = integration else { return gone("the receiver is not configured any more") };
+        let mut notification = notification;
+        if let Some(slot) = Slot::of(&first.key.group) {
+            let Some(questions) = &self.questions else { return gone("nobody knows the answer") };
+            match questions.report(&slot, &self.external_url) {
+                Ok(report) => notification.report = Some(Arc::new(report)),
+                Err(verdict) => {
+                    self.meter.told(integration.kind().name(), &verdict);
+                    // What was told before a failure stays told.
+                    return Delivered { verdict, answer: notification.answer.unwrap_or_default() };
+                }
+            }
+        }
         let told = self.tell_by(integration, &live, first.id, notification);
         self.meter.told(integration.kind().name(), &told.verdict);
         told
@@ -165,6 +188,12 @@ impl Teller {
             Err(error) => return not_sent(&error),
         };
         let extra = Extra { id, hostname: self.hostname.clone(), aws };
+        if let Integration::Slack(config) = integration
+            && let Some(file) = notification.report.as_ref().and_then(|report| report.file.as_ref())
+        {
+            let told = self.tell_with_file(config, (&notification, file), &live.templates, &extra);
+            return told.unwrap_or_else(|failed| failed);
+        }
         match self.send(integration, &notification, &live.templates, &extra) {
             Ok(None) => delivered_nothing(&notification),
             Ok(Some(answer)) if notification.answer.is_some() && wants_new_message(integration, &answer) => {
@@ -178,6 +207,45 @@ impl Teller {
             Ok(Some(answer)) => delivered(integration, &notification, &answer),
             Err(failed) => failed,
         }
+    }
+
+    /// Tells an answer with its file, if it is a bot of Slack that tells; nobody sees the file before it stands under the message.
+    fn tell_with_file(
+        &self,
+        config: &Slack,
+        (notification, file): (&Notification, &File),
+        templates: &Set,
+        extra: &Extra,
+    ) -> std::result::Result<Delivered, Delivered> {
+        let (integration, wrong) = (Integration::Slack(config), |error: Error| not_sent(&error));
+        let post = |request: &Request| self.post(integration, request, notification);
+        let uploading = match slack::upload(config, file).map_err(wrong)? {
+            None => None,
+            Some(request) => {
+                let uploading = slack::began(&post(&request)?)?;
+                uploading.has_bytes(&post(&uploading.bytes(file))?)?;
+                Some(uploading)
+            }
+        };
+        let told = match slack::posted(notification) {
+            Some(before) => Delivered { verdict: Verdict::Sent, answer: before.to_owned() },
+            None => {
+                let answer = self.send(integration, notification, templates, extra)?;
+                answer.map_or_else(
+                    || delivered_nothing(notification),
+                    |answer| delivered(integration, notification, &answer),
+                )
+            }
+        };
+        let Some(uploading) = uploading.filter(|_| told.verdict == Verdict::Sent) else { return Ok(told) };
+        // The message is there, whatever becomes of the file: it is not posted again.
+        let shared =
+            slack::share(config, &uploading, file, &told.answer).map_err(wrong).and_then(|request| post(&request));
+        let verdict = match shared {
+            Ok(answer) => delivered(integration, notification, &answer).verdict,
+            Err(failed) => failed.verdict,
+        };
+        Ok(Delivered { verdict, answer: told.answer })
     }
 
     /// Who signs requests to AWS: the role that is to be assumed, or whoever the environment says.

@@ -171,6 +171,27 @@ async fn the_list_says_what_can_be_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_asked_as_of_another_time_with_values_that_were_checked() {
+    let bench = bench().await;
+    let engine = bench.engine_with(Config { queries: queries(), ..Config::default() });
+    let asked = [("t".to_owned(), "-x".to_owned())];
+    engine.queries()["echo"].check(&asked).unwrap();
+    let answer = engine.saved("echo", &asked, (DAY_MS - 10 * 86_400_000) * 1_000).await.unwrap();
+    let rows = answer.collect().await.unwrap();
+    let texts: Vec<Vec<String>> = rows.iter().flat_map(|rows| crate::format::texts(rows, 5).unwrap()).collect();
+    assert_eq!(texts.len(), 1);
+    assert_eq!((texts[0][0].as_str(), texts[0][4].as_str()), ("-x", "2026-11-11"), "{texts:?}");
+    for (name, asked, why) in [
+        ("nothing", &[][..], "no saved query"),
+        ("teams", &[], "parameter is missing"),
+        ("echo", &[("u".to_owned(), String::new())], "no such parameter"),
+    ] {
+        let error = engine.saved(name, asked, 0).await.unwrap_err().to_string();
+        assert!(error.contains(why), "{name}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn queries_are_planned_before_anybody_asks() {
     let bench = bench().await;
     let engine = bench.engine_with(Config { queries: queries(), ..Config::default() });

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use alerting::schedule::Slot;
 use storage::{Clock, Env};
 
 use super::*;
@@ -44,6 +45,12 @@ fn step(group: &str, id: u128, (event, reason): (Event, &str), firing: &[u64], a
         took_ms: 0,
         answer: if event == Event::Sent { "answer".to_owned() } else { String::new() },
     }
+}
+
+/// A step of a scheduled query.
+fn of_slot(group: &str, id: u128, event: Event, at_ms: i64) -> NotificationRow {
+    let group_labels = Slot::of(group).unwrap().labels();
+    NotificationRow { group_labels, ..step(group, id, (event, Reason::Scheduled.text()), &[], at_ms) }
 }
 
 #[tokio::test]
@@ -91,6 +98,11 @@ async fn what_goes_on_for_longer_than_rows_are_read_back_is_known() {
             step("ended", 5, (Event::Sent, end), &[], day(11) + 1),
             step("its end is owed", 6, (Event::Intent, end), &[], day(9)),
             step("new", 7, first, &[1], day(1)),
+            of_slot("query/costs@2024-08-01T07:00:00Z", 20, Event::Intent, day(60)),
+            of_slot("query/costs@2024-08-01T07:00:00Z", 20, Event::Sent, day(60) + 1),
+            of_slot("query/costs@2024-09-01T07:00:00Z", 21, Event::Intent, day(30)),
+            of_slot("query/costs@2024-09-01T07:00:00Z", 21, Event::Sent, day(30) + 1),
+            of_slot("query/load@2024-09-15T00:00:00Z", 0, Event::Kept, day(20)),
         ],
         silences: Vec::new(),
     };
@@ -117,5 +129,8 @@ async fn what_goes_on_for_longer_than_rows_are_read_back_is_known() {
             (9, Event::Sent)
         ]
     );
+    let mut slots: Vec<&str> = known.slots.iter().map(|row| &*row.key.group).collect();
+    slots.sort_unstable();
+    assert_eq!(slots, ["query/costs@2024-09-01T07:00:00Z", "query/load@2024-09-15T00:00:00Z"]);
     storage.close().await.unwrap();
 }
