@@ -372,3 +372,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn answers_to_questions_are_told_by_those_who_take_them() {
+    let told = Notification { report: Some(Arc::new(Report::default())), ..firing("x") };
+    let all = all_kinds();
+    for (_, integration) in all.integrations() {
+        let message = message(integration, &told, &Fake, &Extra::default());
+        assert_eq!(message.is_ok(), integration.kind().takes_answers(), "{}", integration.kind());
+    }
+}

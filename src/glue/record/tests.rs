@@ -53,9 +53,9 @@ fn of_slot(group: &str, id: u128, event: Event, at_ms: i64) -> NotificationRow {
     NotificationRow { group_labels, ..step(group, id, (event, Reason::Scheduled.text()), &[], at_ms) }
 }
 
-#[tokio::test]
-async fn what_goes_on_for_longer_than_rows_are_read_back_is_known() {
-    let (folder, registry) = (tempfile::tempdir().unwrap(), prometheus::Registry::new());
+/// Tables in a folder, and who answers queries over them.
+async fn open(folder: &tempfile::TempDir) -> (Storage, Engine) {
+    let registry = prometheus::Registry::new();
     let clock = Clock::new(|| NOW_MS * 1_000);
     let config = storage::Config {
         tables: storage::Tables::default(),
@@ -71,7 +71,39 @@ async fn what_goes_on_for_longer_than_rows_are_read_back_is_known() {
     let env = Env { clock: clock.clone(), ..crate::app::env() };
     let storage = Storage::open(config, schemas::all(), env, &registry).await.unwrap();
     let engine = crate::app::engine(query::Config::default(), &storage, clock, &registry).unwrap();
-    let day = |days: i64| NOW_MS - days * DAY_MS;
+    (storage, engine)
+}
+
+fn day(days: i64) -> i64 {
+    NOW_MS - days * DAY_MS
+}
+
+#[tokio::test]
+async fn the_last_slot_of_each_scheduled_query_is_known_however_long_ago_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (storage, engine) = open(&folder).await;
+    let notifications = vec![
+        of_slot("query/costs@2024-08-01T07:00:00Z", 20, Event::Intent, day(60)),
+        of_slot("query/costs@2024-08-01T07:00:00Z", 20, Event::Sent, day(60) + 1),
+        of_slot("query/costs@2024-09-01T07:00:00Z", 21, Event::Intent, day(30)),
+        of_slot("query/costs@2024-09-01T07:00:00Z", 21, Event::Waits, day(30) + 1),
+        of_slot("query/load@2024-09-15T00:00:00Z", 0, Event::Kept, day(20)),
+    ];
+    Recorder(storage.clone()).append(&Rows { notifications, ..Rows::default() }).await.unwrap();
+    let since_us = day(8) * 1_000;
+    let known = known(&engine, (since_us, since_us), NOW_MS * 1_000).await.unwrap();
+    let mut slots: Vec<&str> = known.slots.iter().map(|row| &*row.key.group).collect();
+    slots.sort_unstable();
+    assert_eq!(slots, ["query/costs@2024-09-01T07:00:00Z", "query/load@2024-09-15T00:00:00Z"]);
+    let owed: Vec<u128> = known.notifications.iter().map(|row| row.id).collect();
+    assert_eq!(owed, [21, 21], "what was not told is owed, whatever it is");
+    storage.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_goes_on_for_longer_than_rows_are_read_back_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let (storage, engine) = open(&folder).await;
     let first = (Event::Intent, Reason::First.text());
     let (repeat, end) = (Reason::Repeat.text(), Reason::AllResolved.text());
     let rows = Rows {
@@ -98,11 +130,6 @@ async fn what_goes_on_for_longer_than_rows_are_read_back_is_known() {
             step("ended", 5, (Event::Sent, end), &[], day(11) + 1),
             step("its end is owed", 6, (Event::Intent, end), &[], day(9)),
             step("new", 7, first, &[1], day(1)),
-            of_slot("query/costs@2024-08-01T07:00:00Z", 20, Event::Intent, day(60)),
-            of_slot("query/costs@2024-08-01T07:00:00Z", 20, Event::Sent, day(60) + 1),
-            of_slot("query/costs@2024-09-01T07:00:00Z", 21, Event::Intent, day(30)),
-            of_slot("query/costs@2024-09-01T07:00:00Z", 21, Event::Sent, day(30) + 1),
-            of_slot("query/load@2024-09-15T00:00:00Z", 0, Event::Kept, day(20)),
         ],
         silences: Vec::new(),
     };
@@ -129,8 +156,5 @@ async fn what_goes_on_for_longer_than_rows_are_read_back_is_known() {
             (9, Event::Sent)
         ]
     );
-    let mut slots: Vec<&str> = known.slots.iter().map(|row| &*row.key.group).collect();
-    slots.sort_unstable();
-    assert_eq!(slots, ["query/costs@2024-09-01T07:00:00Z", "query/load@2024-09-15T00:00:00Z"]);
     storage.close().await.unwrap();
 }
