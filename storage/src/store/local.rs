@@ -2,7 +2,8 @@
 //!
 //! Reads, lists and deletes are object_store's own local store. Puts are ours: the library's local store links files it never
 //! synced, so that a power cut could leave a commit that names an empty file. A put here is: temporary file, fsync, link (or
-//! rename), fsync of the folder; new folders are synced into their parents.
+//! rename), fsync of the folder; new folders are synced into their parents. So is a file that is put in parts, which shows when
+//! it is complete.
 
 use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, local::LocalFileSystem, path::Path,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart, local::LocalFileSystem, path::Path,
 };
 
 use hashbrown::HashSet;
@@ -19,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Random,
-    disk::{Disk, create_dir_durable},
+    disk::{Disk, DiskFile, create_dir_durable},
 };
 
 const STORE: &str = "local folder";
@@ -44,16 +45,27 @@ impl FolderStore {
         Ok(Self { root, reads, disk, random, folders: Arc::default() })
     }
 
-    fn put_blocking(&self, location: &Path, payload: &PutPayload, overwrite: bool) -> Result<()> {
+    /// The file of a location, and its folder, which is durable from here on.
+    fn place(&self, location: &Path) -> Result<(PathBuf, PathBuf)> {
         let target = self.reads.path_to_filesystem(location)?;
         let folder = target.parent().unwrap_or(&self.root).to_owned();
-        let step = |error: std::io::Error| generic(error.into());
         if !self.folders.lock().contains(&folder) {
-            create_dir_durable(self.disk.as_ref(), &self.root, &folder).map_err(step)?;
+            create_dir_durable(self.disk.as_ref(), &self.root, &folder).map_err(|error| generic(error.into()))?;
             self.folders.lock().insert(folder.clone());
         }
-        // `#` keeps the name out of listings: object_store's local store skips its own staging names of this form.
-        let staged = folder.join(format!("staged-{:032x}#1", self.random.bits()));
+        Ok((target, folder))
+    }
+
+    /// A name for what is being written. `#` keeps it out of listings: object_store's local store skips its own staging names of
+    /// this form.
+    fn staged(&self, folder: &std::path::Path) -> PathBuf {
+        folder.join(format!("staged-{:032x}#1", self.random.bits()))
+    }
+
+    fn put_blocking(&self, location: &Path, payload: &PutPayload, overwrite: bool) -> Result<()> {
+        let (target, folder) = self.place(location)?;
+        let step = |error: std::io::Error| generic(error.into());
+        let staged = self.staged(&folder);
         let written = (|| {
             let file = self.disk.create(&staged)?;
             let mut offset = 0;
@@ -87,6 +99,75 @@ fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
     Error::Generic { store: STORE, source }
 }
 
+/// Runs what waits for a disk where waiting holds nobody up.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| generic(error.into()))?
+}
+
+/// A file that is put in parts: nobody sees it before all of it is durable.
+#[derive(Debug)]
+struct Parts {
+    disk: Arc<dyn Disk>,
+    file: Arc<dyn DiskFile>,
+    staged: PathBuf,
+    target: PathBuf,
+    folder: PathBuf,
+    /// Where the next part begins.
+    offset: u64,
+    complete: bool,
+}
+
+impl Parts {
+    fn begin(store: &FolderStore, location: &Path) -> Result<Self> {
+        let (target, folder) = store.place(location)?;
+        let staged = store.staged(&folder);
+        let file = store.disk.create(&staged).map_err(|error| generic(error.into()))?;
+        Ok(Self { disk: Arc::clone(&store.disk), file, staged, target, folder, offset: 0, complete: false })
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for Parts {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let (file, mut offset) = (Arc::clone(&self.file), self.offset);
+        self.offset += data.content_length() as u64;
+        Box::pin(blocking(move || {
+            for chunk in data.iter() {
+                file.write_at(chunk, offset).map_err(|error| generic(error.into()))?;
+                offset += chunk.len() as u64;
+            }
+            Ok(())
+        }))
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let (disk, file) = (Arc::clone(&self.disk), Arc::clone(&self.file));
+        let (staged, target, folder) = (self.staged.clone(), self.target.clone(), self.folder.clone());
+        let done = move || {
+            file.sync()?;
+            disk.rename(&staged, &target)?;
+            disk.sync_dir(&folder)
+        };
+        blocking(move || done().map_err(|error| generic(error.into()))).await?;
+        self.complete = true;
+        Ok(PutResult { e_tag: None, version: None })
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        // The rest is done when this is dropped.
+        Ok(())
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        if !self.complete {
+            // Left behind at worst, under a name that no listing shows.
+            let _ = self.disk.remove(&self.staged);
+        }
+    }
+}
+
 impl fmt::Display for FolderStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{STORE} {}", self.root.display())
@@ -107,15 +188,13 @@ impl ObjectStore for FolderStore {
             }
         };
         let (store, location) = (self.clone(), location.clone());
-        tokio::task::spawn_blocking(move || store.put_blocking(&location, &payload, overwrite))
-            .await
-            .map_err(|error| generic(error.into()))??;
+        blocking(move || store.put_blocking(&location, &payload, overwrite)).await?;
         Ok(PutResult { e_tag: None, version: None })
     }
 
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        // Its parts would not be durable; nothing here needs it, as files are put whole.
-        Err(Error::NotImplemented { operation: "multipart upload".into(), implementer: STORE.into() })
+    async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let (store, location) = (self.clone(), location.clone());
+        Ok(Box::new(blocking(move || Parts::begin(&store, &location)).await?))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart, path::Path,
 };
 use prometheus::{IntCounterVec, Opts, Registry};
 
@@ -104,36 +104,56 @@ impl Remote {
     async fn put_in_parts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let PutOptions { tags, attributes, extensions, .. } = options;
         let options = PutMultipartOptions { tags, attributes, extensions };
-        let metrics = &self.metrics;
-        let mut upload = metrics.counted("create", self.inner.put_multipart_opts(location, options)).await?;
+        let mut upload = self.put_multipart_opts(location, options).await?;
         let put = async {
             let mut rest = Bytes::from(payload);
             let mut parts = Vec::with_capacity(rest.len().div_ceil(PART_BYTES));
             while !rest.is_empty() {
-                let part = rest.split_to(rest.len().min(PART_BYTES));
-                let bytes = part.len() as u64;
-                let sent = upload.put_part(part.into());
-                parts.push(async move {
-                    metrics.counted("put_part", sent).await?;
-                    metrics.moved("written", bytes);
-                    Ok::<_, Error>(())
-                });
+                parts.push(upload.put_part(rest.split_to(rest.len().min(PART_BYTES)).into()));
             }
             let mut sent = futures::stream::iter(parts).buffer_unordered(PARTS_AT_ONCE);
             while let Some(part) = sent.next().await {
                 part?;
             }
             drop(sent);
-            metrics.counted("complete", upload.complete()).await
+            upload.complete().await
         };
         let put = put.await;
         if put.is_err()
-            && let Err(error) = metrics.counted("abort", upload.abort()).await
+            && let Err(error) = upload.abort().await
         {
             // After a completion of which only the answer was lost there is nothing to abort.
             tracing::debug!(%location, %error, "an upload that failed could not be aborted");
         }
         put
+    }
+}
+
+/// An upload in parts, counted.
+#[derive(Debug)]
+struct Upload {
+    inner: Box<dyn MultipartUpload>,
+    metrics: Metrics,
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let (bytes, metrics) = (data.content_length() as u64, self.metrics.clone());
+        let sent = self.inner.put_part(data);
+        Box::pin(async move {
+            metrics.counted("put_part", sent).await?;
+            metrics.moved("written", bytes);
+            Ok(())
+        })
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        self.metrics.counted("complete", self.inner.complete()).await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.metrics.counted("abort", self.inner.abort()).await
     }
 }
 
@@ -160,7 +180,8 @@ impl ObjectStore for Remote {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.metrics.counted("create", self.inner.put_multipart_opts(location, options)).await
+        let upload = self.metrics.counted("create", self.inner.put_multipart_opts(location, options)).await?;
+        Ok(Box::new(Upload { inner: upload, metrics: self.metrics.clone() }))
     }
 
     // `get_ranges` is the trait's own, which merges near ranges and calls this, so that each request is counted.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use futures::TryStreamExt;
-use object_store::{ObjectStoreExt, UploadPart, memory::InMemory};
+use object_store::{ObjectStoreExt, memory::InMemory};
 
 use super::*;
 
