@@ -50,6 +50,11 @@ fn tail_of(path: &Path) -> Option<(u64, u32)> {
     (tail.len() == 16).then_some((number(len)?.into(), number(sum)?))
 }
 
+/// Is every byte of a file checked, going by its name?
+pub(crate) fn is_sealed(path: &Path) -> bool {
+    tail_of(path).is_some()
+}
+
 /// A file as it was written.
 #[derive(Debug)]
 struct Sealed {

@@ -23,6 +23,7 @@ use crate::{Clock, DataFile, Env, Error, ErrorKind, Result};
 
 pub(crate) mod action;
 mod checkpoint;
+mod pin;
 mod schema;
 
 use action::{Add, Line, Remove, Txn};
@@ -346,11 +347,20 @@ impl Table {
         })
     }
 
-    /// The lines that make up the table.
+    /// The lines that make up the table, and what was removed lately.
     fn state(&self, now_ms: i64) -> Vec<Line> {
         // Removed files older than any vacuum's delay need no record.
         const REMOVES_KEPT_MS: i64 = 7 * 86_400_000;
         let since_ms = now_ms - REMOVES_KEPT_MS;
+        let mut lines = self.standing();
+        let recent = self.removes.values().map(|removed| &removed.remove);
+        let recent = recent.filter(|remove| remove.deletion_timestamp.is_none_or(|ms| ms >= since_ms));
+        lines.extend(recent.map(|remove| Line { remove: Some(remove.clone()), ..Line::default() }));
+        lines
+    }
+
+    /// The lines that make up the table.
+    fn standing(&self) -> Vec<Line> {
         let mut lines = self.preamble.clone();
         let txn = |(app_id, version): (&str, i64)| Line {
             txn: Some(Txn { app_id: app_id.to_owned(), version, last_updated: None }),
@@ -359,9 +369,6 @@ impl Table {
         lines.push(txn((WRITER, self.epoch)));
         lines.extend(self.positions.iter().map(|(source, position)| txn((source, *position))));
         lines.extend(self.files.values().map(|active| Line { add: Some(active.add.clone()), ..Line::default() }));
-        let recent = self.removes.values().map(|removed| &removed.remove);
-        let recent = recent.filter(|remove| remove.deletion_timestamp.is_none_or(|ms| ms >= since_ms));
-        lines.extend(recent.map(|remove| Line { remove: Some(remove.clone()), ..Line::default() }));
         lines
     }
 

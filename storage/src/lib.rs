@@ -8,6 +8,7 @@
 //! order; every queue is bounded in bytes; no dataset is known by name here.
 //! Not here: SQL (no DataFusion), decoding of any protocol, clocks and randomness (they enter through [`Env`]).
 
+mod backup;
 mod batch;
 mod checked;
 mod commit;
@@ -33,6 +34,9 @@ mod view;
 mod wal;
 mod writer;
 
+pub use backup::{
+    Backup, Backups, Copied, Keep, Kept, Location, Manifest, Passed, Pruned, Restored, Source, TableCopy, Taken, Target,
+};
 pub use batch::{Batch, Delete, Lane, Replacement, Write};
 pub use disk::{FREE_BYTES_MIN, free_bytes};
 pub use env::{Clock, Env, Probe, Random};

@@ -41,19 +41,14 @@ pub async fn open_read_only(
     datasets: Vec<&'static Dataset>,
     env: &Env,
 ) -> Result<(Arc<dyn ObjectStore>, Vec<Arc<View>>)> {
-    let folder = Folder::look(&config.data_dir, &store::roots(&config.tables, &datasets))?;
-    let local = Arc::new(LocalFileSystem::new_with_prefix(folder.tables_dir())?);
-    // Without a cache, as the folder is only read; nobody asks for metrics of a command.
-    let place = store::Place { cache: None, spool: folder.spool_dir(), side: Side::Reader };
-    let (files, _) = store::open(config, local, place, env, &Registry::new()).await?;
-    let store: Arc<dyn ObjectStore> = Arc::new(CheckedStore::new(files));
+    let (folder, store) = look(config, &datasets, env).await?;
     for _ in 0..READINGS {
-        let before = read_log(&folder, &datasets).await?;
+        let before = read_log(&folder, &datasets, &Committed::default()).await?;
         let mut tables = Vec::with_capacity(datasets.len());
         for dataset in &datasets {
             tables.push(load_table(&store, config, dataset).await?);
         }
-        let after = read_log(&folder, &datasets).await?;
+        let after = read_log(&folder, &datasets, &Committed::default()).await?;
         let Some(mut appends) = join(before, after) else { continue };
         let mut views = Vec::with_capacity(tables.len());
         for table in tables {
@@ -67,9 +62,28 @@ pub async fn open_read_only(
     ))
 }
 
-/// A group that is being written can look torn in the middle for a moment.
-async fn read_log(folder: &Folder, datasets: &[&'static Dataset]) -> Result<Recovered> {
-    let read = || recovery::read(&folder.wal_dir(), folder.log, datasets, &Committed::default());
+/// The folder and the store of its tables, to be read beside a server.
+pub(crate) async fn look(
+    config: &Config,
+    datasets: &[&'static Dataset],
+    env: &Env,
+) -> Result<(Folder, Arc<dyn ObjectStore>)> {
+    let folder = Folder::look(&config.data_dir, &store::roots(&config.tables, datasets))?;
+    let local = Arc::new(LocalFileSystem::new_with_prefix(folder.tables_dir())?);
+    // Without a cache, as the folder is only read; nobody asks for metrics of a command.
+    let place = store::Place { cache: None, spool: folder.spool_dir(), side: Side::Reader };
+    let (files, _) = store::open(config, local, place, env, &Registry::new()).await?;
+    Ok((folder, Arc::new(CheckedStore::new(files))))
+}
+
+/// What of the log is above some positions, as a server beside it leaves it.
+pub(crate) async fn read_log(
+    folder: &Folder,
+    datasets: &[&'static Dataset],
+    committed: &Committed,
+) -> Result<Recovered> {
+    // A group that is being written can look torn in the middle for a moment.
+    let read = || recovery::read(&folder.wal_dir(), folder.log, datasets, committed);
     for reading in 1..READINGS {
         match read() {
             Err(error) if error.kind == ErrorKind::Corrupt => {

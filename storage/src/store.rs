@@ -222,6 +222,19 @@ pub(crate) async fn open(
     Ok((if routes.is_empty() { rest } else { Arc::new(Routed::new(rest, routes)) }, spools))
 }
 
+/// Opens one bucket by itself, without cache and spool: for commands that bring their own.
+pub(crate) fn open_bucket(root: &Root, s3: &S3, clock: &Clock, registry: &Registry) -> Result<Arc<dyn ObjectStore>> {
+    let Root::Bucket { bucket, prefix } = root else {
+        return Err(Error::new(ErrorKind::Internal, "a folder was opened as a bucket"));
+    };
+    let store = s3::open(s3, bucket, prefix, s3::PATIENCE).map_err(|error| not_usable(root, error))?;
+    Ok(Arc::new(Remote::new(store, remote::Metrics::register(registry, clock).map_err(not_registered)?)))
+}
+
+fn not_usable(root: &Root, error: object_store::Error) -> Error {
+    Error::new(ErrorKind::Invalid, format!("bucket cannot be used, root={root}")).caused_by(error)
+}
+
 /// Opens one root after the other.
 struct Buckets<'a> {
     s3: &'a S3,
@@ -236,9 +249,7 @@ impl Buckets<'_> {
     async fn open(&mut self, root: &Root) -> Result<Arc<dyn ObjectStore>> {
         let Root::Bucket { bucket, prefix } = root else { return Ok(Arc::clone(&self.local)) };
         let client = |patience| -> Result<Arc<dyn ObjectStore>> {
-            let store = s3::open(self.s3, bucket, prefix, patience).map_err(|error| {
-                Error::new(ErrorKind::Invalid, format!("bucket cannot be used, root={root}")).caused_by(error)
-            })?;
+            let store = s3::open(self.s3, bucket, prefix, patience).map_err(|error| not_usable(root, error))?;
             Ok(Arc::new(Remote::new(store, self.metrics.clone())))
         };
         let readers = client(s3::PATIENCE)?;
