@@ -15,9 +15,9 @@ use tracing::error;
 use crate::{
     app,
     auth::{self, Scope},
-    billing,
+    backup, billing,
     config::{self, Config, Overrides},
-    demo, focus, import, incident, promql, receivers, rules, sql, telemetry, upkeep,
+    demo, focus, import, incident, promql, receivers, restore, rules, sql, telemetry, upkeep,
 };
 
 /// Metrics, costs and audit events in Delta Lake tables, asked with PromQL and SQL.
@@ -35,6 +35,7 @@ Examples:
   streamgauge promql 'sum by (job) (up)' --range 6h     ask the server that runs here
   streamgauge sql 'SELECT count(*) FROM samples'        the same in SQL
   streamgauge import prometheus /var/lib/prometheus     bring in what a Prometheus has
+  streamgauge backup --to /backup/streamgauge           copy all tables, beside the server
   streamgauge check --config streamgauge.yaml           is this file right, and what would run?
   streamgauge check focus focus-2026-10.csv.gz          does this bill follow FOCUS?
 
@@ -142,6 +143,12 @@ enum Command {
     /// Merge and clean up the tables now.
     #[command(after_help = UPKEEP_EXAMPLES)]
     Upkeep(upkeep::Upkeep),
+    /// Copy all tables as they are now, beside the server or without one.
+    #[command(after_help = backup::EXAMPLES)]
+    Backup(backup::Backup),
+    /// Make tables of a backup, or say whether it is whole.
+    #[command(after_help = restore::EXAMPLES)]
+    Restore(restore::Restore),
     /// Make an access token.
     #[command(after_help = TOKEN_EXAMPLES)]
     Token(Token),
@@ -268,6 +275,8 @@ impl Cli {
             Command::Alertmanager(OfAlertmanager::Test(sample)) => sample.run(),
             Command::Incident(OfIncident::Timeline(timeline)) => timeline.run(),
             Command::Upkeep(upkeep) => upkeep.run(),
+            Command::Backup(backup) => backup.run(),
+            Command::Restore(restore) => restore.run(),
             Command::Token(token) => token.run(),
         }
     }

@@ -122,6 +122,17 @@ impl Config {
         Ok(config)
     }
 
+    /// How buckets are reached that a command names, wherever the tables are: settings under `s3`, and the AWS environment.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn buckets(file: Option<&Path>) -> Result<storage::S3> {
+        let text = file.map(read).transpose()?.unwrap_or_default();
+        let origin = file.map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
+        let (defaults, written): (Raw, Raw) = (raw::parse("defaults", DEFAULTS)?, raw::parse(&origin, &text)?);
+        Ok(tables::buckets(written.over(defaults).s3, &origin, &variable)?)
+    }
+
     fn read(text: &str, outside: &Outside<'_>) -> Result<Self, Refused> {
         let defaults: Raw = raw::parse("defaults", DEFAULTS)?;
         let written: Raw = raw::parse(outside.origin, text)?;

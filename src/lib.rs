@@ -8,6 +8,7 @@
 mod address;
 pub mod app;
 pub mod auth;
+pub mod backup;
 pub mod billing;
 mod books;
 pub mod cli;
@@ -24,6 +25,7 @@ pub mod postgres;
 pub mod promql;
 pub mod receivers;
 pub mod reload;
+pub mod restore;
 pub mod retention;
 pub mod rules;
 pub mod sql;

@@ -47,6 +47,11 @@ pub(super) fn validate(
     Ok(tables)
 }
 
+/// How buckets are reached by who names one on the command line.
+pub(super) fn buckets(written: Option<raw::S3>, origin: &str, variables: super::Variables<'_>) -> Result<S3, Refused> {
+    required(origin, "s3", written)?.validate(origin, variables)
+}
+
 impl raw::S3 {
     fn validate(self, origin: &str, variables: super::Variables<'_>) -> Result<S3, Refused> {
         let variable = |name: &str| variables(name).filter(|value| !value.is_empty());
