@@ -83,6 +83,29 @@ fn the_unit_of_systemd_starts_the_server_and_waits_for_its_end() {
 }
 
 #[test]
+fn the_unit_of_backups_calls_commands_that_are_there() {
+    let unit = text("streamgauge-backup.service");
+    let commands: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("ExecStart=")).collect();
+    assert_eq!(commands.len(), 2);
+    for command in commands {
+        let words: Vec<&str> = command.split(' ').skip(1).collect();
+        let (code, help, err) = run(binary().arg(words[0]).arg("--help"));
+        assert_eq!(code, 0, "{command}: {err}");
+        for option in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(help.split_whitespace().any(|word| word == *option), "{command}: there is no {option}");
+        }
+    }
+    let folder = tempdir().unwrap();
+    let files = ["streamgauge-backup.service", "streamgauge-backup.timer"].map(|name| {
+        let file = folder.path().join(name);
+        fs::write(&file, text(name).replace("/usr/local/bin/streamgauge", "/bin/true")).unwrap();
+        file
+    });
+    let command = &mut Command::new("systemd-analyze");
+    finds_right("systemd-analyze", command.arg("verify").args(&files), "apt-get install -y systemd");
+}
+
+#[test]
 fn the_image_opens_both_ports_and_is_nobody_in_particular() {
     let file = text("Dockerfile");
     let exposed = format!("EXPOSE {} {}", PORTS[0], PORTS[1]);

@@ -6,6 +6,7 @@ mod alerting;
 mod alertmanager_peers;
 mod alertmanagers;
 mod auth;
+mod backup;
 mod billing;
 mod billing_golden;
 mod billing_server;
