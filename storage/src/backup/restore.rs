@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::{ObjectStore, path::Path};
+use object_store::ObjectStore;
 use parquet::arrow::async_reader::AsyncFileReader;
 use schemas::Dataset;
 
@@ -38,8 +38,8 @@ pub struct Passed {
     pub why: String,
 }
 
-/// What was read so far, by object; where among the tables it was written, if it was.
-type Done = HashMap<String, Option<Path>>;
+/// Objects that were read, and written if they have a place among the tables.
+type Done = HashSet<String>;
 
 impl Backups {
     /// Reads all of the newest backup that was taken at `at_ms` or before and is whole, and writes nothing.
@@ -47,7 +47,7 @@ impl Backups {
     /// # Errors
     /// `Corrupt` if there is none, `Unavailable` if the place does not answer.
     pub async fn verify(&self, at_ms: Option<i64>, watch: &dyn Fn(Copied)) -> Result<Restored> {
-        self.newest_whole(at_ms, None, &mut Done::new(), watch).await
+        self.newest_whole(at_ms, None, watch).await
     }
 
     /// Makes tables of that backup in an empty place, and looks at each: its version, its files, its rows. With `thorough`, all that was
@@ -62,8 +62,7 @@ impl Backups {
         thorough: bool,
         watch: &dyn Fn(Copied),
     ) -> Result<Restored> {
-        let mut done = Done::new();
-        let restored = self.newest_whole(at_ms, Some(target), &mut done, watch).await?;
+        let restored = self.newest_whole(at_ms, Some(target), watch).await?;
         let manifest = &restored.manifest;
         let mut tables = Vec::with_capacity(manifest.tables.len());
         for table in &manifest.tables {
@@ -76,6 +75,7 @@ impl Backups {
             })?;
             tables.push((table, *dataset));
         }
+        delete_others(target, manifest).await?;
         if let Some(folder) = &target.folder {
             for kept in &manifest.others {
                 self.fetch(kept, Some(folder)).await.map_err(Failed::told)?;
@@ -85,11 +85,6 @@ impl Backups {
             let pinned = self.find(&path(&table.log.object)?).await?.unwrap_or_default();
             Table::place(&target.tables, &table_root(&manifest.tenant, dataset), table.version, pinned).await?;
         }
-        let named: HashSet<&str> = manifest.kept().map(|kept| kept.object.as_str()).collect();
-        let left = done.into_iter().filter(|(object, _)| !named.contains(object.as_str()));
-        let left: Vec<Path> = left.filter_map(|(_, written)| written).collect();
-        let deleted = target.tables.delete_stream(stream::iter(left.into_iter().map(Ok)).boxed());
-        deleted.try_collect::<Vec<_>>().await?;
         for (table, dataset) in tables {
             check(target, (&manifest.tenant, dataset), table, thorough).await?;
         }
@@ -101,10 +96,9 @@ impl Backups {
         &self,
         at_ms: Option<i64>,
         target: Option<&Target>,
-        done: &mut Done,
         watch: &dyn Fn(Copied),
     ) -> Result<Restored> {
-        let mut passed = Vec::new();
+        let (mut passed, mut done) = (Vec::new(), Done::new());
         let backups = self.list().await?;
         let sizes = self.all_sizes().await?;
         for backup in backups.into_iter().filter(|backup| at_ms.is_none_or(|at_ms| backup.taken_ms <= at_ms)) {
@@ -113,7 +107,7 @@ impl Backups {
                 None => format!("{} is damaged", backup.path),
                 Some(manifest) => match lacks(&manifest, &sizes) {
                     Some(why) => why,
-                    None => match self.read(&manifest, target, done, watch).await {
+                    None => match self.read(&manifest, target, &mut done, watch).await {
                         Ok(()) => return Ok(Restored { manifest, passed }),
                         Err(Failed::Gone(why)) => why,
                         Err(Failed::Store(error)) => return Err(error),
@@ -142,35 +136,51 @@ impl Backups {
         // Names of these are used again, so they are written when it is known whose they are.
         let others = manifest.others.iter().map(|kept| (kept, None));
         let wanted: Vec<(&Kept, Option<&Arc<dyn ObjectStore>>)> =
-            files.chain(logs).chain(others).filter(|(kept, _)| !done.contains_key(&kept.object)).collect();
+            files.chain(logs).chain(others).filter(|(kept, _)| !done.contains(&kept.object)).collect();
         let mut progress = Copied::of(wanted.iter().map(|(kept, _)| kept.size));
         watch(progress);
         let reads = wanted.iter().map(|(kept, store)| async move { (*kept, self.fetch(kept, *store).await) });
         let mut reads = stream::iter(reads).buffer_unordered(FILES_AT_ONCE);
-        while let Some((kept, written)) = reads.next().await {
-            done.insert(kept.object.clone(), written?);
+        let mut failed = None;
+        while let Some((kept, read)) = reads.next().await {
+            match read {
+                Ok(()) => _ = done.insert(kept.object.clone()),
+                // The others are read all the same: most of them are in the backup before, too.
+                Err(Failed::Gone(why)) => failed = failed.or(Some(Failed::Gone(why))),
+                Err(failed) => return Err(failed),
+            }
             progress.done(kept.size);
             watch(progress);
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
-    /// Reads one file, and writes it if there is a store for it; gives where.
-    async fn fetch(&self, kept: &Kept, store: Option<&Arc<dyn ObjectStore>>) -> Result<Option<Path>, Failed> {
+    /// Reads one file, and writes it if there is a store for it.
+    async fn fetch(&self, kept: &Kept, store: Option<&Arc<dyn ObjectStore>>) -> Result<(), Failed> {
         let object = path(&kept.object)?;
         let from = Copying { store: self.store.as_ref(), path: &object, size: kept.size };
-        let (sum, written) = match store {
-            None => (from.sum().await?, None),
-            Some(store) => {
-                let place = path(&kept.path)?;
-                (from.to(store.as_ref(), &place).await?, Some(place))
-            }
+        let sum = match store {
+            None => from.sum().await?,
+            Some(store) => from.to(store.as_ref(), &path(&kept.path)?).await?,
         };
         if sum != kept.crc32c {
             return Err(Failed::Gone(format!("{object} is damaged: its bytes are not those that were written")));
         }
-        Ok(written)
+        Ok(())
     }
+}
+
+/// Deletes files of backups that were passed over. The place was empty, so all that is there was written just now.
+async fn delete_others(target: &Target, manifest: &Manifest) -> Result<()> {
+    let named: HashSet<&str> = manifest.kept().map(|kept| kept.path.as_str()).collect();
+    let mut others = Vec::new();
+    let mut objects = target.tables.list(None);
+    while let Some(object) = objects.try_next().await? {
+        others.extend((!named.contains(object.location.as_ref())).then_some(object.location));
+    }
+    let deleted = target.tables.delete_stream(stream::iter(others.into_iter().map(Ok)).boxed());
+    deleted.try_collect::<Vec<_>>().await?;
+    Ok(())
 }
 
 /// Is a restored table what was backed up?
