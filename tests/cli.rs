@@ -22,6 +22,8 @@ fn help_teaches_with_examples_for_every_command() {
         &["promql", "--help"],
         &["rules", "backtest", "--help"],
         &["rules", "replay", "--help"],
+        &["backup", "--help"],
+        &["restore", "--help"],
         &["token", "--help"],
     ] {
         let (code, out, _) = run(binary().args(command));
@@ -35,6 +37,8 @@ fn help_teaches_with_examples_for_every_command() {
         "check",
         "sql",
         "promql",
+        "backup",
+        "restore",
         "token",
         "remote_write:",
         "Exit codes: 0 done; 1 failed",
