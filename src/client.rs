@@ -3,12 +3,13 @@
 //! Called by the commands that ask a server. Invariant: a token is read from a file or the environment, and never printed.
 
 use std::{
+    fmt,
     io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use ureq::{
     Body, RequestBuilder,
@@ -98,13 +99,62 @@ impl Client {
         self.request(|agent, address| agent.delete(address), path)
     }
 
+    /// What sends requests to this server and keeps connections between them; whoever has it can close them.
+    ///
+    /// # Errors
+    /// If the address is none, or certificates cannot be read.
+    pub fn agent(&self) -> Result<ureq::Agent> {
+        self.access.agent(&self.address()?.base)
+    }
+
+    /// As [`post`](Self::post), sent by an agent of this server.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub fn post_by(&self, agent: &ureq::Agent, path: &str) -> Result<RequestBuilder<WithBody>> {
+        self.request_by(agent, |agent, address| agent.post(address), path)
+    }
+
+    /// As [`get`](Self::get), sent by an agent of this server.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub fn get_by(&self, agent: &ureq::Agent, path: &str) -> Result<RequestBuilder<WithoutBody>> {
+        self.request_by(agent, |agent, address| agent.get(address), path)
+    }
+
+    /// The server's address, without user and password.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn base(&self) -> Result<String> {
+        Ok(self.address()?.base)
+    }
+
+    /// The token that requests carry, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is none.
+    pub fn token(&self) -> Result<Option<String>> {
+        self.access.token()
+    }
+
     fn request<B>(
         &self,
         begin: impl Fn(&ureq::Agent, String) -> RequestBuilder<B>,
         path: &str,
     ) -> Result<RequestBuilder<B>> {
+        self.request_by(&self.agent()?, begin, path)
+    }
+
+    fn request_by<B>(
+        &self,
+        agent: &ureq::Agent,
+        begin: impl Fn(&ureq::Agent, String) -> RequestBuilder<B>,
+        path: &str,
+    ) -> Result<RequestBuilder<B>> {
         let Address { base, basic } = self.address()?;
-        let request = begin(&self.access.agent(&base)?, format!("{base}{path}"));
+        let request = begin(agent, format!("{base}{path}"));
         let token = self.access.token()?.map(|token| format!("Bearer {token}"));
         Ok(match token.or(basic) {
             Some(authorization) => request.header("Authorization", authorization),
@@ -191,20 +241,38 @@ pub(crate) fn trusted() -> Result<Vec<Certificate<'static>>> {
 }
 
 /// What a server said instead of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    reason: String,
+    code: u16,
+    /// Where in the text that was sent: line and column in characters, from 1.
+    pub place: Option<(u64, u64)>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hint = match self.code {
+            300..=399 => " (the server is elsewhere: give the address that this one leads to)",
+            401 => " (--token-file or --token-env names it)",
+            _ => "",
+        };
+        write!(f, "{}{hint} status={}", self.reason, self.code)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// What a server said instead of an answer, as an error: a [`Refused`].
 #[must_use]
 pub fn refused(code: u16, mut body: impl Read) -> anyhow::Error {
     let mut text = String::new();
     // Half of a message is better than none.
     let _ = body.by_ref().take(64 << 10).read_to_string(&mut text);
-    let envelope: Option<serde_json::Value> = serde_json::from_str(&text).ok();
-    let reason = envelope.as_ref().and_then(|envelope| envelope.get("error")).and_then(|error| error.as_str());
-    let reason = reason.unwrap_or_else(|| text.lines().next().unwrap_or_default());
-    let hint = match code {
-        300..=399 => " (the server is elsewhere: give the address that this one leads to)",
-        401 => " (--token-file or --token-env names it)",
-        _ => "",
-    };
-    anyhow!("{reason}{hint} status={code}")
+    let envelope: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let reason = envelope.get("error").and_then(|error| error.as_str());
+    let reason = reason.unwrap_or_else(|| text.lines().next().unwrap_or_default()).to_owned();
+    let number = |name: &str| envelope.get("position")?.get(name)?.as_u64();
+    Refused { reason, code, place: number("line").zip(number("column")) }.into()
 }
 
 fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>> {

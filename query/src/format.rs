@@ -110,6 +110,18 @@ pub fn json_of(array: &dyn Array) -> Result<Cell<'_>> {
     cell(array, Style::Json)
 }
 
+/// A value written as JSON, as a text; what JSON has as a string is one, and null is none.
+#[must_use]
+pub fn text_of(cell: &Cell<'_>, row: usize) -> Option<String> {
+    let mut json = Vec::new();
+    cell(row, &mut json);
+    match json.first() {
+        _ if json == b"null" => None,
+        Some(b'"') => serde_json::from_slice(&json).ok(),
+        _ => Some(String::from_utf8_lossy(&json).into_owned()),
+    }
+}
+
 /// Writes one answer, batch by batch.
 pub struct Encoder {
     format: Format,

@@ -9,7 +9,10 @@ use axum::{
     response::Response,
 };
 use futures::StreamExt as _;
-use query::{Answer, Engine, format::json_of};
+use query::{
+    Answer, Engine,
+    format::{json_of, text_of},
+};
 
 use super::{
     Params,
@@ -57,23 +60,12 @@ pub(super) async fn rows(engine: &Engine, statement: &str, rows_max: usize) -> q
                 found.is_cut = true;
                 return Ok(found);
             }
-            let row: Vec<Option<String>> = cells.iter().map(|cell| value(|out| cell(at, out))).collect();
+            let row: Vec<Option<String>> = cells.iter().map(|cell| text_of(cell, at)).collect();
             bytes += row.iter().flatten().map(String::len).sum::<usize>();
             found.rows.push(row);
         }
     }
     Ok(found)
-}
-
-/// A value as a text; what JSON has as a string is one.
-fn value(write: impl FnOnce(&mut Vec<u8>)) -> Option<String> {
-    let mut json = Vec::new();
-    write(&mut json);
-    match json.first() {
-        _ if json == b"null" => None,
-        Some(b'"') => serde_json::from_slice(&json).ok(),
-        _ => Some(String::from_utf8_lossy(&json).into_owned()),
-    }
 }
 
 /// `GET /sql?query=…`
