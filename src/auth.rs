@@ -24,7 +24,7 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use session::Sessions;
 pub(crate) use tokens::tokens;
-pub use tokens::{Token, joined, new_token, parse_file};
+pub use tokens::{Token, holds_token, joined, new_token, parse_file};
 
 /// Longest `Authorization` header that is looked at; ours are below 200 bytes.
 const HEADER_BYTES_MAX: usize = 4096;

@@ -73,6 +73,7 @@ Examples:
   streamgauge sql --data-dir /var/lib/streamgauge --config /etc/streamgauge.yaml 'SELECT max(ts) FROM samples'
   streamgauge sql \"SELECT * FROM promql('sum by (job) (up)', now() - interval '1 hour', now(), '5m', 'job')\"
   streamgauge sql - < question.sql
+  streamgauge sql                                       at a terminal: a shell with history and completion; \\? says more
 
 With --data-dir the folder is only read, whether or not a server runs on it. If its tables are in a bucket, --config names
 the server's settings.";

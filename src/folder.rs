@@ -2,7 +2,10 @@
 //!
 //! Called by `sql` and `promql`. Invariant: the folder is only read, whether or not a server runs on it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -32,6 +35,12 @@ impl Folder {
     #[must_use]
     pub fn is_given(&self) -> bool {
         self.data_dir.is_some()
+    }
+
+    /// The folder, if one is asked.
+    #[must_use]
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
     }
 
     /// The settings that the folder is read with.

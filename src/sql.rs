@@ -1,10 +1,20 @@
 //! The `sql` command: asks a running server, or reads a data folder by itself, and prints the rows.
 //!
-//! Called by `cli`. Both ways print the same: a server writes with the code that is used here for a folder; tables are laid
-//! out here always.
+//! Called by `cli`. A statement of the command line or of stdin is answered, and that is all; at a terminal, [`shell`] takes one after
+//! the other. Both ways print the same: a server writes with the code that is used here for a folder; tables are laid out here always.
 //! Not here: SQL (`query`), opening a data folder (`folder`).
 
-use std::io::{self, Read, Write};
+mod ask;
+mod commands;
+mod complete;
+mod history;
+mod layout;
+mod output;
+mod shell;
+mod statement;
+mod terminal;
+
+use std::io::{self, IsTerminal, Read, Write};
 
 use anyhow::{Context, Result, ensure};
 use arrow::ipc::reader::StreamReader;
@@ -29,8 +39,8 @@ const ANSWER_BYTES_MAX: u64 = 64 << 30;
 /// Options of `streamgauge sql`.
 #[derive(Debug, Args)]
 pub struct Sql {
-    /// The statement, or `-` to read it from stdin.
-    statement: String,
+    /// The statement, or `-` to read it from stdin [default: a shell at a terminal, otherwise `-`].
+    statement: Option<String>,
     #[command(flatten)]
     way: Way,
 }
@@ -53,12 +63,13 @@ impl Sql {
     /// # Errors
     /// Why there is no answer; what the server said, in its words.
     pub fn run(self) -> Result<()> {
-        self.way.run(&self.statement()?)
+        let is_typed = self.statement.is_none() && io::stdin().is_terminal() && io::stdout().is_terminal();
+        if is_typed { shell::run(self.way) } else { self.way.run(&self.statement()?) }
     }
 
     fn statement(&self) -> Result<String> {
-        if self.statement != "-" {
-            return Ok(self.statement.clone());
+        if let Some(statement) = self.statement.as_ref().filter(|statement| *statement != "-") {
+            return Ok(statement.clone());
         }
         let mut text = String::new();
         let bytes = io::stdin().take(STATEMENT_BYTES_MAX + 1).read_to_string(&mut text)?;
@@ -77,6 +88,14 @@ impl Way {
     /// Why there is no answer; what the server said, in its words.
     pub fn run(&self, statement: &str) -> Result<()> {
         if self.folder.is_given() { cli::runtime()?.block_on(self.read(statement)) } else { self.ask(statement) }
+    }
+
+    /// Who is asked, for people.
+    fn asked(&self) -> Result<String> {
+        match self.folder.data_dir() {
+            Some(folder) => Ok(format!("reading {}", folder.display())),
+            None => Ok(format!("asking {}", self.client.base()?)),
+        }
     }
 
     async fn read(&self, statement: &str) -> Result<()> {

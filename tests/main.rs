@@ -42,6 +42,7 @@ mod s3;
 mod saved_queries;
 mod scheduled_queries;
 mod sql_functions;
+mod sql_shell;
 mod support;
 mod tidy;
 mod tls;

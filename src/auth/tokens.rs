@@ -53,6 +53,16 @@ pub fn new_token() -> Result<(String, String, String)> {
     Ok((token, hash.iter().map(|byte| format!("{byte:02x}")).collect(), scram))
 }
 
+/// Does a text hold what looks like a token of ours?
+#[must_use]
+pub fn holds_token(text: &str) -> bool {
+    let is_token = |rest: &str| {
+        let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        rest.bytes().take_while(is_of_token).count() >= TOKEN_BYTES_MIN
+    };
+    text.split(PREFIX).skip(1).any(is_token)
+}
+
 /// 256 random bits as 43 characters that may stand in a URL or a cookie.
 ///
 /// # Errors

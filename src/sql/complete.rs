@@ -1,0 +1,287 @@
+//! Completion: words of SQL, tables, columns and commands.
+//!
+//! Called by the line editor. [`Names`] are asked for once, while the first statement is typed; until they are there, words of SQL are
+//! all that is known. Not here: what a statement means; a guess that is wrong costs a keystroke.
+
+use std::sync::{Arc, OnceLock};
+
+use rustyline::{
+    Context, Helper,
+    completion::Completer,
+    highlight::Highlighter,
+    hint::Hinter,
+    validate::{ValidationContext, ValidationResult, Validator},
+};
+
+use super::{commands, output::Shape, statement};
+
+/// Words of SQL that are completed.
+const WORDS: [&str; 66] = [
+    "ALL",
+    "AND",
+    "AS",
+    "ASC",
+    "AVG",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CAST",
+    "COALESCE",
+    "COUNT",
+    "CROSS",
+    "CURRENT_DATE",
+    "DATE_BIN",
+    "DATE_TRUNC",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "EXISTS",
+    "EXPLAIN",
+    "FALSE",
+    "FILTER",
+    "FROM",
+    "FULL",
+    "GROUP",
+    "HAVING",
+    "ILIKE",
+    "IN",
+    "INNER",
+    "INTERSECT",
+    "INTERVAL",
+    "IS",
+    "JOIN",
+    "LATERAL",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "MAX",
+    "MIN",
+    "NOT",
+    "NULL",
+    "NULLS",
+    "OFFSET",
+    "ON",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVER",
+    "PARTITION",
+    "RIGHT",
+    "SELECT",
+    "SHOW",
+    "SUM",
+    "TABLES",
+    "THEN",
+    "TIMESTAMP",
+    "TRUE",
+    "UNION",
+    "USING",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "WITH",
+];
+/// Words that a table follows.
+const BEFORE_TABLES: [&str; 3] = ["FROM", "JOIN", "DESCRIBE"];
+
+/// Tables and their columns.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Names(Vec<(String, Vec<String>)>);
+
+impl Names {
+    /// Of pairs of table and column, a table's in a row.
+    pub(super) fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut tables: Vec<(String, Vec<String>)> = Vec::new();
+        for (table, column) in pairs {
+            match tables.last_mut() {
+                Some((last, columns)) if *last == table => columns.push(column),
+                _ => tables.push((table, vec![column])),
+            }
+        }
+        Self(tables)
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(table, _)| table.as_str())
+    }
+
+    fn columns(&self, table: &str) -> Option<&[String]> {
+        self.0.iter().find(|(name, _)| name.eq_ignore_ascii_case(table)).map(|(_, columns)| columns.as_slice())
+    }
+}
+
+/// What may stand at a place, and where it begins.
+fn candidates(line: &str, place: usize, names: &Names) -> (usize, Vec<String>) {
+    let before = line.get(..place).unwrap_or(line);
+    if before.trim_start().starts_with('\\') {
+        return of_commands(before, names);
+    }
+    let start = before
+        .rfind(|c: char| !is_of_word(c))
+        .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
+    let (said, typed) = before.split_at(start);
+    if statement::cut(before).is_open {
+        return (start, Vec::new());
+    }
+    let words: Vec<&str> = line.split(|c| !is_of_word(c)).filter(|word| !word.is_empty()).collect();
+    let last = said.trim_end().rsplit(|c: char| c.is_whitespace()).next().unwrap_or_default();
+    let found: Vec<String> = if let Some(owner) = said.strip_suffix('.') {
+        let owner = owner.rsplit(|c| !is_of_word(c)).next().unwrap_or_default();
+        let columns = names.columns(meant(owner, &words, names));
+        matching(typed, columns.into_iter().flatten().map(String::as_str))
+    } else if is_one_of(last, &BEFORE_TABLES) {
+        matching(typed, names.tables())
+    } else {
+        let named = words.iter().filter_map(|word| names.columns(word)).flatten().map(String::as_str);
+        let mut found = matching(typed, named);
+        if !typed.is_empty() {
+            found.append(&mut matching(typed, names.tables()));
+            let is_small = typed.chars().all(|c| c.is_lowercase() || !c.is_alphabetic());
+            let cased = |word: String| if is_small { word.to_lowercase() } else { word };
+            found.extend(matching(typed, WORDS.into_iter()).into_iter().map(cased));
+        }
+        found
+    };
+    (start, found)
+}
+
+/// The table that a name before a point means: itself, or the one that it stands for in this statement.
+fn meant<'a>(owner: &'a str, words: &[&'a str], names: &Names) -> &'a str {
+    if names.columns(owner).is_some() {
+        return owner;
+    }
+    let is_named = |pair: &&[&str]| pair[1].eq_ignore_ascii_case(owner);
+    let named: Vec<&str> = words.iter().copied().filter(|word| !word.eq_ignore_ascii_case("as")).collect();
+    let found = named.windows(2).filter(is_named).find(|pair| names.columns(pair[0]).is_some()).map(|pair| pair[0]);
+    found.unwrap_or(owner)
+}
+
+fn of_commands(before: &str, names: &Names) -> (usize, Vec<String>) {
+    let start =
+        before.rfind(char::is_whitespace).map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
+    let (said, typed) = before.split_at(start);
+    let found = match said.trim() {
+        "" => matching(typed, commands::NAMES.into_iter()),
+        "\\d" | "\\d+" => matching(typed, names.tables()),
+        "\\format" => matching(typed, Shape::ALL.into_iter().map(Shape::name)),
+        "\\timing" | "\\x" => matching(typed, ["on", "off"].into_iter()),
+        _ => Vec::new(),
+    };
+    (start, found)
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn is_one_of(word: &str, words: &[&str]) -> bool {
+    words.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
+/// Names that begin as typed, in any case, once each.
+fn matching<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let begins = |name: &&str| name.get(..typed.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(typed));
+    let mut found: Vec<String> = names.filter(begins).map(str::to_owned).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// What helps while a statement is typed.
+#[derive(Debug, Default)]
+pub(super) struct Aid {
+    /// Filled in when they are known.
+    pub(super) names: Arc<OnceLock<Names>>,
+}
+
+impl Completer for Aid {
+    type Candidate = String;
+
+    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+        let none = Names::default();
+        Ok(candidates(line, pos, self.names.get().unwrap_or(&none)))
+    }
+}
+
+impl Validator for Aid {
+    fn validate(&self, typed: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        let is_complete = statement::is_complete(typed.input());
+        Ok(if is_complete { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
+    }
+}
+
+impl Hinter for Aid {
+    type Hint = String;
+}
+
+impl Highlighter for Aid {}
+
+impl Helper for Aid {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        let pairs = [("costs", "BilledCost"), ("costs", "ServiceName"), ("samples", "metric"), ("samples", "ts")];
+        Names::of(pairs.map(|(table, column)| (table.to_owned(), column.to_owned())))
+    }
+
+    /// What is found where `|` stands.
+    fn found(marked: &str) -> Vec<String> {
+        let place = marked.find('|').unwrap();
+        let line = marked.replace('|', "");
+        let (start, found) = candidates(&line, place, &names());
+        assert!(start <= place && line.is_char_boundary(start));
+        found
+    }
+
+    #[test]
+    fn words_of_sql_come_as_they_are_typed() {
+        assert_eq!(found("SEL|"), ["SELECT"]);
+        assert_eq!(found("sel|"), ["select"]);
+        assert_eq!(found("SELECT 1 ORD| x"), ["ORDER"]);
+        assert_eq!(found("|"), [""; 0]);
+    }
+
+    #[test]
+    fn tables_follow_from_and_columns_are_those_of_the_tables_of_the_statement() {
+        assert_eq!(found("SELECT * FROM |"), ["costs", "samples"]);
+        assert_eq!(found("select * from S|"), ["samples"]);
+        assert_eq!(found("SELECT bi| FROM costs"), ["BilledCost"]);
+        assert_eq!(found("SELECT | FROM samples"), ["metric", "ts"]);
+        assert_eq!(found("SELECT m| FROM samples"), ["metric", "max", "min"]);
+        assert_eq!(found("SELECT bil| FROM samples"), [""; 0]);
+    }
+
+    #[test]
+    fn a_point_asks_for_columns_of_a_table_or_of_what_stands_for_it() {
+        assert_eq!(found("SELECT costs.| FROM costs"), ["BilledCost", "ServiceName"]);
+        assert_eq!(found("SELECT c.S| FROM costs AS c"), ["ServiceName"]);
+        assert_eq!(found("SELECT c.s|, s.ts FROM costs c JOIN samples s"), ["ServiceName"]);
+        assert_eq!(found("SELECT x.| FROM costs c"), [""; 0]);
+    }
+
+    #[test]
+    fn nothing_is_completed_within_quotes() {
+        assert_eq!(found("SELECT * FROM samples WHERE metric = 'm|"), [""; 0]);
+        assert_eq!(found("SELECT 'é' AS é, t| FROM samples"), ["ts", "tables", "then", "timestamp", "true"]);
+    }
+
+    #[test]
+    fn commands_and_what_they_take_are_completed() {
+        assert_eq!(found("\\t|"), ["\\timing"]);
+        assert_eq!(found("\\d co|"), ["costs"]);
+        assert_eq!(found("\\format p|"), ["parquet"]);
+        assert_eq!(found("\\x o|"), ["off", "on"]);
+        assert_eq!(found("\\o s|"), [""; 0]);
+    }
+
+    #[test]
+    fn words_are_sorted_and_known_once() {
+        assert!(WORDS.is_sorted());
+    }
+}
