@@ -114,7 +114,7 @@ impl Way {
         let request = self.client.post("/api/v1/sql")?.header("Content-Type", "application/json");
         let body = self.client.answered(request.send(question.to_string()))?;
         let mut body = body.into_with_config().limit(ANSWER_BYTES_MAX).reader();
-        let mut out = io::stdout().lock();
+        let mut out = terminal::stdout();
         if self.format == Format::Table {
             let reader = StreamReader::try_new(body, None).context("the server's answer is no Arrow stream")?;
             let schema = reader.schema();
@@ -130,6 +130,7 @@ impl Way {
 /// Prints rows as they come; a table when all are there, since its columns are as wide as the widest value.
 async fn print(answer: Answer, format: Format) -> Result<()> {
     let Answer { schema, mut stream } = answer;
+    let mut out = terminal::stdout();
     let format = match format {
         Format::Csv => query::format::Format::Csv,
         Format::Json => query::format::Format::Json,
@@ -139,10 +140,9 @@ async fn print(answer: Answer, format: Format) -> Result<()> {
             while let Some(batch) = stream.try_next().await.map_err(|error| told(error.into()))? {
                 batches.push(batch);
             }
-            return Ok(writeln!(io::stdout().lock(), "{}", table(&schema, &batches).map_err(told)?)?);
+            return Ok(writeln!(out, "{}", table(&schema, &batches).map_err(told)?)?);
         }
     };
-    let mut out = io::stdout();
     let (mut encoder, begun) = Encoder::begin(format, &schema).map_err(told)?;
     out.write_all(&begun)?;
     while let Some(batch) = stream.try_next().await.map_err(|error| told(error.into()))? {

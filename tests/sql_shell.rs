@@ -41,7 +41,14 @@ struct Terminal {
 }
 
 impl Terminal {
+    /// A shell, ready for what is typed.
     fn open(folder: &Path, args: &str) -> Self {
+        let mut terminal = Self::run(folder, args);
+        terminal.sees(PROMPT);
+        terminal
+    }
+
+    fn run(folder: &Path, args: &str) -> Self {
         let binary = env!("CARGO_BIN_EXE_streamgauge");
         let command = format!("stty rows 24 cols 120; exec '{binary}' sql {args}");
         let mut child = Command::new("script")
@@ -62,9 +69,7 @@ impl Terminal {
                 more.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
             }
         });
-        let mut terminal = Self { child, keys, shown, seen: 0 };
-        terminal.sees(PROMPT);
-        terminal
+        Self { child, keys, shown, seen: 0 }
     }
 
     fn press(&mut self, keys: &str) {
@@ -235,6 +240,18 @@ fn what_was_typed_is_kept_for_its_owner_without_tokens() {
     let answer = terminal.enter("");
     assert!(answer.contains(" first\r\n"), "{answer}");
     terminal.leave();
+}
+
+#[test]
+fn one_statement_at_a_terminal_steers_it_no_more_than_the_shell_does() {
+    let folder = tempdir().unwrap();
+    let Some(server) = start(folder.path()) else { return };
+    for format in ["table", "csv", "ndjson"] {
+        let question = "SELECT chr(27) || chr(155) || '[2J' AS x";
+        let args = format!("--url {} --format {format} \"{question}\"", server.url(""));
+        let shown = Terminal::run(folder.path(), &args).sees("[2J");
+        assert!(!shown.contains(['\u{1b}', '\u{9b}']), "{format}: {shown:?}");
+    }
 }
 
 #[test]

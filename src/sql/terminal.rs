@@ -1,10 +1,10 @@
 //! Text for a terminal: without what would steer it, on one screen or in a pager.
 //!
-//! Called by `shell`. Labels and tags are written by whoever may send them, and read by whoever asks: what they say must not move the
+//! Called by `sql` and `shell`. Labels and tags are written by whoever may send them, and read by whoever asks: what they say must not move the
 //! cursor, set the title of a window, or turn the reading direction.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     process::{Command, Stdio},
 };
 
@@ -41,6 +41,37 @@ fn harmless(c: char) -> char {
         | '\u{2066}'..='\u{2069}' => '\u{fffd}',
         c if c.is_control() => '\u{fffd}',
         c => c,
+    }
+}
+
+/// Where answers go: as they are, or clean if somebody looks at them.
+pub(super) fn stdout() -> Box<dyn Write> {
+    let out = io::stdout();
+    if out.is_terminal() { Box::new(Screened { into: out, held: Vec::new() }) } else { Box::new(out.lock()) }
+}
+
+/// Writes text clean, in whatever parts it comes.
+struct Screened<W> {
+    into: W,
+    /// Bytes of a character that is not whole yet.
+    held: Vec<u8>,
+}
+
+impl<W: Write> Write for Screened<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.held.extend_from_slice(bytes);
+        // What is no text stays none, however much follows.
+        let whole = match std::str::from_utf8(&self.held) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => self.held.len(),
+        };
+        let text: Vec<u8> = self.held.drain(..whole).collect();
+        self.into.write_all(clean(&String::from_utf8_lossy(&text)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.into.flush()
     }
 }
 
@@ -120,6 +151,21 @@ mod tests {
         assert_eq!(clean("a\r\nb\n"), "a\nb\n");
         assert_eq!(clean_line("a\nb"), "a\u{fffd}b");
         assert_eq!(clean("é漢 ▁█"), "é漢 ▁█");
+    }
+
+    #[test]
+    fn text_in_parts_is_written_clean() {
+        let text = "é\u{1b}[2J漢\u{9b}\r\n".as_bytes();
+        for size in 1..text.len() {
+            let mut out = Screened { into: Vec::new(), held: Vec::new() };
+            for part in text.chunks(size) {
+                out.write_all(part).unwrap();
+            }
+            assert_eq!(String::from_utf8(out.into).unwrap(), "é\u{fffd}[2J漢\u{fffd}\n", "{size}");
+        }
+        let mut out = Screened { into: Vec::new(), held: Vec::new() };
+        out.write_all(b"a\xff\xe6b").unwrap();
+        assert_eq!(String::from_utf8(out.into).unwrap(), "a\u{fffd}\u{fffd}b");
     }
 
     #[test]
