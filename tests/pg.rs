@@ -61,11 +61,11 @@ fn psql_asks_describes_and_copies() {
 
 #[test]
 fn drivers_ask_and_understand() {
-    const INSTALL: &str = "python3 -m pip install 'psycopg[binary]' asyncpg";
+    const INSTALL: &str = "python3 -m pip install 'psycopg[binary]' asyncpg sqlalchemy";
     let folder = tempfile::tempdir().unwrap();
     let (_server, port) = started(folder.path(), &[]);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/pg_clients.py");
-    for client in ["psycopg", "asyncpg"] {
+    for client in ["psycopg", "asyncpg", "sqlalchemy"] {
         let Ok(output) = Command::new("python3").args([script, &port, client]).output() else {
             return skipped("python3 is not installed", &format!("apt-get install -y python3-pip && {INSTALL}"));
         };

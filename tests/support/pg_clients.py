@@ -1,4 +1,4 @@
-"""Asks a server over the PostgreSQL protocol with psycopg and asyncpg: `pg_clients.py PORT CLIENT`.
+"""Asks a server over the PostgreSQL protocol with psycopg, asyncpg and SQLAlchemy: `pg_clients.py PORT CLIENT`.
 
 Prints `done CLIENT` at the end, `missing CLIENT` if the library is not installed.
 """
@@ -100,8 +100,29 @@ def with_asyncpg():
     asyncio.run(ask())
 
 
+def with_sqlalchemy():
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(f"postgresql+psycopg://anybody@127.0.0.1:{PORT}/streamgauge")
+    seen = sqlalchemy.inspect(engine)
+    equal(seen.get_schema_names(), ["information_schema", "public"])
+    tables = seen.get_table_names()
+    assert {"costs", "samples", "alerts"} <= set(tables), tables
+    assert "costs_spread" in seen.get_view_names(), seen.get_view_names()
+    columns = {column["name"]: column for column in seen.get_columns("costs")}
+    assert isinstance(columns["BilledCost"]["type"], sqlalchemy.Numeric), columns["BilledCost"]
+    assert columns["ChargePeriodStart"]["type"].timezone, columns["ChargePeriodStart"]
+    assert columns["BilledCost"]["comment"], columns["BilledCost"]
+    equal((seen.get_pk_constraint("costs")["constrained_columns"], seen.get_foreign_keys("costs"), seen.get_indexes("costs")), ([], [], []))
+    costs = sqlalchemy.Table("costs", sqlalchemy.MetaData(), autoload_with=engine)
+    with engine.connect() as connection:
+        query = sqlalchemy.select(costs.c.ProviderName, sqlalchemy.func.sum(costs.c.BilledCost)).where(costs.c.BilledCost > 1)
+        equal(connection.execute(query.group_by(costs.c.ProviderName).limit(3)).fetchall(), [])
+        equal(connection.execute(sqlalchemy.text("SELECT :a + 1"), {"a": 41}).scalar(), 42)
+
+
 try:
-    {"psycopg": with_psycopg, "asyncpg": with_asyncpg}[CLIENT]()
+    {"psycopg": with_psycopg, "asyncpg": with_asyncpg, "sqlalchemy": with_sqlalchemy}[CLIENT]()
     print("done", CLIENT)
 except ModuleNotFoundError as missing:
     print("missing", missing.name)

@@ -246,7 +246,7 @@ impl Connection {
     /// May a statement be answered in this transaction?
     fn allowed(&self, kind: Kind) -> Result<Kind, Failure> {
         match (self.transaction, &kind) {
-            (Transaction::Failed, Kind::Commit | Kind::Rollback | Kind::Empty)
+            (Transaction::Failed, Kind::Commit | Kind::Rollback | Kind::RollbackTo | Kind::Empty)
             | (Transaction::None | Transaction::Open, _) => Ok(kind),
             (Transaction::Failed, _) => {
                 let message = "current transaction is aborted, commands ignored until end of transaction block";

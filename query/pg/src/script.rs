@@ -28,6 +28,10 @@ pub(crate) enum Kind {
     Begin(&'static str),
     Commit,
     Rollback,
+    /// `SAVEPOINT`, or `RELEASE` of one.
+    Savepoint(&'static str),
+    /// `ROLLBACK TO` a savepoint, from which on all is well again.
+    RollbackTo,
     /// `DISCARD`.
     Discard {
         tag: String,
@@ -97,7 +101,10 @@ pub(crate) fn kind(text: &str) -> Result<Kind, Failure> {
         ["BEGIN", ..] => Kind::Begin("BEGIN"),
         ["START", "TRANSACTION", ..] => Kind::Begin("START TRANSACTION"),
         ["COMMIT" | "END", rest @ ..] if !rest.contains(&"PREPARED") => Kind::Commit,
-        ["ROLLBACK" | "ABORT", rest @ ..] if !rest.contains(&"TO") && !rest.contains(&"PREPARED") => Kind::Rollback,
+        ["ROLLBACK", "TO", ..] | ["ROLLBACK", "WORK" | "TRANSACTION", "TO", ..] => Kind::RollbackTo,
+        ["ROLLBACK" | "ABORT", rest @ ..] if !rest.contains(&"PREPARED") => Kind::Rollback,
+        ["SAVEPOINT", _] => Kind::Savepoint("SAVEPOINT"),
+        ["RELEASE", _] | ["RELEASE", "SAVEPOINT", _] => Kind::Savepoint("RELEASE"),
         ["DISCARD", what @ ("ALL" | "PLANS" | "SEQUENCES" | "TEMP" | "TEMPORARY")] => {
             Kind::Discard { tag: format!("DISCARD {what}"), is_all: *what == "ALL" }
         }
@@ -352,7 +359,7 @@ mod tests {
             assert_eq!(code(text), "25006", "{text}");
         }
         for text in
-            ["DECLARE c CURSOR FOR SELECT 1", "SAVEPOINT a", "COPY costs TO STDOUT", "LISTEN x", "SET ROLE root"]
+            ["DECLARE c CURSOR FOR SELECT 1", "PREPARE p AS SELECT 1", "COPY costs TO STDOUT", "LISTEN x", "SET ROLE root"]
         {
             assert_eq!(code(text), "0A000", "{text}");
         }

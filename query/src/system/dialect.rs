@@ -13,7 +13,8 @@ use datafusion::sql::{
     sqlparser::{
         ast::{
             BinaryOperator, CastKind, DataType, Expr, Function, FunctionArguments, Ident, ObjectName, ObjectNamePart,
-            Select, SelectItem, SetExpr, Statement as Sql, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+            Select, SelectItem, SetExpr, Statement as Sql, TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor,
+            VisitorMut,
         },
         dialect::GenericDialect,
         parser::Parser,
@@ -117,6 +118,11 @@ impl VisitorMut for Dialect {
                     *expr = call;
                 } else if let Some(known) = known(&function.to_string()) {
                     *expr = known;
+                }
+            }
+            Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+                if let Some(plain) = escaped_by_backslash(pattern, escape_char.as_ref()) {
+                    (**pattern, *escape_char) = (text(&plain), None);
                 }
             }
             Expr::Collate { expr: inner, .. } => *expr = std::mem::replace(inner, null()),
@@ -314,6 +320,20 @@ fn operator(op: &BinaryOperator) -> Option<BinaryOperator> {
         "~~" => BinaryOperator::PGLikeMatch,
         _ => return None,
     })
+}
+
+/// A pattern of `LIKE` as it is when a backslash escapes; none if that is so already, or the pattern is no literal.
+fn escaped_by_backslash(pattern: &Expr, escape: Option<&ValueWithSpan>) -> Option<String> {
+    let Value::SingleQuotedString(escape) = &escape?.value else { return None };
+    let escape = escape.chars().next().filter(|escape| *escape != '\\')?;
+    let (written, mut plain) = (literal(pattern)?, String::new());
+    let mut chars = written.chars();
+    while let Some(char) = chars.next() {
+        let (is_escaped, char) = if char == escape { (true, chars.next()?) } else { (char == '\\', char) };
+        plain.extend(is_escaped.then_some('\\'));
+        plain.push(char);
+    }
+    Some(plain)
 }
 
 /// The items of a list that is written as a text, `'{r,p}'`, cast or not.

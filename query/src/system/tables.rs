@@ -28,7 +28,7 @@ const PG_CLASS: Oid = 1_259;
 
 /// The tables, and their columns with types: `o` a number of an object, `i` 4 bytes, `h` 2 bytes, `l` 8 bytes, `b` yes or no, `t` text, `a` a
 /// list of texts.
-const COLUMNS: [(&str, &str); 36] = [
+const COLUMNS: [(&str, &str); 37] = [
     ("pg_am", "oid:o amname:t amhandler:t amtype:t"),
     ("pg_attrdef", "oid:o adrelid:o adnum:h adbin:t"),
     (
@@ -94,6 +94,7 @@ const COLUMNS: [(&str, &str); 36] = [
         "oid:o rolname:t rolsuper:b rolinherit:b rolcreaterole:b rolcreatedb:b rolcanlogin:b rolreplication:b rolconnlimit:i \
          rolbypassrls:b",
     ),
+    ("pg_sequence", "seqrelid:o seqtypid:o seqstart:l seqincrement:l seqmax:l seqmin:l seqcache:l seqcycle:b"),
     ("pg_settings", "name:t setting:t unit:t category:t short_desc:t context:t vartype:t source:t"),
     ("pg_shdescription", "objoid:o classoid:o description:t"),
     ("pg_stat_user_tables", "relid:o schemaname:t relname:t seq_scan:l n_live_tup:l n_dead_tup:l"),

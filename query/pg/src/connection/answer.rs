@@ -75,6 +75,15 @@ impl Connection {
             Kind::Commit if self.transaction == Transaction::Failed => Ok(self.end_transaction("ROLLBACK")),
             Kind::Commit => Ok(self.end_transaction("COMMIT")),
             Kind::Rollback => Ok(self.end_transaction("ROLLBACK")),
+            // Nothing is written, so there is nothing to go back to but that no statement failed.
+            Kind::Savepoint(_) | Kind::RollbackTo if self.transaction == Transaction::None => {
+                Err(Failure::new("25P01", "savepoints are for transactions: begin one first"))
+            }
+            Kind::Savepoint(tag) => Ok((*tag).to_owned()),
+            Kind::RollbackTo => {
+                self.transaction = Transaction::Open;
+                Ok("ROLLBACK".to_owned())
+            }
             Kind::Discard { tag, is_all } => {
                 if *is_all {
                     self.settings.reset();

@@ -194,10 +194,12 @@ impl Connection {
             Ok(cells) => cells,
             Err(error) => return Ok(Err(Failure::of(&error, ""))),
         };
+        // Values of a copy are looked at before they are sent.
+        let mut value = Out::default();
         for row in 0..batch.num_rows() {
             match copy {
                 None => data_row(&cells, row, &mut self.channel.out),
-                Some(copy) => line(copy, &cells, row, &mut self.channel.out),
+                Some(copy) => line(copy, &cells, row, &mut value, &mut self.channel.out),
             }
             self.channel.send_much().await?;
         }
@@ -247,8 +249,7 @@ fn begin_copy(rows: &Rows, out: &mut Out) {
     }
 }
 
-fn line(copy: &Copy, cells: &[Cells<'_>], row: usize, out: &mut Out) {
-    let mut value = Out::default();
+fn line(copy: &Copy, cells: &[Cells<'_>], row: usize, value: &mut Out, out: &mut Out) {
     out.message(b'd', |out| {
         for (at, cell) in cells.iter().enumerate() {
             if at > 0 {
@@ -259,7 +260,7 @@ fn line(copy: &Copy, cells: &[Cells<'_>], row: usize, out: &mut Out) {
                 continue;
             }
             value.clear();
-            cell.bare(row, &mut value);
+            cell.bare(row, value);
             item(copy, value.as_bytes(), out);
         }
         out.put_u8(b'\n');
@@ -281,6 +282,10 @@ fn item(copy: &Copy, value: &[u8], out: &mut Out) {
             out.put_u8(*byte);
         }
         return out.put_u8(b'"');
+    }
+    let is_special = |byte: &u8| [copy.delimiter, b'\\', b'\n', b'\r', b'\t'].contains(byte);
+    if !value.iter().any(is_special) {
+        return out.bytes(value);
     }
     for byte in value {
         match byte {
