@@ -3,13 +3,14 @@
 //! Called by the composition root, which builds an [`Engine`] from a [`Catalog`] and serves [`router`]; the command line
 //! uses the same engine and [`mod@format`]. A query's way: `gate` (one read-only statement) → one view per dataset,
 //! fixed for the query → DataFusion plans over `table` (a dataset), `metrics` (samples with their labels) and `views` (SQL over both),
-//! with `functions` of ours and PromQL as tables (`calls`) → a stream of batches under limits → `format` and `http`. Series are found by a [`Selector`] and [`Engine::series`].
+//! with `functions` of ours, joins to the nearest in time (`asof`) and PromQL as tables (`calls`) → a stream of batches under limits → `format` and `http`. Series are found by a [`Selector`] and [`Engine::series`].
 //!
 //! Invariants: nothing here writes; SQL reaches no file, URL or store but the tables' own; every query has a memory limit, a
 //! time limit and a row limit; dropping an answer cancels its query; a query sees the samples before the series, so a sample
 //! never lacks its labels.
 //! Not here: what a view is (`storage`), what datasets there are (`schemas`), authentication (the binary).
 
+mod asof;
 mod calls;
 mod comments;
 mod cut;

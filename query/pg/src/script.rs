@@ -358,9 +358,13 @@ mod tests {
         {
             assert_eq!(code(text), "25006", "{text}");
         }
-        for text in
-            ["DECLARE c CURSOR FOR SELECT 1", "PREPARE p AS SELECT 1", "COPY costs TO STDOUT", "LISTEN x", "SET ROLE root"]
-        {
+        for text in [
+            "DECLARE c CURSOR FOR SELECT 1",
+            "PREPARE p AS SELECT 1",
+            "COPY costs TO STDOUT",
+            "LISTEN x",
+            "SET ROLE root",
+        ] {
             assert_eq!(code(text), "0A000", "{text}");
         }
         assert_eq!(code("COPY (SELECT 1) TO '/etc/passwd'"), "0A000");

@@ -36,7 +36,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Place;
 use crate::{
-    Error, ErrorKind, Result, decimal, functions, gate, names,
+    Error, ErrorKind, Result, asof, decimal, functions, gate, names,
     parameters::{self, Described, Parameter},
 };
 
@@ -201,6 +201,7 @@ pub(super) async fn describe(
 /// Plans a statement as far as it does not depend on how tables are read.
 pub(crate) async fn logical(state: &SessionState, mut statement: Statement) -> Result<LogicalPlan> {
     names::resolve(state, &mut statement).await?;
+    asof::prepare(&mut statement)?;
     decimal::prepare(&mut statement)?;
     Ok(state.statement_to_plan(statement).await?)
 }

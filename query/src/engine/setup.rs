@@ -17,7 +17,7 @@ use datafusion::{
 };
 
 use super::{Config, run::YieldInJoins};
-use crate::{Result, decimal, functions, system, table::IN_LIST_MAX, views};
+use crate::{Result, asof, decimal, functions, system, table::IN_LIST_MAX, views};
 
 /// Functions that make a value of any size out of a number, before the memory pool is asked. The table functions
 /// `generate_series` and `range` stream, and stay.
@@ -59,8 +59,11 @@ pub(super) fn template(runtime: Arc<RuntimeEnv>) -> SessionState {
     options.execution.parquet.pushdown_filters = false;
     // No file formats and no table factories: nothing a statement could open a file with.
     let table_functions = SessionStateDefaults::default_table_functions().into_iter();
-    let scalar_functions =
-        SessionStateDefaults::default_scalar_functions().into_iter().chain(functions::all()).chain(system::all());
+    let scalar_functions = SessionStateDefaults::default_scalar_functions()
+        .into_iter()
+        .chain(functions::all())
+        .chain(system::all())
+        .chain([asof::mark()]);
     let mut planners = SessionStateDefaults::default_expr_planners();
     planners.insert(0, Arc::new(decimal::Planner));
     // Later ones take the place of those of the same name.
@@ -70,11 +73,14 @@ pub(super) fn template(runtime: Arc<RuntimeEnv>) -> SessionState {
     windows.extend(functions::windows());
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(decimal::Rule));
+    rules.push(Arc::new(asof::Rule));
     SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_expr_planners(planners)
         .with_analyzer_rules(rules)
+        .with_optimizer_rule(Arc::new(asof::PushDown))
+        .with_query_planner(Arc::new(asof::Planner))
         .with_scalar_functions(scalar_functions.filter(|f| !UNBOUNDED.contains(&f.name())).collect())
         .with_physical_optimizer_rule(Arc::new(YieldInJoins))
         .with_aggregate_functions(aggregates)
