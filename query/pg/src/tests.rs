@@ -295,6 +295,25 @@ async fn a_copy_is_lines_of_text_or_csv() {
     assert_eq!(told[1].1, b"a\\tb\t\\N\n");
 }
 
+/// As PostgreSQL 15 copies them.
+#[tokio::test]
+async fn what_would_be_read_otherwise_is_escaped_in_a_copy() {
+    let mut client = Client::open(&server(None)).await;
+    let values =
+        "SELECT concat('b', chr(8), 'f', chr(12), 'v', chr(11), 'r', chr(13), 'n', chr(10)), 'c:\\d', -12, 1.5, true";
+    for (options, line) in [
+        ("", &b"b\\bf\\fv\\vr\\rn\\n\tc:\\\\d\t-12\t1.5\tt\n"[..]),
+        (" (DELIMITER ':')", b"b\\bf\\fv\\vr\\rn\\n:c\\:\\\\d:-12:1.5:t\n"),
+        (" (DELIMITER '-')", b"b\\bf\\fv\\vr\\rn\\n-c:\\\\d-\\-12-1.5-t\n"),
+        (" (FORMAT csv)", b"\"b\x08f\x0cv\x0br\rn\n\",c:\\d,-12,1.5,t\n"),
+        (" (FORMAT csv, NULL 't', DELIMITER '-')", b"\"b\x08f\x0cv\x0br\rn\n\"-c:\\d-\"-12\"-1.5-\"t\"\n"),
+    ] {
+        let told = client.ask(&format!("COPY ({values}) TO STDOUT{options}")).await;
+        let lines: Vec<&[u8]> = told.iter().filter(|(kind, _)| *kind == 'd').map(|(_, line)| line.as_slice()).collect();
+        assert_eq!(lines, [line], "{options}: {:?}", error(&told));
+    }
+}
+
 #[tokio::test]
 async fn a_second_connection_ends_what_the_first_is_doing() {
     let server = server(None);

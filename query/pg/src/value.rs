@@ -1,12 +1,14 @@
 //! Writes values of a column as the protocol has them, in text or in binary.
 //!
-//! Called once per column and batch: the type is looked at once, then a closure writes any row, with its length before it. Texts are
+//! Called once per column and batch: the type is looked at once, then a closure writes any row straight into what is sent. Texts are
 //! those of PostgreSQL: `t`, `\x00ff`, `2026-01-31 00:00:00+00`, `{a,"b c",NULL}`; maps and structs are JSON.
 
-use std::fmt::Write as _;
+mod number;
+mod time;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray},
+    array::{Array, ArrayRef, ArrowPrimitiveType, AsArray},
+    buffer::NullBuffer,
     compute::cast,
     datatypes::{
         DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,
@@ -15,78 +17,53 @@ use arrow::{
     },
     util::display::{ArrayFormatter, FormatOptions},
 };
-use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use query::{Error, format, types};
 
 use crate::wire::Out;
+use time::Days;
 
 /// Microseconds and days from the epoch to 2000-01-01, where PostgreSQL counts from.
 pub(crate) const EPOCH_US: i64 = 946_684_800_000_000;
 pub(crate) const EPOCH_DAYS: i32 = 10_957;
 
 /// Writes one value of a row, without its length.
-type Bare<'a> = Box<dyn Fn(usize, &mut Out) + Send + 'a>;
+type Bare = Box<dyn FnMut(usize, &mut Out) + Send>;
 
-/// The values of a column.
+/// Writes the values of a column.
 pub(crate) struct Column {
-    /// Of a type that is written directly.
-    array: ArrayRef,
-    is_binary: bool,
-}
-
-/// Writes values of a column.
-pub(crate) struct Cells<'a> {
-    array: &'a dyn Array,
-    bare: Bare<'a>,
+    nulls: Option<NullBuffer>,
+    bare: Bare,
+    is_plain: bool,
 }
 
 impl Column {
-    /// Prepares a column: types that are written alike become one.
     pub fn new(array: &ArrayRef, is_binary: bool) -> Result<Self, Error> {
-        let simple = match array.data_type() {
-            DataType::Int8 | DataType::UInt8 => Some(DataType::Int16),
-            DataType::UInt16 => Some(DataType::Int32),
-            DataType::UInt64 => Some(DataType::Decimal128(20, 0)),
-            DataType::Float16 => Some(DataType::Float32),
-            DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
-                Some(DataType::Decimal128(*precision, *scale))
-            }
-            DataType::Timestamp(TimeUnit::Microsecond, _) => None,
-            DataType::Timestamp(_, zone) => Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone())),
-            DataType::Date64 => Some(DataType::Date32),
-            DataType::Time32(_) | DataType::Time64(TimeUnit::Nanosecond) => {
-                Some(DataType::Time64(TimeUnit::Microsecond))
-            }
-            DataType::Interval(IntervalUnit::YearMonth | IntervalUnit::DayTime) | DataType::Duration(_) => {
-                Some(DataType::Interval(IntervalUnit::MonthDayNano))
-            }
-            DataType::LargeUtf8 | DataType::Utf8View => Some(DataType::Utf8),
-            DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Some(DataType::Binary),
-            DataType::LargeList(item) | DataType::FixedSizeList(item, _) => Some(DataType::List(item.clone())),
-            DataType::Dictionary(_, values) => return Self::new(&cast(array, values)?, is_binary),
-            _ => None,
-        };
-        let array = match simple {
-            Some(simple) => cast(array, &simple)?,
-            None => ArrayRef::clone(array),
-        };
-        Ok(Self { array, is_binary })
+        let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
+        if let Some(dictionary) = array.as_any_dictionary_opt() {
+            let mut values = Self::new(dictionary.values(), is_binary)?;
+            // Without values all rows are null.
+            let is_empty = dictionary.values().is_empty();
+            let keys = if is_empty { Vec::new() } else { dictionary.normalized_keys() };
+            let is_plain = values.is_plain;
+            let bare = Box::new(move |row: usize, out: &mut Out| values.bare(keys[row], out));
+            return Ok(Self { nulls, bare, is_plain });
+        }
+        let array = &simple(array)?;
+        let bare = if is_binary { binary(array)? } else { text(array)? };
+        Ok(Self { nulls, bare, is_plain: is_plain(array.data_type()) })
     }
 
-    pub fn cells(&self) -> Result<Cells<'_>, Error> {
-        let bare = if self.is_binary { binary(&self.array)? } else { text(&self.array)? };
-        Ok(Cells { array: &*self.array, bare })
-    }
-}
-
-impl Cells<'_> {
     pub fn is_null(&self, row: usize) -> bool {
-        // What has no type has no bits that say so.
-        self.array.is_null(row) || *self.array.data_type() == DataType::Null
+        self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
+    }
+
+    /// Are texts of the column made of nothing but [`is_plain_byte`]s, one at least?
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// With its length before it.
-    pub fn write(&self, row: usize, out: &mut Out) {
+    pub fn write(&mut self, row: usize, out: &mut Out) {
         if self.is_null(row) {
             out.put_u32(u32::MAX);
         } else {
@@ -95,76 +72,108 @@ impl Cells<'_> {
     }
 
     /// Only the value, which is not null.
-    pub fn bare(&self, row: usize, out: &mut Out) {
+    pub fn bare(&mut self, row: usize, out: &mut Out) {
         (self.bare)(row, out);
     }
 }
 
+/// Can a byte be in numbers, times and the like?
+pub(crate) fn is_plain_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+-.: ".contains(&byte)
+}
+
+fn is_plain(data_type: &DataType) -> bool {
+    data_type.is_numeric() || matches!(data_type, DataType::Boolean) || data_type.is_temporal()
+}
+
+/// Makes one of the types that are written alike.
+fn simple(array: &ArrayRef) -> Result<ArrayRef, Error> {
+    let simple = match array.data_type() {
+        DataType::Int8 | DataType::UInt8 => DataType::Int16,
+        DataType::UInt16 => DataType::Int32,
+        DataType::UInt64 => DataType::Decimal128(20, 0),
+        DataType::Float16 => DataType::Float32,
+        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
+            DataType::Decimal128(*precision, *scale)
+        }
+        DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Nanosecond, zone) => {
+            DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
+        }
+        DataType::Date64 => DataType::Date32,
+        DataType::Time32(_) | DataType::Time64(TimeUnit::Nanosecond) => DataType::Time64(TimeUnit::Microsecond),
+        DataType::Interval(IntervalUnit::YearMonth | IntervalUnit::DayTime) | DataType::Duration(_) => {
+            DataType::Interval(IntervalUnit::MonthDayNano)
+        }
+        DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => DataType::Binary,
+        DataType::LargeList(item) | DataType::FixedSizeList(item, _) => DataType::List(item.clone()),
+        _ => return Ok(ArrayRef::clone(array)),
+    };
+    Ok(cast(array, &simple)?)
+}
+
 #[allow(clippy::too_many_lines, reason = "an arm per type")]
-fn text(array: &dyn Array) -> Result<Bare<'_>, Error> {
+fn text(array: &ArrayRef) -> Result<Bare, Error> {
     Ok(match array.data_type() {
         DataType::Boolean => {
-            let array = array.as_boolean();
-            Box::new(|row, out| out.put_u8(if array.value(row) { b't' } else { b'f' }))
+            let array = array.as_boolean().clone();
+            Box::new(move |row, out| out.put_u8(if array.value(row) { b't' } else { b'f' }))
         }
-        DataType::Int16 => shown(array.as_primitive::<Int16Type>().values()),
-        DataType::Int32 => shown(array.as_primitive::<Int32Type>().values()),
-        DataType::Int64 => shown(array.as_primitive::<Int64Type>().values()),
-        DataType::UInt32 => shown(array.as_primitive::<UInt32Type>().values()),
-        DataType::Float32 => {
-            let values = array.as_primitive::<Float32Type>().values();
-            Box::new(|row, out| float(out, f64::from(values[row]), &format!("{:e}", values[row]), 6))
-        }
-        DataType::Float64 => {
-            let values = array.as_primitive::<Float64Type>().values();
-            Box::new(|row, out| float(out, values[row], &format!("{:e}", values[row]), 15))
+        DataType::Int16 => each::<Int16Type>(array, |value, out| number::whole(out, value.into())),
+        DataType::Int32 => each::<Int32Type>(array, |value, out| number::whole(out, value.into())),
+        DataType::Int64 => each::<Int64Type>(array, |value, out| number::whole(out, value)),
+        DataType::UInt32 => each::<UInt32Type>(array, |value, out| number::whole(out, value.into())),
+        DataType::Float32 => each::<Float32Type>(array, |value, out| number::float4(out, value)),
+        DataType::Float64 => each::<Float64Type>(array, |value, out| number::float8(out, value)),
+        DataType::Decimal128(_, scale) if *scale >= 0 => {
+            let places = usize::from(scale.unsigned_abs());
+            each::<Decimal128Type>(array, move |value, out| number::decimal(out, value, places))
         }
         DataType::Decimal128(..) => {
-            let array = array.as_primitive::<Decimal128Type>();
-            Box::new(|row, out| out.bytes(array.value_as_string(row).as_bytes()))
+            let array = array.as_primitive::<Decimal128Type>().clone();
+            Box::new(move |row, out| out.bytes(array.value_as_string(row).as_bytes()))
         }
         DataType::Decimal256(..) => {
-            let array = array.as_primitive::<Decimal256Type>();
-            Box::new(|row, out| out.bytes(array.value_as_string(row).as_bytes()))
+            let array = array.as_primitive::<Decimal256Type>().clone();
+            Box::new(move |row, out| out.bytes(array.value_as_string(row).as_bytes()))
         }
         DataType::Utf8 => {
-            let array = array.as_string::<i32>();
-            Box::new(|row, out| out.bytes(array.value(row).as_bytes()))
+            let array = array.as_string::<i32>().clone();
+            Box::new(move |row, out| out.bytes(array.value(row).as_bytes()))
+        }
+        DataType::LargeUtf8 => {
+            let array = array.as_string::<i64>().clone();
+            Box::new(move |row, out| out.bytes(array.value(row).as_bytes()))
+        }
+        DataType::Utf8View => {
+            let array = array.as_string_view().clone();
+            Box::new(move |row, out| out.bytes(array.value(row).as_bytes()))
         }
         DataType::Timestamp(_, zone) => {
-            let (values, has_zone) = (array.as_primitive::<TimestampMicrosecondType>().values(), zone.is_some());
-            Box::new(move |row, out| timestamp(out, values[row], has_zone))
+            let (mut days, has_zone) = (Days::default(), zone.is_some());
+            each::<TimestampMicrosecondType>(array, move |value, out| days.timestamp(out, value, has_zone))
         }
         DataType::Date32 => {
-            let array = array.as_primitive::<Date32Type>();
-            Box::new(|row, out| match array.value_as_date(row) {
-                Some(day) => date(out, day),
-                None => put(out, format_args!("{}", array.value(row))),
-            })
+            let mut days = Days::default();
+            each::<Date32Type>(array, move |value, out| days.date(out, value.into()))
         }
         DataType::Time64(_) => {
-            let values = array.as_primitive::<Time64MicrosecondType>().values();
-            Box::new(|row, out| clock(out, values[row]))
+            each::<Time64MicrosecondType>(array, |value, out| time::clock(out, value.unsigned_abs()))
         }
-        DataType::Interval(_) => {
-            let values = array.as_primitive::<IntervalMonthDayNanoType>().values();
-            Box::new(|row, out| interval(out, values[row].months, values[row].days, values[row].nanoseconds / 1_000))
-        }
+        DataType::Interval(_) => each::<IntervalMonthDayNanoType>(array, |value, out| {
+            time::interval(out, value.months, value.days, value.nanoseconds / 1_000);
+        }),
         DataType::Binary => {
-            let array = array.as_binary::<i32>();
-            Box::new(|row, out| {
+            let array = array.as_binary::<i32>().clone();
+            Box::new(move |row, out| {
                 out.bytes(b"\\x");
-                array.value(row).iter().for_each(|byte| put(out, format_args!("{byte:02x}")));
+                array.value(row).iter().for_each(|byte| out.bytes(&[hex(byte >> 4), hex(byte & 15)]));
             })
         }
         DataType::List(_) if types::of(array.data_type()) != types::JSONB => {
             let array = array.as_list::<i32>();
-            let items = Column::new(array.values(), false)?;
-            let offsets = array.value_offsets();
-            Box::new(move |row, out| {
-                let Ok(cells) = items.cells() else { return };
-                list(out, &cells, index(offsets[row])..index(offsets[row + 1]));
-            })
+            let (mut items, offsets) = (Column::new(array.values(), false)?, array.offsets().clone());
+            let mut item = Out::default();
+            Box::new(move |row, out| list(out, &mut items, index(offsets[row])..index(offsets[row + 1]), &mut item))
         }
         DataType::Map(..) | DataType::Struct(_) | DataType::List(_) => json(array)?,
         _ => {
@@ -176,77 +185,49 @@ fn text(array: &dyn Array) -> Result<Bare<'_>, Error> {
     })
 }
 
-#[allow(clippy::too_many_lines, reason = "an arm per type")]
-fn binary(array: &dyn Array) -> Result<Bare<'_>, Error> {
+fn binary(array: &ArrayRef) -> Result<Bare, Error> {
     Ok(match array.data_type() {
         DataType::Boolean => {
-            let array = array.as_boolean();
-            Box::new(|row, out| out.put_u8(u8::from(array.value(row))))
+            let array = array.as_boolean().clone();
+            Box::new(move |row, out| out.put_u8(u8::from(array.value(row))))
         }
-        DataType::Int16 => {
-            let values = array.as_primitive::<Int16Type>().values();
-            Box::new(|row, out| out.bytes(&values[row].to_be_bytes()))
-        }
-        DataType::Int32 => {
-            let values = array.as_primitive::<Int32Type>().values();
-            Box::new(|row, out| out.bytes(&values[row].to_be_bytes()))
-        }
-        DataType::UInt32 => {
-            let values = array.as_primitive::<UInt32Type>().values();
-            Box::new(|row, out| out.put_u32(values[row]))
-        }
-        DataType::Int64 => {
-            let values = array.as_primitive::<Int64Type>().values();
-            Box::new(|row, out| out.bytes(&values[row].to_be_bytes()))
-        }
-        DataType::Float32 => {
-            let values = array.as_primitive::<Float32Type>().values();
-            Box::new(|row, out| out.bytes(&values[row].to_be_bytes()))
-        }
-        DataType::Float64 => {
-            let values = array.as_primitive::<Float64Type>().values();
-            Box::new(|row, out| out.bytes(&values[row].to_be_bytes()))
-        }
+        DataType::Int16 => each::<Int16Type>(array, |value, out| out.bytes(&value.to_be_bytes())),
+        DataType::Int32 => each::<Int32Type>(array, |value, out| out.bytes(&value.to_be_bytes())),
+        DataType::UInt32 => each::<UInt32Type>(array, |value, out| out.put_u32(value)),
+        DataType::Int64 => each::<Int64Type>(array, |value, out| out.bytes(&value.to_be_bytes())),
+        DataType::Float32 => each::<Float32Type>(array, |value, out| out.bytes(&value.to_be_bytes())),
+        DataType::Float64 => each::<Float64Type>(array, |value, out| out.bytes(&value.to_be_bytes())),
         DataType::Decimal128(..) => {
-            let array = array.as_primitive::<Decimal128Type>();
-            Box::new(|row, out| numeric(out, &array.value_as_string(row)))
+            let array = array.as_primitive::<Decimal128Type>().clone();
+            Box::new(move |row, out| numeric(out, &array.value_as_string(row)))
         }
         DataType::Decimal256(..) => {
-            let array = array.as_primitive::<Decimal256Type>();
-            Box::new(|row, out| numeric(out, &array.value_as_string(row)))
+            let array = array.as_primitive::<Decimal256Type>().clone();
+            Box::new(move |row, out| numeric(out, &array.value_as_string(row)))
         }
-        DataType::Timestamp(..) => {
-            let values = array.as_primitive::<TimestampMicrosecondType>().values();
-            Box::new(|row, out| out.bytes(&values[row].saturating_sub(EPOCH_US).to_be_bytes()))
-        }
+        DataType::Timestamp(..) => each::<TimestampMicrosecondType>(array, |value, out| {
+            out.bytes(&value.saturating_sub(EPOCH_US).to_be_bytes());
+        }),
         DataType::Date32 => {
-            let values = array.as_primitive::<Date32Type>().values();
-            Box::new(|row, out| out.bytes(&values[row].saturating_sub(EPOCH_DAYS).to_be_bytes()))
+            each::<Date32Type>(array, |value, out| out.bytes(&value.saturating_sub(EPOCH_DAYS).to_be_bytes()))
         }
-        DataType::Time64(_) => {
-            let values = array.as_primitive::<Time64MicrosecondType>().values();
-            Box::new(|row, out| out.bytes(&values[row].to_be_bytes()))
-        }
-        DataType::Interval(_) => {
-            let values = array.as_primitive::<IntervalMonthDayNanoType>().values();
-            Box::new(|row, out| {
-                out.bytes(&(values[row].nanoseconds / 1_000).to_be_bytes());
-                out.bytes(&values[row].days.to_be_bytes());
-                out.bytes(&values[row].months.to_be_bytes());
-            })
-        }
+        DataType::Time64(_) => each::<Time64MicrosecondType>(array, |value, out| out.bytes(&value.to_be_bytes())),
+        DataType::Interval(_) => each::<IntervalMonthDayNanoType>(array, |value, out| {
+            out.bytes(&(value.nanoseconds / 1_000).to_be_bytes());
+            out.bytes(&value.days.to_be_bytes());
+            out.bytes(&value.months.to_be_bytes());
+        }),
         DataType::Binary => {
-            let array = array.as_binary::<i32>();
-            Box::new(|row, out| out.bytes(array.value(row)))
+            let array = array.as_binary::<i32>().clone();
+            Box::new(move |row, out| out.bytes(array.value(row)))
         }
         DataType::List(item) if types::of(array.data_type()) != types::JSONB => {
+            let oid = types::of(item.data_type());
             let array = array.as_list::<i32>();
-            let (items, oid) = (Column::new(array.values(), true)?, types::of(item.data_type()));
-            let offsets = array.value_offsets();
+            let (mut items, offsets) = (Column::new(array.values(), true)?, array.offsets().clone());
             Box::new(move |row, out| {
-                let Ok(cells) = items.cells() else { return };
                 let range = index(offsets[row])..index(offsets[row + 1]);
-                let has_nulls = range.clone().any(|item| cells.is_null(item));
+                let has_nulls = range.clone().any(|item| items.is_null(item));
                 out.put_u32(u32::from(!range.is_empty()));
                 out.put_u32(u32::from(has_nulls));
                 out.put_u32(oid);
@@ -254,11 +235,11 @@ fn binary(array: &dyn Array) -> Result<Bare<'_>, Error> {
                     out.put_u32(u32::try_from(range.len()).unwrap_or(u32::MAX));
                     out.put_u32(1);
                 }
-                range.for_each(|item| cells.write(item, out));
+                range.for_each(|item| items.write(item, out));
             })
         }
         DataType::Map(..) | DataType::Struct(_) | DataType::List(_) => {
-            let json = json(array)?;
+            let mut json = json(array)?;
             Box::new(move |row, out| {
                 out.put_u8(1);
                 json(row, out);
@@ -268,11 +249,13 @@ fn binary(array: &dyn Array) -> Result<Bare<'_>, Error> {
     })
 }
 
-fn shown<T: std::fmt::Display + Sync>(values: &[T]) -> Bare<'_> {
-    Box::new(|row, out| put(out, format_args!("{}", values[row])))
+/// Writes the values of a type that has them side by side.
+fn each<T: ArrowPrimitiveType>(array: &ArrayRef, mut write: impl FnMut(T::Native, &mut Out) + Send + 'static) -> Bare {
+    let values = array.as_primitive::<T>().values().clone();
+    Box::new(move |row, out| write(values[row], out))
 }
 
-fn json(array: &dyn Array) -> Result<Bare<'_>, Error> {
+fn json(array: &ArrayRef) -> Result<Bare, Error> {
     let cell = format::json_of(array)?;
     let mut texts = Vec::with_capacity(array.len());
     for row in 0..array.len() {
@@ -283,16 +266,8 @@ fn json(array: &dyn Array) -> Result<Bare<'_>, Error> {
     Ok(Box::new(move |row, out| out.bytes(&texts[row])))
 }
 
-fn put(out: &mut Out, text: std::fmt::Arguments<'_>) {
-    // Writing to memory does not fail.
-    let _ = out.write_fmt(text);
-}
-
-impl std::fmt::Write for Out {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.bytes(text.as_bytes());
-        Ok(())
-    }
+fn hex(digit: u8) -> u8 {
+    if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }
 }
 
 /// Offsets of lists are never negative.
@@ -300,94 +275,19 @@ fn index(offset: i32) -> usize {
     usize::try_from(offset).unwrap_or(0)
 }
 
-/// The shortest text that is the same number; with an exponent where there would be more than `digits` before the point, or four zeros
-/// behind it.
-fn float(out: &mut Out, value: f64, scientific: &str, digits: i32) {
-    if value.is_nan() {
-        return out.bytes(b"NaN");
-    }
-    if value.is_infinite() {
-        return out.bytes(if value > 0.0 { b"Infinity" } else { b"-Infinity" });
-    }
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if value != 0.0 && !(-4..digits).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return put(out, format_args!("{mantissa}e{sign}{:02}", exponent.unsigned_abs()));
-    }
-    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
-    let plain: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    out.bytes(sign.as_bytes());
-    let point = usize::try_from(exponent + 1).unwrap_or(0);
-    if exponent < 0 {
-        put(out, format_args!("0.{}{plain}", "0".repeat(usize::try_from(-exponent - 1).unwrap_or(0))));
-    } else if plain.len() <= point {
-        put(out, format_args!("{plain}{}", "0".repeat(point - plain.len())));
-    } else {
-        put(out, format_args!("{}.{}", &plain[..point], &plain[point..]));
-    }
-}
-
-fn date(out: &mut Out, day: NaiveDate) {
-    let (is_common, year) = day.year_ce();
-    put(out, format_args!("{year:04}-{:02}-{:02}{}", day.month(), day.day(), if is_common { "" } else { " BC" }));
-}
-
-fn timestamp(out: &mut Out, value_us: i64, has_zone: bool) {
-    let Some(time) = DateTime::from_timestamp_micros(value_us) else {
-        return put(out, format_args!("{value_us}"));
-    };
-    let (is_common, year) = time.year_ce();
-    let (month, day) = (time.month(), time.day());
-    put(
-        out,
-        format_args!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", time.hour(), time.minute(), time.second()),
-    );
-    fraction(out, time.timestamp_subsec_micros());
-    out.bytes(if has_zone { b"+00" } else { b"" });
-    out.bytes(if is_common { b"" } else { b" BC" });
-}
-
-fn fraction(out: &mut Out, micros: u32) {
-    if micros > 0 {
-        out.bytes(format!(".{micros:06}").trim_end_matches('0').as_bytes());
-    }
-}
-
-fn clock(out: &mut Out, value_us: i64) {
-    let seconds = value_us / 1_000_000;
-    put(out, format_args!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60));
-    fraction(out, u32::try_from(value_us % 1_000_000).unwrap_or(0));
-}
-
-fn interval(out: &mut Out, months: i32, days: i32, value_us: i64) {
-    let before = out.len();
-    for (count, unit) in [(months / 12, "year"), (months % 12, "mon"), (days, "day")] {
-        if count != 0 {
-            let space = if out.len() > before { " " } else { "" };
-            put(out, format_args!("{space}{count} {unit}{}", if count == 1 { "" } else { "s" }));
-        }
-    }
-    if value_us != 0 || out.len() == before {
-        out.bytes(if out.len() > before { b" " } else { b"" });
-        out.bytes(if value_us < 0 { b"-" } else { b"" });
-        clock(out, value_us.saturating_abs());
-    }
-}
-
-fn list(out: &mut Out, cells: &Cells<'_>, range: std::ops::Range<usize>) {
+/// `item` is used for each of the items, whose text must be seen before it is written.
+fn list(out: &mut Out, items: &mut Column, range: std::ops::Range<usize>, item: &mut Out) {
     out.put_u8(b'{');
-    let mut item = Out::default();
     for (at, row) in range.enumerate() {
         if at > 0 {
             out.put_u8(b',');
         }
-        if cells.is_null(row) {
+        if items.is_null(row) {
             out.bytes(b"NULL");
             continue;
         }
         item.clear();
-        cells.bare(row, &mut item);
+        items.bare(row, item);
         let text = item.as_bytes();
         let is_plain = |byte: &u8| !b"{}\",\\ \t\n\r\x0b\x0c".contains(byte);
         if !text.is_empty() && text.iter().all(is_plain) && !text.eq_ignore_ascii_case(b"null") {

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -157,19 +157,19 @@ impl Message {
 
 /// Bytes on their way out.
 #[derive(Default)]
-pub(crate) struct Out(BytesMut);
+pub(crate) struct Out(Vec<u8>);
 
 impl Out {
     /// A message: its kind, its length, and what `fill` writes.
     pub fn message(&mut self, kind: u8, fill: impl FnOnce(&mut Self)) {
-        self.0.put_u8(kind);
+        self.put_u8(kind);
         self.sized(4, fill);
     }
 
     /// A length, which counts itself by `own`, and what `fill` writes.
     pub fn sized(&mut self, own: usize, fill: impl FnOnce(&mut Self)) {
         let begin = self.0.len();
-        self.0.put_u32(0);
+        self.put_u32(0);
         fill(self);
         let length = u32::try_from(self.0.len() - begin - 4 + own).unwrap_or(u32::MAX);
         self.0[begin..begin + 4].copy_from_slice(&length.to_be_bytes());
@@ -180,25 +180,25 @@ impl Out {
     }
 
     pub fn put_u8(&mut self, value: u8) {
-        self.0.put_u8(value);
+        self.0.push(value);
     }
 
     pub fn put_u16(&mut self, value: u16) {
-        self.0.put_u16(value);
+        self.bytes(&value.to_be_bytes());
     }
 
     pub fn put_u32(&mut self, value: u32) {
-        self.0.put_u32(value);
+        self.bytes(&value.to_be_bytes());
     }
 
     pub fn bytes(&mut self, bytes: &[u8]) {
-        self.0.put_slice(bytes);
+        self.0.extend_from_slice(bytes);
     }
 
     /// A text with its end. What is behind a zero in it could not be told from what follows.
     pub fn text(&mut self, text: &str) {
-        self.0.put_slice(text.split('\0').next().unwrap_or_default().as_bytes());
-        self.0.put_u8(0);
+        self.bytes(text.split('\0').next().unwrap_or_default().as_bytes());
+        self.put_u8(0);
     }
 
     pub fn len(&self) -> usize {
@@ -211,6 +211,11 @@ impl Out {
 
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Takes back what was written from `begin` on.
+    pub fn take_from(&mut self, begin: usize) -> Vec<u8> {
+        self.0.split_off(begin)
     }
 }
 

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Connection, answer::Running, complete};
 use crate::{
     failure::Failure,
+    limits,
     script::Copy,
-    value::{Cells, Column},
+    value::{Column, is_plain_byte},
     wire::{Ended, Out},
 };
 
@@ -186,20 +187,21 @@ impl Connection {
         batch: &RecordBatch,
     ) -> Result<Result<(), Failure>, Ended> {
         let columns = batch.columns().iter().zip(formats).map(|(array, format)| Column::new(array, *format));
-        let columns = match columns.collect::<Result<Vec<_>, _>>() {
+        let mut columns = match columns.collect::<Result<Vec<_>, _>>() {
             Ok(columns) => columns,
             Err(error) => return Ok(Err(Failure::of(&error, ""))),
         };
-        let cells = match columns.iter().map(Column::cells).collect::<Result<Vec<_>, _>>() {
-            Ok(cells) => cells,
-            Err(error) => return Ok(Err(Failure::of(&error, ""))),
-        };
-        // Values of a copy are looked at before they are sent.
-        let mut value = Out::default();
-        for row in 0..batch.num_rows() {
-            match copy {
-                None => data_row(&cells, row, &mut self.channel.out),
-                Some(copy) => line(copy, &cells, row, &mut value, &mut self.channel.out),
+        let lines = copy.map(Lines::new);
+        let mut rows = 0..batch.num_rows();
+        while !rows.is_empty() {
+            let out = &mut self.channel.out;
+            while out.len() < limits::SEND_BYTES
+                && let Some(row) = rows.next()
+            {
+                match &lines {
+                    None => data_row(&mut columns, row, out),
+                    Some(lines) => lines.write(&mut columns, row, out),
+                }
             }
             self.channel.send_much().await?;
         }
@@ -207,10 +209,10 @@ impl Connection {
     }
 }
 
-fn data_row(cells: &[Cells<'_>], row: usize, out: &mut Out) {
+fn data_row(columns: &mut [Column], row: usize, out: &mut Out) {
     out.message(b'D', |out| {
-        out.put_u16(u16::try_from(cells.len()).unwrap_or(u16::MAX));
-        cells.iter().for_each(|cell| cell.write(row, out));
+        out.put_u16(u16::try_from(columns.len()).unwrap_or(u16::MAX));
+        columns.iter_mut().for_each(|column| column.write(row, out));
     });
 }
 
@@ -237,64 +239,98 @@ fn begin_copy(rows: &Rows, out: &mut Out) {
         (0..columns).for_each(|_| out.put_u16(0));
     });
     if copy.has_header {
+        let lines = Lines::new(copy);
         out.message(b'd', |out| {
             for (at, field) in rows.schema.fields().iter().enumerate() {
                 if at > 0 {
                     out.put_u8(copy.delimiter);
                 }
-                item(copy, field.name().as_bytes(), out);
+                lines.value(out, |out| out.bytes(field.name().as_bytes()));
             }
             out.put_u8(b'\n');
         });
     }
 }
 
-fn line(copy: &Copy, cells: &[Cells<'_>], row: usize, value: &mut Out, out: &mut Out) {
-    out.message(b'd', |out| {
-        for (at, cell) in cells.iter().enumerate() {
-            if at > 0 {
-                out.put_u8(copy.delimiter);
-            }
-            if cell.is_null(row) {
-                out.bytes(copy.null.as_bytes());
-                continue;
-            }
-            value.clear();
-            cell.bare(row, value);
-            item(copy, value.as_bytes(), out);
-        }
-        out.put_u8(b'\n');
-    });
+/// Lines of a copy.
+struct Lines<'a> {
+    copy: &'a Copy,
+    /// Bytes that a value does not have as they are.
+    is_special: [bool; 256],
+    /// Can no number or time be read as the end of itself, or as null?
+    spares_plain: bool,
 }
 
-/// A value of a line, so that nothing in it is read as the end of it.
-fn item(copy: &Copy, value: &[u8], out: &mut Out) {
-    if copy.is_csv {
-        let is_special = |byte: &u8| [copy.delimiter, b'"', b'\n', b'\r'].contains(byte);
-        if value != copy.null.as_bytes() && !value.iter().any(is_special) && value != b"\\." {
-            return out.bytes(value);
-        }
-        out.put_u8(b'"');
-        for byte in value {
-            if *byte == b'"' {
-                out.put_u8(b'"');
+impl<'a> Lines<'a> {
+    fn new(copy: &'a Copy) -> Self {
+        let special: &[u8] = if copy.is_csv { b"\"\n\r" } else { b"\\\x08\t\n\x0b\x0c\r" };
+        let mut is_special = [false; 256];
+        special.iter().chain([&copy.delimiter]).for_each(|byte| is_special[usize::from(*byte)] = true);
+        let is_apart = |byte: &u8| !is_plain_byte(*byte);
+        let null = copy.null.as_bytes();
+        let spares_plain = is_apart(&copy.delimiter) && (!copy.is_csv || null.is_empty() || null.iter().any(is_apart));
+        Self { copy, is_special, spares_plain }
+    }
+
+    fn write(&self, columns: &mut [Column], row: usize, out: &mut Out) {
+        out.message(b'd', |out| {
+            for (at, column) in columns.iter_mut().enumerate() {
+                if at > 0 {
+                    out.put_u8(self.copy.delimiter);
+                }
+                if column.is_null(row) {
+                    out.bytes(self.copy.null.as_bytes());
+                } else if self.spares_plain && column.is_plain() {
+                    column.bare(row, out);
+                } else {
+                    self.value(out, |out| column.bare(row, out));
+                }
             }
-            out.put_u8(*byte);
+            out.put_u8(b'\n');
+        });
+    }
+
+    /// A value, written as it is, then put so that nothing in it is read as the end of it.
+    fn value(&self, out: &mut Out, write: impl FnOnce(&mut Out)) {
+        let begin = out.len();
+        write(out);
+        let value = &out.as_bytes()[begin..];
+        let is_special = value.iter().any(|byte| self.is_special[usize::from(*byte)]);
+        match (self.copy.is_csv, is_special) {
+            (false, false) => {}
+            (false, true) => escape(&out.take_from(begin), self.copy.delimiter, out),
+            (true, false) if value != self.copy.null.as_bytes() && value != b"\\." => {}
+            (true, _) => quote(&out.take_from(begin), out),
         }
-        return out.put_u8(b'"');
     }
-    let is_special = |byte: &u8| [copy.delimiter, b'\\', b'\n', b'\r', b'\t'].contains(byte);
-    if !value.iter().any(is_special) {
-        return out.bytes(value);
-    }
+}
+
+fn quote(value: &[u8], out: &mut Out) {
+    out.put_u8(b'"');
     for byte in value {
-        match byte {
-            b'\\' => out.bytes(b"\\\\"),
-            b'\n' => out.bytes(b"\\n"),
-            b'\r' => out.bytes(b"\\r"),
-            b'\t' => out.bytes(b"\\t"),
-            byte if *byte == copy.delimiter => out.bytes(&[b'\\', *byte]),
-            byte => out.put_u8(*byte),
+        if *byte == b'"' {
+            out.put_u8(b'"');
         }
+        out.put_u8(*byte);
+    }
+    out.put_u8(b'"');
+}
+
+fn escape(value: &[u8], delimiter: u8, out: &mut Out) {
+    for byte in value {
+        let letter = match byte {
+            8 => b'b',
+            b'\t' => b't',
+            b'\n' => b'n',
+            0x0b => b'v',
+            0x0c => b'f',
+            b'\r' => b'r',
+            byte if *byte == b'\\' || *byte == delimiter => *byte,
+            byte => {
+                out.put_u8(*byte);
+                continue;
+            }
+        };
+        out.bytes(&[b'\\', letter]);
     }
 }

@@ -2,25 +2,29 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Decimal128Array, Float64Array, Int64Array, ListArray, TimestampMicrosecondArray, UInt64Array};
+use arrow::{
+    array::{
+        Date32Array, Decimal128Array, DictionaryArray, Float32Array, Float64Array, Int64Array, ListArray, NullArray,
+        StringArray, StringViewArray, TimestampMicrosecondArray, UInt64Array,
+    },
+    datatypes::Int32Type,
+};
 
 use super::*;
 
 fn texts(array: ArrayRef) -> Vec<String> {
-    let column = Column::new(&array, false).unwrap();
-    let cells = column.cells().unwrap();
+    let mut column = Column::new(&array, false).unwrap();
     let one = |row| {
         let mut out = Out::default();
-        cells.bare(row, &mut out);
+        column.bare(row, &mut out);
         String::from_utf8(out.as_bytes().to_vec()).unwrap()
     };
     (0..array.len()).map(one).collect()
 }
 
 fn bytes(array: ArrayRef) -> Vec<u8> {
-    let column = Column::new(&array, true).unwrap();
     let mut out = Out::default();
-    column.cells().unwrap().bare(0, &mut out);
+    Column::new(&array, true).unwrap().bare(0, &mut out);
     out.as_bytes().to_vec()
 }
 
@@ -44,6 +48,77 @@ fn numbers_are_written_as_postgresql_writes_them() {
     ];
     assert_eq!(texts(Arc::new(Float64Array::from(floats.to_vec()))), written);
     assert_eq!(texts(Arc::new(UInt64Array::from(vec![u64::MAX]))), ["18446744073709551615"]);
+    let wholes = [0, 7, 10, 100, -205, 1_000_000, i64::MAX, i64::MIN];
+    assert_eq!(texts(Arc::new(Int64Array::from(wholes.to_vec()))), wholes.map(|whole| whole.to_string()));
+}
+
+/// As PostgreSQL 15 writes them: `SELECT 43::float8 / 4194304` and so on.
+#[test]
+fn exponents_are_written_as_postgresql_writes_them() {
+    let floats = [
+        1e16,
+        1.5e300,
+        -2.5e-7,
+        9_999_999_999_999_998.0,
+        999_999_999_999_999.9,
+        43.0 / 4_194_304.0,
+        f64::MAX,
+        // As near to this number is -714704272472552.3, which ends in an odd digit.
+        f64::from_bits(14_052_444_871_948_357_442),
+    ];
+    let written = [
+        "1e+16",
+        "1.5e+300",
+        "-2.5e-07",
+        "9.999999999999998e+15",
+        "999999999999999.9",
+        "1.0251998901367188e-05",
+        "1.7976931348623157e+308",
+        "-714704272472552.2",
+    ];
+    assert_eq!(texts(Arc::new(Float64Array::from(floats.to_vec()))), written);
+    let floats = [0.1, 1e6, 999_999.0, 1e-4, 1e-5, 1.234_567_9e9, f32::INFINITY, f32::MIN_POSITIVE];
+    let written = ["0.1", "1e+06", "999999", "0.0001", "1e-05", "1.2345679e+09", "Infinity", "1.1754944e-38"];
+    assert_eq!(texts(Arc::new(Float32Array::from(floats.to_vec()))), written);
+}
+
+#[test]
+fn a_decimal_has_all_its_places_behind_the_point() {
+    let of = |values: &[i128], precision, scale| {
+        let array = Decimal128Array::from(values.to_vec()).with_precision_and_scale(precision, scale).unwrap();
+        texts(Arc::new(array))
+    };
+    assert_eq!(
+        of(&[0, 5, -5, 1_000, 12_345_678, -12_345_678], 18, 3),
+        ["0.000", "0.005", "-0.005", "1.000", "12345.678", "-12345.678"]
+    );
+    assert_eq!(of(&[0, -120], 10, 0), ["0", "-120"]);
+    let most = 99_999_999_999_999_999_999_999_999_999_999_999_999;
+    assert_eq!(of(&[most, -most], 38, 38), [format!("0.{}", "9".repeat(38)), format!("-0.{}", "9".repeat(38))]);
+    // Groups of nineteen digits have their zeros.
+    assert_eq!(
+        of(&[10_i128.pow(19), 10_i128.pow(37) + 1], 38, 1),
+        ["1000000000000000000.0", "1000000000000000000000000000000000000.1"]
+    );
+}
+
+#[test]
+fn texts_and_nulls_are_found_however_a_column_keeps_them() {
+    let words = vec![Some("a"), None, Some("b"), Some("a")];
+    let dictionary: DictionaryArray<Int32Type> = words.iter().copied().collect();
+    let none: DictionaryArray<Int32Type> = [None::<&str>, None].into_iter().collect();
+    let arrays: [ArrayRef; 3] =
+        [Arc::new(StringArray::from(words.clone())), Arc::new(StringViewArray::from(words)), Arc::new(dictionary)];
+    for array in arrays {
+        let mut column = Column::new(&array, false).unwrap();
+        let mut out = Out::default();
+        (0..4).for_each(|row| column.write(row, &mut out));
+        assert_eq!(out.as_bytes(), b"\0\0\0\x01a\xff\xff\xff\xff\0\0\0\x01b\0\0\0\x01a", "{array:?}");
+    }
+    for array in [Arc::new(none) as ArrayRef, Arc::new(NullArray::new(2))] {
+        let column = Column::new(&array, false).unwrap();
+        assert!(column.is_null(0) && column.is_null(1), "{array:?}");
+    }
 }
 
 #[test]
@@ -53,6 +128,11 @@ fn times_have_their_offset_and_no_needless_digits() {
     let written = texts(zoned);
     assert_eq!(written, ["1970-01-01 00:00:00+00", "1970-01-01 00:00:01.5+00", "0001-12-31 23:59:59.999999+00 BC"]);
     assert_eq!(texts(Arc::new(times))[1], "1970-01-01 00:00:01.5");
+    // Days follow one another, come again, and have years of five digits.
+    let days = Date32Array::from(vec![0, 0, -1, 0, 19_782, 2_932_897, -719_163]);
+    let written =
+        ["1970-01-01", "1970-01-01", "1969-12-31", "1970-01-01", "2024-02-29", "10000-01-01", "0001-12-31 BC"];
+    assert_eq!(texts(Arc::new(days)), written);
 }
 
 #[test]
@@ -84,7 +164,7 @@ fn a_decimal_is_groups_of_four_digits() {
 fn intervals_are_written_in_their_parts() {
     let text = |months, days, us| {
         let mut out = Out::default();
-        interval(&mut out, months, days, us);
+        time::interval(&mut out, months, days, us);
         String::from_utf8(out.as_bytes().to_vec()).unwrap()
     };
     assert_eq!(text(14, 1, 0), "1 year 2 mons 1 day");
@@ -95,10 +175,9 @@ fn intervals_are_written_in_their_parts() {
 #[test]
 fn nulls_have_no_length_and_values_theirs() {
     let array: ArrayRef = Arc::new(Int64Array::from(vec![Some(7), None]));
-    let column = Column::new(&array, false).unwrap();
-    let cells = column.cells().unwrap();
+    let mut column = Column::new(&array, false).unwrap();
     let mut out = Out::default();
-    cells.write(0, &mut out);
-    cells.write(1, &mut out);
+    column.write(0, &mut out);
+    column.write(1, &mut out);
     assert_eq!(out.as_bytes(), [0, 0, 0, 1, b'7', 0xff, 0xff, 0xff, 0xff]);
 }
