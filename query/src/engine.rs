@@ -39,7 +39,7 @@ pub(crate) use run::logical;
 use setup::{runtime, template};
 
 use crate::{
-    Error, ErrorKind, PromqlConfig, Result, Selector, Series, Wanted, calls,
+    Error, ErrorKind, Fault, PromqlConfig, Result, Selector, Series, Wanted, calls,
     evaluate::kept::Answers,
     filter::filters,
     functions, gate,
@@ -419,7 +419,7 @@ impl Engine {
                 let Some(known) = index.load(&state, &table, &days).await? else {
                     let message =
                         "more series than there is memory for their index; ask for fewer days, or raise `memory`";
-                    return Err(Error::new(ErrorKind::Execution, message));
+                    return Err(Error::new(ErrorKind::Execution, message).of(Fault::OutOfMemory));
                 };
                 Ok(ask(&known, &known.selected(&selectors, known.on(&days))))
             };

@@ -1,8 +1,12 @@
 //! The one error of this crate, sorted by what the caller does about it, and how DataFusion's errors become it.
 
+mod fault;
+
 use std::{error::Error as StdError, sync::Arc};
 
 use datafusion::common::DataFusionError;
+
+pub use fault::Fault;
 
 /// Result of a query.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -35,12 +39,14 @@ pub struct Position {
     pub column: u64,
 }
 
-/// An error of a query: its kind, what happened, where in the text, and the cause.
+/// An error of a query: its kind, what is wrong, what happened, where in the text, and the cause.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
     /// What the caller does about it.
     pub kind: ErrorKind,
+    /// What is wrong, if that is known.
+    pub fault: Option<Fault>,
     /// Where in the text, if that is known.
     pub position: Option<Position>,
     message: String,
@@ -56,7 +62,14 @@ impl Error {
 
     /// An error without a cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, position: None, message: message.into(), source: None }
+        Self { kind, fault: None, position: None, message: message.into(), source: None }
+    }
+
+    /// The same error, saying what is wrong.
+    #[must_use]
+    pub fn of(mut self, fault: Fault) -> Self {
+        self.fault = Some(fault);
+        self
     }
 
     /// The same error, of a part of the query that is named; a place in that part is none in the text.
@@ -87,7 +100,7 @@ impl From<promql::Error> for Error {
             promql::ErrorKind::Stopped => ErrorKind::Timeout,
         };
         let position = error.place.map(|(line, column)| Position { line: line as u64, column: column as u64 });
-        Self { kind, position, message: error.to_string(), source: None }
+        Self { position, ..Self::new(kind, error.to_string()) }
     }
 }
 
@@ -106,6 +119,12 @@ impl From<DataFusionError> for Error {
                 "query needs more memory than all queries may take together; narrow it or raise `memory`".to_owned()
             }
             DataFusionError::SQL(parser, _) => format!("not valid SQL: {parser}"),
+            // What is wrong stands below the pattern.
+            DataFusionError::External(inner) if fault::is_pattern(inner.as_ref()) => {
+                let text = inner.to_string();
+                let why = text.lines().last().unwrap_or_default();
+                format!("not a regular expression: {}", why.trim_start_matches("error: "))
+            }
             // What happened, not which optimizer rule was at work when it did.
             _ => first_line(&root.strip_backtrace()).to_owned(),
         };
@@ -114,7 +133,7 @@ impl From<DataFusionError> for Error {
             .and_then(|d| d.span)
             .map(|span| Position { line: span.start.line, column: span.start.column });
         let position = position.or_else(|| position_in(&message));
-        Self { kind, position, message, source: Some(Arc::new(error)) }
+        Self { kind, fault: fault::of(root), position, message, source: Some(Arc::new(error)) }
     }
 }
 
@@ -134,6 +153,8 @@ fn kind(root: &DataFusionError) -> ErrorKind {
         DataFusionError::Execution(_) | DataFusionError::ArrowError(..) | DataFusionError::ResourcesExhausted(_) => {
             ErrorKind::Execution
         }
+        // Patterns may be in rows.
+        DataFusionError::External(error) if fault::is_pattern(error.as_ref()) => ErrorKind::Execution,
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => ErrorKind::Unavailable,
         DataFusionError::ParquetError(error) if from_store(error.as_ref()) => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,

@@ -32,7 +32,7 @@ use datafusion::{
 
 pub(crate) use tags::mandatory_tag;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Fault, Result};
 
 /// Functions that are the same in every query, and stand-ins for those that need a query's tables.
 pub(crate) fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
@@ -115,7 +115,7 @@ fn is_time(data_type: &DataType) -> bool {
 fn misused(function: &str, usage: &str, types: &[DataType]) -> Error {
     let types: Vec<String> = types.iter().map(crate::format::type_name).collect();
     let message = format!("{function} takes other arguments: write {function}({usage}) types={}", types.join(", "));
-    Error::new(ErrorKind::Invalid, message)
+    Error::new(ErrorKind::Invalid, message).of(Fault::UnknownFunction)
 }
 
 #[cfg(test)]

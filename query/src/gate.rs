@@ -22,7 +22,7 @@ use datafusion::sql::{
     },
 };
 
-use crate::{Error, ErrorKind, Position, Result, calls, system};
+use crate::{Error, ErrorKind, Fault, Position, Result, calls, system};
 
 /// Longest text, bytes. The longest sensible query is a list of ten thousand ids: a fifth of this.
 pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -42,22 +42,24 @@ const NESTING_MAX: usize = 100;
 /// Parses a text and lets it pass if it only reads.
 pub(crate) fn check(text: &str) -> Result<Statement> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(refused(format!("query is too long bytes={} bytes_max={TEXT_BYTES_MAX}", text.len())));
+        let message = format!("query is too long bytes={} bytes_max={TEXT_BYTES_MAX}", text.len());
+        return Err(refused(message).of(Fault::TooLarge));
     }
     let dialect = GenericDialect {};
     let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
         let position = Position { line: error.location.line, column: error.location.column };
-        refused(format!("not valid SQL: {}", error.message)).at(Some(position))
+        refused(format!("not valid SQL: {}", error.message)).of(Fault::Syntax).at(Some(position))
     })?;
     check_depth(&tokens)?;
     let tokens = arrows::subscripts(tokens);
     let mut parser = DFParserBuilder::new(tokens).with_dialect(&dialect).with_recursion_limit(NESTING_MAX).build()?;
     let mut statements = parser.parse_statements()?;
     let Some(mut statement) = statements.pop_front() else {
-        return Err(refused("query is empty: send one SELECT statement"));
+        return Err(refused("query is empty: send one SELECT statement").of(Fault::Syntax));
     };
     if !statements.is_empty() {
-        return Err(refused(format!("one statement at a time statements={}", statements.len() + 1)));
+        let message = format!("one statement at a time statements={}", statements.len() + 1);
+        return Err(refused(message).of(Fault::Syntax));
     }
     // What clients of PostgreSQL write otherwise is in our dialect before anything of it is let pass.
     system::translate(&mut statement);
@@ -76,16 +78,16 @@ fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
         starts_element = matches!(token, Token::Comma | Token::LParen);
     }
     if arithmetic > ARITHMETIC_MAX {
-        return Err(refused(format!(
-            "query has too many of + - * / %; sum() adds up columns of VALUES operators={arithmetic} operators_max={ARITHMETIC_MAX}"
-        )));
+        let message = "query has too many of + - * / %; sum() adds up columns of VALUES";
+        let message = format!("{message} operators={arithmetic} operators_max={ARITHMETIC_MAX}");
+        return Err(refused(message).of(Fault::TooLarge));
     }
     if operators <= OPERATORS_MAX {
         return Ok(());
     }
-    Err(refused(format!(
-        "query has too many operators; write a long chain of OR as IN (…) operators={operators} operators_max={OPERATORS_MAX}"
-    )))
+    let message = "query has too many operators; write a long chain of OR as IN (…)";
+    let message = format!("{message} operators={operators} operators_max={OPERATORS_MAX}");
+    Err(refused(message).of(Fault::TooLarge))
 }
 
 /// May this token stand in a chain that makes the tree deeper?
@@ -122,7 +124,7 @@ fn check_sql(sql: &Sql) -> Result<()> {
     match sql {
         Sql::Query(_) | Sql::ShowTables { .. } | Sql::ShowColumns { .. } | Sql::ExplainTable { .. } => {}
         Sql::Explain { statement, .. } => return check_sql(statement),
-        Sql::ShowVariable { .. } => return Err(refused("settings are not shown to queries")),
+        Sql::ShowVariable { .. } => return Err(hidden_settings()),
         other => {
             let text = other.to_string();
             let words: Vec<&str> = text.split_whitespace().take(2).collect();
@@ -161,7 +163,9 @@ impl Visitor for OnlyReads {
                 ControlFlow::Break(read_only("a query that writes"))
             }
             // The parser keeps its name as text, which the checks of names below would not see.
-            SetExpr::Table(_) => ControlFlow::Break(refused("write SELECT * FROM … instead of TABLE …")),
+            SetExpr::Table(_) => {
+                ControlFlow::Break(refused("write SELECT * FROM … instead of TABLE …").of(Fault::NotSupported))
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -178,11 +182,13 @@ impl Visitor for OnlyReads {
             && !TABLE_FUNCTIONS.iter().any(|known| name.to_string().eq_ignore_ascii_case(known))
         {
             let known = TABLE_FUNCTIONS.join(", ");
-            return ControlFlow::Break(refused(format!("no such table function; there are {known} name={name}")));
+            let message = format!("no such table function; there are {known} name={name}");
+            return ControlFlow::Break(refused(message).of(Fault::UnknownFunction));
         }
         self.tables += 1;
         if self.tables > TABLES_MAX {
-            return ControlFlow::Break(refused(format!("query names too many tables tables_max={TABLES_MAX}")));
+            let message = format!("query names too many tables tables_max={TABLES_MAX}");
+            return ControlFlow::Break(refused(message).of(Fault::TooLarge));
         }
         ControlFlow::Continue(())
     }
@@ -195,14 +201,19 @@ impl Visitor for OnlyReads {
             )));
         }
         if parts.last().is_some_and(|part| part.eq_ignore_ascii_case("df_settings")) {
-            return ControlFlow::Break(refused("settings are not shown to queries"));
+            return ControlFlow::Break(hidden_settings());
         }
         ControlFlow::Continue(())
     }
 }
 
 fn read_only(what: &str) -> Error {
-    refused(format!("queries only read: {what} is refused; send SELECT, SHOW TABLES, DESCRIBE or EXPLAIN"))
+    let message = format!("queries only read: {what} is refused; send SELECT, SHOW TABLES, DESCRIBE or EXPLAIN");
+    refused(message).of(Fault::ReadOnly)
+}
+
+fn hidden_settings() -> Error {
+    refused("settings are not shown to queries").of(Fault::NotSupported)
 }
 
 fn refused(message: impl Into<String>) -> Error {

@@ -6,8 +6,9 @@
 //! is asked for by `format=`, by the body or by `Accept`, JSON otherwise.
 //!
 //! The status line is sent with the first rows, so a query that fails before has a status that says so and a body
-//! `{"status":"error","errorType":…,"error":…}`, with `position` where the text is at fault. A query that fails later cuts the
-//! body off without its proper end, in every format: a client sees a broken transfer, never a short answer.
+//! `{"status":"error","errorType":…,"error":…}`, with `fault` where it is known what is wrong (`unknown_column`) and `position` where
+//! the text is at fault. A query that fails later cuts the body off without its proper end, in every format: a client sees a broken
+//! transfer, never a short answer.
 //!
 //! Invariants: rows are sent as they come and never collected; a client that goes away drops the body, and with it the query.
 
@@ -48,7 +49,7 @@ use promql::write;
 pub use rules::{RulesAsked, no_such_group};
 
 use crate::{
-    Answer, Engine, Error, ErrorKind, Position, Result,
+    Answer, Engine, Error, ErrorKind, Fault, Position, Result,
     format::{Encoder, Format},
     gate::TEXT_BYTES_MAX,
 };
@@ -90,7 +91,7 @@ async fn too_large(response: Response) -> Response {
         return response;
     }
     let error = format!("body is too large; ask for less at once bytes_max={BODY_BYTES_MAX}");
-    let body = Failure { status: "error", error_type: "bad_data", error, position: None };
+    let body = Failure { status: "error", error_type: "bad_data", error, fault: Some(Fault::TooLarge), position: None };
     (StatusCode::PAYLOAD_TOO_LARGE, axum::Json(body)).into_response()
 }
 
@@ -243,6 +244,8 @@ struct Failure<'a> {
     error_type: &'a str,
     error: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<Fault>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<Position>,
 }
 
@@ -258,7 +261,8 @@ pub fn failure(error: &Error) -> Response {
         ErrorKind::Overloaded | ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     };
-    let body = Failure { status: "error", error_type, error: error.to_string(), position: error.position };
+    let (fault, position) = (error.fault, error.position);
+    let body = Failure { status: "error", error_type, error: error.to_string(), fault, position };
     let mut response = (status, axum::Json(body)).into_response();
     if matches!(error.kind, ErrorKind::Overloaded | ErrorKind::Unavailable) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));

@@ -45,7 +45,7 @@ mod views;
 pub use billing::{TagRules, Tags};
 pub use comments::comment;
 pub use engine::{Answer, Catalog, Config, Engine};
-pub use error::{Error, ErrorKind, Position, Result};
+pub use error::{Error, ErrorKind, Fault, Position, Result};
 pub use evaluate::{Found, Loaded, PromqlConfig, When};
 pub use http::{Asked, RulesAsked, check_range, duration_ms, failure, json, no_such_group, router};
 pub use index::Counts;

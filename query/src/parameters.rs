@@ -18,7 +18,7 @@ use datafusion::sql::{
     },
 };
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Fault, Result};
 
 /// Most parameters of a query: what the wire can count.
 const PARAMETERS_MAX: usize = 65_535;
@@ -49,7 +49,7 @@ pub(crate) fn put(statement: &mut Statement, values: &[Parameter]) -> Result<()>
     visit(statement, &mut |place, expr| {
         let Some(value) = values.get(place - 1) else {
             let message = format!("no value for parameter ${place} parameters={}", values.len());
-            return Err(Error::new(ErrorKind::Invalid, message));
+            return Err(Error::new(ErrorKind::Invalid, message).of(Fault::Parameter));
         };
         *expr = literal(value)?;
         Ok(())
@@ -143,7 +143,7 @@ impl VisitorMut for Places<'_> {
         let place = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
         let Some(place) = place.filter(|place| (1..=PARAMETERS_MAX).contains(place)) else {
             let message = format!("parameters are written $1, $2, …: found {name}");
-            return ControlFlow::Break(Error::new(ErrorKind::Invalid, message));
+            return ControlFlow::Break(Error::new(ErrorKind::Invalid, message).of(Fault::Syntax));
         };
         match (self.0)(place, expr) {
             Ok(()) => ControlFlow::Continue(()),

@@ -1,6 +1,6 @@
 //! Errors as the protocol has them: a severity, a code of five characters, a sentence, and where in the text.
 
-use query::{Error, ErrorKind};
+use query::{Error, ErrorKind, Fault};
 
 use crate::wire::Out;
 
@@ -39,7 +39,7 @@ impl Failure {
     pub fn of(error: &Error, text: &str) -> Self {
         let message = error.to_string();
         let position = error.position.and_then(|place| character(text, place.line, place.column));
-        Self { code: code(error.kind, &message), position, message, is_fatal: false }
+        Self { code: code(error), position, message, is_fatal: false }
     }
 
     pub fn write(&self, out: &mut Out) {
@@ -66,28 +66,42 @@ fn character(text: &str, line: u64, column: u64) -> Option<usize> {
     Some(before.sum::<usize>() + column.max(1))
 }
 
-/// Drivers act on codes. DataFusion tells what is wrong only in words, so those whose codes drivers know are told by their words.
-fn code(kind: ErrorKind, message: &str) -> &'static str {
-    let has = |part: &str| message.contains(part);
-    match kind {
-        ErrorKind::Invalid if has("queries only read") => "25006",
-        ErrorKind::Invalid if has("no value for parameter") => "08P01",
-        ErrorKind::Invalid if has("not valid SQL") || has("query is empty") => "42601",
-        ErrorKind::Invalid if has("not found") && has("table ") => "42P01",
-        ErrorKind::Invalid if has("No field named") || has("column not found") => "42703",
-        ErrorKind::Invalid if has("Invalid function") || has("No function matches") => "42883",
-        ErrorKind::Invalid if has("mbiguous") => "42702",
-        ErrorKind::Invalid if has("This feature is not implemented") || has("are not shown") => "0A000",
-        ErrorKind::Invalid => "42000",
-        ErrorKind::Execution if has("ivide by zero") || has("ivision by zero") => "22012",
-        ErrorKind::Execution if has("memory") => "53200",
-        ErrorKind::Execution if has("too many rows") => "54000",
-        ErrorKind::Execution if has("ast error") || has("parse") => "22P02",
-        ErrorKind::Execution => "22000",
-        ErrorKind::Timeout | ErrorKind::Canceled => "57014",
-        ErrorKind::Overloaded => "53300",
-        ErrorKind::Unavailable => "58030",
-        ErrorKind::Internal => "XX000",
+/// Drivers act on codes: that of what is wrong, or of the kind of the error where that is not known.
+fn code(error: &Error) -> &'static str {
+    match error.fault {
+        Some(fault) => of_fault(fault),
+        None => match error.kind {
+            ErrorKind::Invalid => "42000",
+            ErrorKind::Execution => "22000",
+            ErrorKind::Timeout | ErrorKind::Canceled => "57014",
+            ErrorKind::Overloaded => "53300",
+            ErrorKind::Unavailable => "58030",
+            ErrorKind::Internal => "XX000",
+        },
+    }
+}
+
+fn of_fault(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Syntax => "42601",
+        Fault::UnknownTable => "42P01",
+        Fault::UnknownColumn => "42703",
+        Fault::UnknownFunction => "42883",
+        Fault::AmbiguousColumn => "42702",
+        Fault::DuplicateName => "42712",
+        Fault::Grouping => "42803",
+        Fault::WrongType => "42804",
+        Fault::Parameter => "42P02",
+        Fault::ReadOnly => "25006",
+        Fault::NotSupported => "0A000",
+        Fault::DivisionByZero => "22012",
+        Fault::BadText => "22P02",
+        Fault::BadTime => "22007",
+        Fault::BadPattern => "2201B",
+        Fault::OutOfRange => "22003",
+        Fault::SeveralRows => "21000",
+        Fault::OutOfMemory => "53200",
+        Fault::TooLarge => "54000",
     }
 }
 
@@ -103,10 +117,11 @@ mod tests {
 
     #[test]
     fn drivers_find_the_codes_they_know() {
-        let code = |kind, message: &str| Failure::of(&Error::new(kind, message), "").code;
-        assert_eq!(code(ErrorKind::Invalid, "table 'streamgauge.public.nix' not found"), "42P01");
-        assert_eq!(code(ErrorKind::Invalid, "queries only read: INSERT is refused"), "25006");
-        assert_eq!(code(ErrorKind::Timeout, "query took too long"), "57014");
-        assert_eq!(code(ErrorKind::Overloaded, "too many queries at once"), "53300");
+        let code = |error: Error| Failure::of(&error, "").code;
+        let invalid = || Error::new(ErrorKind::Invalid, "table 'streamgauge.public.nix' not found");
+        assert_eq!(code(invalid().of(Fault::UnknownTable)), "42P01");
+        assert_eq!(code(invalid()), "42000", "words say nothing");
+        assert_eq!(code(Error::new(ErrorKind::Timeout, "query took too long")), "57014");
+        assert_eq!(code(Error::new(ErrorKind::Overloaded, "too many queries at once")), "53300");
     }
 }

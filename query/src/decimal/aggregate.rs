@@ -32,7 +32,7 @@ use super::{
     total::Total,
     wide::{DIGITS_MAX, WIDE_DIGITS_MAX, divide_scaled, fits, narrow_power},
 };
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Fault};
 
 /// `sum` and `avg`, in this order.
 pub(crate) fn aggregates() -> [Arc<AggregateUDF>; 2] {
@@ -124,7 +124,7 @@ pub(super) fn too_large(kind: Kind) -> DataFusionError {
     let (name, result) = (if kind.is_average { "avg" } else { "sum" }, kind.result());
     let message =
         format!("a result of `{name}` has too many digits; cast what it is over to fewer of them result={result}");
-    Error::new(ErrorKind::Execution, message).into()
+    Error::new(ErrorKind::Execution, message).of(Fault::OutOfRange).into()
 }
 
 /// `sum` or `avg`.

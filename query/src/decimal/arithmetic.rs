@@ -26,7 +26,7 @@ use super::{
     shape::{Operation, Shape},
     wide::{divide_rounded_narrow, divide_scaled, narrow, narrow_power, power, rescale},
 };
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Fault};
 
 /// One operator.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -265,14 +265,15 @@ impl fmt::Display for Shape {
 }
 
 fn divided_by_zero() -> Error {
-    Error::new(ErrorKind::Execution, "division by zero; write the divisor as nullif(…, 0) to get NULL instead")
+    let message = "division by zero; write the divisor as nullif(…, 0) to get NULL instead";
+    Error::new(ErrorKind::Execution, message).of(Fault::DivisionByZero)
 }
 
 fn too_large(operation: Operation, result: Shape) -> Error {
     let symbol = operation.symbol();
     let message =
         format!("a result of `{symbol}` has too many digits; cast an operand to fewer of them result={result}");
-    Error::new(ErrorKind::Execution, message)
+    Error::new(ErrorKind::Execution, message).of(Fault::OutOfRange)
 }
 
 fn defect(what: &str) -> Error {

@@ -22,7 +22,7 @@ use super::{
     shape::Shape,
     wide::{DIGITS_MAX, Unread, WIDE_DIGITS_MAX, fits, narrow, parse, rescale},
 };
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Fault};
 
 /// A cast to one type.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -85,18 +85,18 @@ impl Convert {
     fn scaled(&self, value: Option<i256>, scale: i8, to: Shape, digits: u8) -> Result<Option<i256>> {
         let Some(value) = value else { return Ok(None) };
         let scaled = rescale(value, scale, to.scale).filter(|v| fits(*v, digits));
-        self.or_null(scaled, || failed("a number has too many digits for", to, &value))
+        self.or_null(scaled, || failed(Fault::OutOfRange, to, &value))
     }
 
     fn read(&self, text: Option<&str>, to: Shape, digits: u8) -> Result<Option<i256>> {
         let Some(text) = text else { return Ok(None) };
         let read = parse(text, to.scale).and_then(|v| fits(v, digits).then_some(v).ok_or(Unread::TooLarge));
-        let why = match read {
-            Err(Unread::Malformed) => "a text is no number and cannot be cast to",
-            _ => "a number has too many digits for",
+        let fault = match read {
+            Err(Unread::Malformed) => Fault::BadText,
+            _ => Fault::OutOfRange,
         };
         let shown: String = text.chars().take(60).collect();
-        self.or_null(read.ok(), || failed(why, to, &format!("{shown:?}")))
+        self.or_null(read.ok(), || failed(fault, to, &format!("{shown:?}")))
     }
 
     fn or_null(&self, value: Option<i256>, error: impl FnOnce() -> Error) -> Result<Option<i256>> {
@@ -139,6 +139,10 @@ impl ScalarUDFImpl for Convert {
     }
 }
 
-fn failed(why: &str, to: Shape, value: &impl fmt::Display) -> Error {
-    Error::new(ErrorKind::Execution, format!("{why} a decimal type type={to} value={value}"))
+fn failed(fault: Fault, to: Shape, value: &impl fmt::Display) -> Error {
+    let why = match fault {
+        Fault::BadText => "a text is no number and cannot be cast to",
+        _ => "a number has too many digits for",
+    };
+    Error::new(ErrorKind::Execution, format!("{why} a decimal type type={to} value={value}")).of(fault)
 }

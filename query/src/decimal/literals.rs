@@ -22,7 +22,7 @@ use datafusion::{
 };
 
 use super::wide::{DIGITS_MAX, narrow, parse};
-use crate::{Error, ErrorKind, Position, Result};
+use crate::{Error, ErrorKind, Fault, Position, Result};
 
 /// Functions whose value is one of their arguments, or a list of them.
 pub(super) const RETURN_AN_ARGUMENT: [&str; 8] =
@@ -70,7 +70,9 @@ impl VisitorMut for Numbers {
                         format!("a number has too many digits digits={} digits_max={DIGITS_MAX}", digits(text));
                     let position = Position { line: span.start.line, column: span.start.column };
                     let position = (position.line > 0).then_some(position);
-                    return ControlFlow::Break(Error::new(ErrorKind::Invalid, message).at(position));
+                    return ControlFlow::Break(
+                        Error::new(ErrorKind::Invalid, message).of(Fault::OutOfRange).at(position),
+                    );
                 }
             }
             Expr::Case { conditions, else_result, .. } => {

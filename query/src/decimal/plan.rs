@@ -32,7 +32,7 @@ use super::{
     literals::{RETURN_AN_ARGUMENT, decimal},
     shape::{Operation, Shape},
 };
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Fault};
 
 /// What a type is to decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -345,5 +345,5 @@ fn mixed(what: &str) -> Error {
         "a decimal and a float do not mix: write `cast(… AS DOUBLE)` around the decimal, \
          or `cast(… AS DECIMAL(38, 22))` around the float decimal={what}"
     );
-    Error::new(ErrorKind::Invalid, message)
+    Error::new(ErrorKind::Invalid, message).of(Fault::UnknownFunction)
 }

@@ -18,7 +18,7 @@ use super::{
     timed_out,
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Fault, Result,
     meter::Count,
     running::{Run, killed},
 };
@@ -45,7 +45,8 @@ impl Bounded {
         self.rows += batch.num_rows();
         if self.rows > self.rows_max {
             let message = "answer has too many rows; add LIMIT, aggregate, or raise `sql.rows_max`";
-            return Err(Error::new(ErrorKind::Execution, format!("{message} rows_max={}", self.rows_max)));
+            let message = format!("{message} rows_max={}", self.rows_max);
+            return Err(Error::new(ErrorKind::Execution, message).of(Fault::TooLarge));
         }
         self.count.rows(batch.num_rows());
         self.run.iter().for_each(|run| run.add_samples(batch.num_rows()));

@@ -76,6 +76,7 @@ async fn errors_have_a_status_a_type_and_a_position() {
     assert_eq!((body["status"].clone(), body["errorType"].clone()), (json!("error"), json!("bad_data")));
     let (_, body) = post("text/plain", "SELECT nothing FROM samples").await;
     assert_eq!(body["position"], json!({"line": 1, "column": 8}), "{body}");
+    assert_eq!(body["fault"], "unknown_column", "{body}");
     let (_, body) = post("text/plain", "SELECT CAST('x' AS int)").await;
     assert!(body["error"].as_str().unwrap().contains("Cannot cast string 'x'"), "{body}");
     let (status, body) = post("text/plain", "SELECT 1 / (i - i) FROM generate_series(1, 2) AS g(i)").await;

@@ -141,6 +141,13 @@ impl Connection {
         good!(self.check_portal(&portal));
         let statement = good!(self.prepared(&statement));
         let formats = good!(spread(&formats, values.len()));
+        // Of what was not described it is known when it is asked.
+        if let (Kind::Query(_), Some(shape)) = (&statement.kind, statement.shape.get())
+            && values.len() < shape.types.len()
+        {
+            let message = format!("{} values for {} parameters", values.len(), shape.types.len());
+            return Ok(Err(Failure::new("08P01", message)));
+        }
         let stated = |at: usize| statement.types.get(at).copied().unwrap_or(0);
         // A value in binary is only bits until its type is known.
         let types = if (0..values.len()).any(|at| formats[at] && stated(at) == 0) {
