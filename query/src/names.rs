@@ -2,7 +2,8 @@
 //!
 //! Called by the engine with the parsed statement, before it is planned. Columns of billing are called as FOCUS has them (`BilledCost`),
 //! and nobody wants to write them in quotes: a name that matches a column but for case becomes that column's name, so planning sees,
-//! and the answer shows, the name of the schema. Names in quotes are exact. Names of tables and functions are planned as before.
+//! and the answer shows, the name of the schema. Names in quotes are exact. Names of tables and functions are planned as before, and a
+//! name that is given with `AS` is what it is, in small letters unless it has quotes.
 //!
 //! Invariant: a name that matches a column exactly is left to mean it; one that matches two columns but for case is refused.
 //! Not here: whether there is such a column, and whether two tables have it. Planning tells.
@@ -22,7 +23,7 @@ use datafusion::{
     },
 };
 
-use crate::{Error, ErrorKind, Position, Result};
+use crate::{Error, ErrorKind, Fault, Position, Result};
 
 use scope::{Ctes, Layer, Schemas, constraint, layer_of, normal, outputs};
 
@@ -100,12 +101,6 @@ impl Names<'_> {
         }
         for item in &mut select.projection {
             match item {
-                SelectItem::ExprWithAlias { alias, .. } if alias.quote_style.is_none() => {
-                    // An alias that is spelled like a column is its name too: `sum(BilledCost) AS billedcost`.
-                    if let Some(Ok(Some(name))) = self.layers.last().map(|layer| layer.find(&alias.value)) {
-                        quote(alias, name);
-                    }
-                }
                 SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) => {
                     for name in options.opt_except.iter_mut() {
                         self.column(&mut name.first_element)?;
@@ -222,7 +217,7 @@ fn ambiguous(ident: &Ident, names: &[String]) -> Error {
         ident.value
     );
     let position = Position { line: ident.span.start.line, column: ident.span.start.column };
-    Error::new(ErrorKind::Invalid, message).at((position.line > 0).then_some(position))
+    Error::new(ErrorKind::Invalid, message).of(Fault::AmbiguousColumn).at((position.line > 0).then_some(position))
 }
 
 #[cfg(test)]

@@ -197,7 +197,7 @@ pub(super) fn outputs(body: &SetExpr, schemas: &Schemas, ctes: &Ctes) -> Vec<Str
         match item {
             SelectItem::UnnamedExpr(Expr::Identifier(ident)) => columns.push(meant(ident)),
             SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => columns.extend(parts.last().map(meant)),
-            SelectItem::ExprWithAlias { alias, .. } => columns.push(meant(alias)),
+            SelectItem::ExprWithAlias { alias, .. } => columns.push(normal(alias)),
             SelectItem::Wildcard(_) => columns.extend(layer.relations.iter().flat_map(|r| r.columns.iter().cloned())),
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
                 let relation =

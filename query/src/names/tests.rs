@@ -45,7 +45,6 @@ async fn names_match_but_for_case_wherever_they_stand() {
         "SELECT billedcost FROM bills WHERE billedcost > 0 AND REGION IN ('eu', 'us')",
         "SELECT billedcost FROM bills ORDER BY BILLEDCOST DESC",
         "SELECT billedcost FROM bills GROUP BY billedcost HAVING sum(BilledCost) > 0",
-        "SELECT sum(billedcost) AS BilledCost FROM bills GROUP BY region ORDER BY billedcost",
         "SELECT a.billedcost FROM bills a JOIN bills b ON a.region = b.REGION AND a.chargeperiodstart = b.ChargePeriodStart",
         "SELECT a.billedcost FROM bills a JOIN bills b USING (region)",
         "SELECT billedcost FROM bills o WHERE EXISTS (SELECT 1 FROM bills i WHERE i.region = o.region AND o.billedcost > 0)",
@@ -53,7 +52,6 @@ async fn names_match_but_for_case_wherever_they_stand() {
         "SELECT billedcost FROM bills UNION ALL SELECT billedcost FROM bills ORDER BY billedcost",
         "SELECT * EXCLUDE (quantity, chargeperiodstart, count, weight, region, tags) FROM bills",
         "SELECT * EXCEPT (quantity, chargeperiodstart, count, weight, region, tags) FROM bills",
-        "SELECT sum(billedcost) OVER (PARTITION BY region ORDER BY chargeperiodstart) AS billedcost FROM bills",
     ] {
         assert_eq!(names(&bench, sql).await, ["BilledCost"], "{sql}");
         assert!(rows(&bench.engine(), sql).await.is_ok_and(|rows| rows.len() >= 2), "{sql}");
@@ -75,11 +73,36 @@ async fn aliases_with_capitals_are_found() {
         "SELECT \"Total\" AS total FROM (SELECT sum(BilledCost) AS \"Total\" FROM bills)",
         "SELECT TOTAL AS total FROM (SELECT sum(BilledCost) AS \"Total\" FROM bills)",
     ] {
-        let expected = if sql.contains("\"Total\" FROM") { "Total" } else { "total" };
-        let expected = if sql.contains("AS total") { "Total" } else { expected };
-        assert_eq!(names(&bench, sql).await, [expected], "{sql}");
+        assert_eq!(names(&bench, sql).await, ["total"], "{sql}");
         assert_eq!(rows(&bench.engine(), sql).await.unwrap().len(), 1, "{sql}");
     }
+}
+
+#[tokio::test]
+async fn an_alias_keeps_its_own_name_and_is_found_by_it() {
+    let bench = two_bills();
+    for sql in [
+        "SELECT count(*) AS billedcost FROM bills GROUP BY region",
+        "SELECT count(*) AS BilledCost FROM bills GROUP BY region",
+        "SELECT sum(billedcost) AS BilledCost FROM bills GROUP BY region ORDER BY billedcost",
+        "SELECT sum(billedcost) AS billedcost FROM bills GROUP BY region ORDER BY BilledCost DESC",
+        "SELECT sum(BilledCost) AS billedcost FROM bills GROUP BY region HAVING sum(BilledCost) > 0",
+        "SELECT sum(billedcost) OVER (PARTITION BY region ORDER BY chargeperiodstart) AS billedcost FROM bills",
+        "SELECT BILLEDCOST FROM (SELECT sum(BilledCost) AS billedcost FROM bills GROUP BY region)",
+        "WITH c AS (SELECT region, sum(BilledCost) AS BilledCost FROM bills GROUP BY 1) SELECT c.BilledCost FROM c ORDER BY billedcost",
+        "SELECT billedcost + 1 AS billedcost FROM bills WHERE BilledCost > 0 GROUP BY billedcost",
+        "SELECT billedcost AS billedcost FROM bills UNION ALL SELECT billedcost FROM bills ORDER BY BilledCost",
+    ] {
+        assert_eq!(names(&bench, sql).await, ["billedcost"], "{sql}");
+        assert!(rows(&bench.engine(), sql).await.is_ok_and(|rows| rows.len() >= 2), "{sql}");
+    }
+    assert_eq!(names(&bench, "SELECT count(*) AS \"BilledCost\" FROM bills").await, ["BilledCost"]);
+    // What is ordered is the result, not the column of the same name.
+    let by_result = "SELECT cast(-BilledCost AS INT) AS billedcost FROM bills ORDER BY BilledCost";
+    assert_eq!(bench.rows(by_result).await, [json!([-2]), json!([-1])]);
+    // Groups are of the column: PostgreSQL takes the name of a table before one of a result.
+    let by_column = "SELECT 'x' AS region, count(*) FROM bills GROUP BY Region";
+    assert_eq!(bench.rows(by_column).await.len(), 2);
 }
 
 #[tokio::test]

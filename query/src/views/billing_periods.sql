@@ -25,9 +25,9 @@ sums AS (
         s.export,
         c.x_BillingMonth AS month,
         c.BillingCurrency,
-        sum(c.BilledCost) AS BilledCost,
-        sum(c.EffectiveCost) AS EffectiveCost,
-        sum(c.x_Rows) AS x_Rows
+        sum(c.BilledCost) AS "BilledCost",
+        sum(c.EffectiveCost) AS "EffectiveCost",
+        sum(c.x_Rows) AS "x_Rows"
     FROM costs_daily c
     JOIN scopes s ON s.scope = c.x_Scope
     GROUP BY 1, 2, 3

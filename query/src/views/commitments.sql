@@ -20,10 +20,10 @@ WITH charges AS (
         x_BillingMonth AS month,
         CommitmentDiscountId,
         BillingCurrency,
-        max(CommitmentDiscountName) AS CommitmentDiscountName,
-        max(CommitmentDiscountType) AS CommitmentDiscountType,
-        max(CommitmentDiscountCategory) AS CommitmentDiscountCategory,
-        max(ProviderName) AS ProviderName,
+        max(CommitmentDiscountName) AS "CommitmentDiscountName",
+        max(CommitmentDiscountType) AS "CommitmentDiscountType",
+        max(CommitmentDiscountCategory) AS "CommitmentDiscountCategory",
+        max(ProviderName) AS "ProviderName",
         sum(CASE WHEN CommitmentDiscountStatus = 'Used' THEN EffectiveCost ELSE CAST(0 AS DECIMAL(38, 22)) END) AS used_cost,
         sum(CASE WHEN CommitmentDiscountStatus = 'Unused' THEN EffectiveCost ELSE CAST(0 AS DECIMAL(38, 22)) END) AS unused_cost,
         sum(
@@ -37,7 +37,7 @@ WITH charges AS (
         sum(
             CASE WHEN ChargeCategory = 'Purchase' AND EffectiveCost IS NOT NULL THEN EffectiveCost ELSE CAST(0 AS DECIMAL(38, 22)) END
         ) AS fee_cost,
-        sum(BilledCost) AS BilledCost,
+        sum(BilledCost) AS "BilledCost",
         max(ChargePeriodStart) AS last_charge,
         max(
             coalesce(

@@ -20,10 +20,10 @@ SELECT
     CostCenter,
     Owner,
     Application,
-    sum(BilledCost) AS BilledCost,
-    sum(EffectiveCost) AS EffectiveCost,
-    sum(ListCost) AS ListCost,
-    sum(ContractedCost) AS ContractedCost,
-    sum(x_Rows) AS x_Rows
+    sum(BilledCost) AS "BilledCost",
+    sum(EffectiveCost) AS "EffectiveCost",
+    sum(ListCost) AS "ListCost",
+    sum(ContractedCost) AS "ContractedCost",
+    sum(x_Rows) AS "x_Rows"
 FROM costs_daily
 GROUP BY ALL

@@ -99,9 +99,9 @@ billed AS (
 compared AS (
     SELECT
         coalesce(nullif(s.issuer, ''), c.issuer) AS issuer,
-        coalesce(s.InvoiceId, c.InvoiceId) AS InvoiceId,
+        coalesce(s.InvoiceId, c.InvoiceId) AS "InvoiceId",
         coalesce(nullif(s.account, ''), c.account) AS account,
-        coalesce(s.BillingCurrency, c.BillingCurrency) AS BillingCurrency,
+        coalesce(s.BillingCurrency, c.BillingCurrency) AS "BillingCurrency",
         s.invoiced,
         c.billed,
         c.billed - s.invoiced AS difference,
