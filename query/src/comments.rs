@@ -13,11 +13,12 @@ use datafusion::{
     catalog::view::ViewTable,
     common::{Result as DataFusionResult, ScalarValue},
     datasource::{TableProvider, provider_as_source},
-    logical_expr::{ColumnarValue, LogicalPlanBuilder, ScalarUDF, Volatility, col, create_udf, lit},
+    functions::core::expr_fn::coalesce,
+    logical_expr::{ColumnarValue, Expr, LogicalPlanBuilder, ScalarUDF, Volatility, cast, col, create_udf, lit},
 };
 
 use crate::{
-    Error, ErrorKind, metrics,
+    Error, ErrorKind, metrics, types,
     views::{SCHEMA, VIEWS},
 };
 
@@ -44,7 +45,8 @@ pub fn comment(table: &str, column: Option<&str>) -> Option<&'static str> {
     known.or_else(|| dataset.partition_columns().any(|day| day == column).then_some(DAY))
 }
 
-/// A table of `information_schema` with a column of comments at its end; as it is, if it lists neither tables nor columns.
+/// A table of `information_schema` with a column of comments at its end, and with the names that types have in SQL; as it is, if it
+/// lists neither tables nor columns.
 pub(crate) fn with_comments(name: &str, table: Arc<dyn TableProvider>) -> DataFusionResult<Arc<dyn TableProvider>> {
     let column = match name {
         "tables" => lit(ScalarValue::Utf8(None)),
@@ -52,7 +54,16 @@ pub(crate) fn with_comments(name: &str, table: Arc<dyn TableProvider>) -> DataFu
         _ => return Ok(table),
     };
     let schema = table.schema();
-    let all = schema.fields().iter().map(|field| col(field.name().as_str()));
+    let all = schema.fields().iter().map(|field| match field.name().as_str() {
+        "data_type" => listed(vec![col("data_type")]).alias("data_type"),
+        // DataFusion counts from zero.
+        "ordinal_position" => cast(col("ordinal_position") + lit(1_u64), DataType::Int32).alias("ordinal_position"),
+        other if *field.data_type() == DataType::UInt64 => {
+            let digits = listed(vec![col("data_type"), lit(other)]);
+            coalesce(vec![cast(digits, DataType::Int32), cast(col(other), DataType::Int32)]).alias(other)
+        }
+        other => col(other),
+    });
     let comment = function().call(vec![col("table_schema"), col("table_name"), column]).alias(COMMENT);
     let mut plan = LogicalPlanBuilder::scan(name, provider_as_source(table), None)?;
     if name == "tables" {
@@ -79,6 +90,23 @@ fn function() -> ScalarUDF {
     create_udf("comment_of", vec![text(), text(), text()], text(), Volatility::Immutable, Arc::new(body))
 }
 
+/// Of DataFusion's name of a type that of SQL; with the name of a column of `information_schema`, what is there of such a type.
+fn listed(args: Vec<Expr>) -> Expr {
+    let body = |args: &[ColumnarValue]| {
+        let args = ColumnarValue::values_to_arrays(args)?;
+        let lacks = || Error::new(ErrorKind::Internal, "the name of a type is asked for without one");
+        let types = args.first().ok_or_else(lacks)?.as_string::<i32>();
+        let columns = args.get(1).map(|columns| columns.as_string::<i32>());
+        let told = |row: usize| {
+            let name = types::listed(types.value(row));
+            columns.map_or(Some(name), |columns| types::digits(name, columns.value(row)))
+        };
+        Ok(ColumnarValue::Array(Arc::new((0..types.len()).map(told).collect::<StringArray>())))
+    };
+    let texts = vec![DataType::Utf8; args.len()];
+    create_udf("type_listed", texts, DataType::Utf8, Volatility::Immutable, Arc::new(body)).call(args)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +126,23 @@ mod tests {
         assert_eq!(ask(&bench, value).await, [comment("metrics", Some("value")).unwrap()]);
         let view = comment("savings", Some("total_savings")).unwrap();
         assert_eq!(view, "Both together.");
+    }
+
+    #[tokio::test]
+    async fn types_of_columns_have_the_names_of_sql() {
+        let bench = books(&[]);
+        let types = "SELECT DISTINCT data_type FROM information_schema.columns WHERE table_name IN ('costs', 'metrics') ORDER BY 1";
+        let known = ["date", "double precision", "jsonb", "numeric", "text", "timestamp with time zone"];
+        let found = ask(&bench, types).await;
+        assert!(known.iter().all(|name| found.contains(&(*name).to_owned())), "{found:?}");
+        let odd = found.iter().find(|name| name.contains('('));
+        assert_eq!(odd, None, "{found:?}");
+        let places = "SELECT column_name, ordinal_position, numeric_precision, numeric_scale FROM information_schema.columns \
+                      WHERE table_name = 'metrics' ORDER BY ordinal_position";
+        let found = ask(&bench, places).await;
+        assert_eq!((found[0].as_str(), found[3].as_str()), ("timestamp 1 - -", "value 4 53 -"), "{found:?}");
+        assert_eq!(types::listed("Dictionary(Int32, Utf8)"), "text");
+        assert_eq!(types::listed("Timestamp(Microsecond, None)"), "timestamp without time zone");
     }
 
     #[tokio::test]

@@ -51,6 +51,7 @@ use crate::{
     running::{Asking, Run, Running},
     saved::{self, Bound, Queries},
     series::on_days,
+    system::headings::Headings,
     table::{Reader, Table},
     views::Tables,
 };
@@ -226,28 +227,38 @@ impl Engine {
     /// # Errors
     /// As [`Engine::sql`].
     pub async fn sql_at(&self, text: &str, now_us: i64) -> Result<Answer> {
-        self.ask(text, now_us, |statement| parameters::put(statement, &[])).await
+        let asked = self.ask(text, now_us, |statement| parameters::put(statement, &[])).await;
+        asked.map(|(answer, _)| answer)
     }
 
     /// Answers a saved query with its values.
     pub(crate) async fn bound(&self, bound: &Bound, now_us: i64) -> Result<Answer> {
-        self.ask(&bound.sql, now_us, |statement| saved::bind(statement, &bound.values)).await
+        let asked = self.ask(&bound.sql, now_us, |statement| saved::bind(statement, &bound.values)).await;
+        asked.map(|(answer, _)| answer)
     }
 
-    /// Answers a query with places `$1`, `$2`, …, and a value for each.
+    /// Answers a query with places `$1`, `$2`, …, and a value for each. Columns are called as PostgreSQL calls them, and two may be called
+    /// alike.
     ///
     /// # Errors
     /// As [`Engine::sql`]; `Invalid` too if a place has no value.
     pub async fn sql_with(&self, text: &str, parameters: &[Parameter]) -> Result<Answer> {
-        self.ask(text, self.0.clock.now_us(), |statement| parameters::put(statement, parameters)).await
+        let put = |statement: &mut Statement| parameters::put(statement, parameters);
+        let (answer, headings) = self.ask(text, self.0.clock.now_us(), put).await?;
+        Ok(Answer { schema: headings.over(&answer.schema), ..answer })
     }
 
-    /// Answers a query once values are put into it.
-    async fn ask(&self, text: &str, now_us: i64, put: impl FnOnce(&mut Statement) -> Result<()>) -> Result<Answer> {
+    /// Answers a query once values are put into it; with what PostgreSQL would call its columns.
+    async fn ask(
+        &self,
+        text: &str,
+        now_us: i64,
+        put: impl FnOnce(&mut Statement) -> Result<()>,
+    ) -> Result<(Answer, Headings)> {
         let mut count = self.0.meter.begin();
         let run = self.0.asking.begin("sql", text);
         match run.or_killed(self.begin(text, now_us, put)).await {
-            Ok((schema, work, deadline)) => {
+            Ok((schema, work, deadline, headings)) => {
                 let Config { rows_max, timeout_ms, .. } = self.0.config;
                 let of_answer = Arc::clone(&schema);
                 let stream = Bounded {
@@ -262,7 +273,7 @@ impl Engine {
                     run: Some(run),
                     _engine: self.clone(),
                 };
-                Ok(Answer { schema, stream: Box::pin(stream) })
+                Ok((Answer { schema, stream: Box::pin(stream) }, headings))
             }
             Err(error) => {
                 count.end(Err(error.kind));
@@ -276,8 +287,8 @@ impl Engine {
         text: &str,
         now_us: i64,
         put: impl FnOnce(&mut Statement) -> Result<()>,
-    ) -> Result<(SchemaRef, Work, Pin<Box<Sleep>>)> {
-        let mut statement = gate::check(text)?;
+    ) -> Result<(SchemaRef, Work, Pin<Box<Sleep>>, Headings)> {
+        let (mut statement, headings) = gate::with_headings(text)?;
         put(&mut statement)?;
         calls::check(self, &statement, text)?;
         let place = Arc::new(self.admit().await?);
@@ -288,7 +299,7 @@ impl Engine {
             planned = &mut work.schema => planned.unwrap_or_else(|_| Err(defect()))?,
             () = &mut deadline => return Err(timed_out(timeout_ms)),
         };
-        Ok((schema, work, deadline))
+        Ok((schema, work, deadline, headings))
     }
 
     /// Says what a query would take and give, without running it. `types` are those that are known of its places, as SQL names
@@ -298,10 +309,12 @@ impl Engine {
     /// As [`Engine::sql`].
     pub async fn describe(&self, text: &str, types: &[Option<&'static str>]) -> Result<Described> {
         self.counted("describe", text, async |_| {
-            let statement = gate::check(text)?;
+            let (statement, headings) = gate::with_headings(text)?;
             let place = Arc::new(self.admit().await?);
             let (session, types) = (self.session(self.0.clock.now_us(), &place), types.to_vec());
-            self.within(async move { run::describe(&session, statement, &types).await }, place, None).await
+            let work = async move { run::describe(&session, statement, &types).await };
+            let described = self.within(work, place, None).await?;
+            Ok(Described { schema: headings.over(&described.schema), ..described })
         })
         .await
     }

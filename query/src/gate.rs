@@ -15,14 +15,16 @@ use std::ops::ControlFlow;
 use datafusion::sql::{
     parser::{DFParserBuilder, Statement},
     sqlparser::{
-        ast::{ObjectName, Query, Select, SetExpr, Statement as Sql, TableFactor, Visit, Visitor},
+        ast::{
+            BinaryOperator, Expr, ObjectName, Query, Select, SetExpr, Statement as Sql, TableFactor, Visit, Visitor,
+        },
         dialect::GenericDialect,
         keywords::Keyword,
         tokenizer::{Token, TokenWithSpan, Tokenizer},
     },
 };
 
-use crate::{Error, ErrorKind, Fault, Position, Result, calls, system};
+use crate::{Error, ErrorKind, Fault, Position, Result, calls, system, system::headings::Headings};
 
 /// Longest text, bytes. The longest sensible query is a list of ten thousand ids: a fifth of this.
 pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -41,6 +43,11 @@ const NESTING_MAX: usize = 100;
 
 /// Parses a text and lets it pass if it only reads.
 pub(crate) fn check(text: &str) -> Result<Statement> {
+    with_headings(text).map(|(statement, _)| statement)
+}
+
+/// The same, with what PostgreSQL would call the columns of the answer.
+pub(crate) fn with_headings(text: &str) -> Result<(Statement, Headings)> {
     if text.len() > TEXT_BYTES_MAX {
         let message = format!("query is too long bytes={} bytes_max={TEXT_BYTES_MAX}", text.len());
         return Err(refused(message).of(Fault::TooLarge));
@@ -62,9 +69,10 @@ pub(crate) fn check(text: &str) -> Result<Statement> {
         return Err(refused(message).of(Fault::Syntax));
     }
     // What clients of PostgreSQL write otherwise is in our dialect before anything of it is let pass.
+    let headings = Headings::of(&statement);
     system::translate(&mut statement);
     check_statement(&statement)?;
-    Ok(statement)
+    Ok((statement, headings))
 }
 
 fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
@@ -191,6 +199,16 @@ impl Visitor for OnlyReads {
             return ControlFlow::Break(refused(message).of(Fault::TooLarge));
         }
         ControlFlow::Continue(())
+    }
+
+    /// A power to who knows PostgreSQL, and bits to the planner, which would give a number without a word.
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        match expr {
+            Expr::BinaryOp { op: BinaryOperator::BitwiseXor, .. } => {
+                ControlFlow::Break(refused("^ is a power in some dialects and bits in others: write power(a, b)"))
+            }
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<Error> {

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::sql::{
     parser::Statement,
     sqlparser::{
-        ast::{Array, Expr, Statement as Sql, Value, Visit, VisitMut, Visitor, VisitorMut},
+        ast::{Array, Expr, LimitClause, Query, Statement as Sql, Value, Visit, VisitMut, Visitor, VisitorMut},
         dialect::GenericDialect,
         parser::Parser,
     },
@@ -66,31 +66,45 @@ pub(crate) fn count(statement: &Statement) -> Result<usize> {
     Ok(most)
 }
 
-/// The types to which places are cast, as SQL names them: planning does not take them for the types of the places.
-pub(crate) fn casts(statement: &Statement) -> BTreeMap<usize, String> {
-    struct Casts(BTreeMap<usize, String>);
-    impl Visitor for Casts {
+/// The types that the text says places have, as SQL names them, which planning does not see: those to which they are cast, and that of
+/// how many rows are wanted.
+pub(crate) fn stated(statement: &Statement) -> BTreeMap<usize, String> {
+    struct Stated(BTreeMap<usize, String>);
+    impl Visitor for Stated {
         type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+                let counts = limit.iter().chain(offset.iter().map(|offset| &offset.value));
+                for place in counts.filter_map(place) {
+                    self.0.entry(place).or_insert_with(|| "BIGINT".to_owned());
+                }
+            }
+            ControlFlow::Continue(())
+        }
+
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
             if let Expr::Cast { expr: inner, data_type, .. } = expr
-                && let Expr::Value(value) = inner.as_ref()
-                && let Value::Placeholder(name) = &value.value
-                && let Some(place) = name.strip_prefix('$').and_then(|digits| digits.parse().ok())
+                && let Some(place) = place(inner)
             {
                 self.0.entry(place).or_insert_with(|| data_type.to_string());
             }
             ControlFlow::Continue(())
         }
     }
+    fn place(expr: &Expr) -> Option<usize> {
+        let Expr::Value(value) = expr else { return None };
+        let Value::Placeholder(name) = &value.value else { return None };
+        name.strip_prefix('$')?.parse().ok()
+    }
     let mut statement = statement;
     while let Statement::Explain(explain) = statement {
         statement = &explain.statement;
     }
-    let mut casts = Casts(BTreeMap::new());
+    let mut stated = Stated(BTreeMap::new());
     if let Statement::Statement(sql) = statement {
-        let _ = Visit::visit(sql.as_ref(), &mut casts);
+        let _ = Visit::visit(sql.as_ref(), &mut stated);
     }
-    casts.0
+    stated.0
 }
 
 /// The types of all places, of those that planning found.
@@ -213,6 +227,13 @@ mod tests {
         ];
         let text = written("SELECT $2 WHERE x = ANY($3) LIMIT $1", &values).unwrap();
         assert_eq!(text, "SELECT CAST('2026-01-01' AS DATE) WHERE x = ANY(ARRAY['a', NULL]) LIMIT 10");
+    }
+
+    #[test]
+    fn the_text_says_types_that_planning_does_not_see() {
+        let found = stated(&gate::check("SELECT a, $3::text FROM t LIMIT $1 OFFSET $2").unwrap());
+        let found: Vec<_> = found.iter().map(|(place, name)| (*place, name.as_str())).collect();
+        assert_eq!(found, [(1, "BIGINT"), (2, "BIGINT"), (3, "TEXT")]);
     }
 
     #[test]

@@ -7,9 +7,12 @@
 //! Invariants: a table is made when it is named, so other queries pay nothing; what we do not have (indexes, roles, policies) is an
 //! empty table, not an error. Not here: the protocol (`pg`).
 
+mod columns;
 mod dialect;
 mod functions;
+pub(crate) mod headings;
 mod tables;
+mod type_rows;
 
 use std::{fmt, sync::Arc};
 

@@ -169,16 +169,63 @@ pub fn shown(oid: Oid, modifier: i32) -> Option<String> {
     Some((*name).to_owned())
 }
 
+/// The name in `information_schema` of a type that is written as DataFusion lists it, such as `Decimal128(38, 22)`.
+pub(crate) fn listed(written: &str) -> &str {
+    let bare = written.split('(').next().unwrap_or(written);
+    match bare {
+        "Boolean" => "boolean",
+        "Int8" | "UInt8" | "Int16" => "smallint",
+        "UInt16" | "Int32" => "integer",
+        "Int64" => "bigint",
+        "UInt32" => "oid",
+        "UInt64" | "Decimal32" | "Decimal64" | "Decimal128" | "Decimal256" => "numeric",
+        "Float16" | "Float32" => "real",
+        "Float64" => "double precision",
+        "Utf8" | "LargeUtf8" | "Utf8View" => "text",
+        "Binary" | "LargeBinary" | "BinaryView" | "FixedSizeBinary" => "bytea",
+        "Date32" | "Date64" => "date",
+        "Time32" | "Time64" => "time without time zone",
+        // With a zone, which is in quotes.
+        "Timestamp" if written.contains('"') => "timestamp with time zone",
+        "Timestamp" => "timestamp without time zone",
+        "Interval" | "Duration" => "interval",
+        "List" | "LargeList" | "FixedSizeList" | "ListView" | "LargeListView" => "ARRAY",
+        "Map" | "Struct" | "Union" => "jsonb",
+        "Dictionary" => written.split_once(", ").map_or(written, |(_, values)| listed(values.trim_end_matches(')'))),
+        _ => written,
+    }
+}
+
+/// What a column of numbers of `information_schema` has for a type that is listed; none if the type does not say.
+pub(crate) fn digits(listed: &str, column: &str) -> Option<&'static str> {
+    Some(match (column, listed) {
+        ("numeric_precision", "smallint") => "16",
+        ("numeric_precision", "integer") => "32",
+        ("numeric_precision", "bigint") => "64",
+        ("numeric_precision", "real") => "24",
+        ("numeric_precision", "double precision") => "53",
+        ("numeric_precision_radix", "smallint" | "integer" | "bigint" | "real" | "double precision") => "2",
+        ("numeric_scale", "smallint" | "integer" | "bigint") => "0",
+        ("datetime_precision", "date") => "0",
+        ("datetime_precision", "timestamp with time zone" | "timestamp without time zone") => "6",
+        // 1 GiB, which no text is longer than there.
+        ("character_octet_length", "text") => "1073741824",
+        _ => return None,
+    })
+}
+
 /// Bytes of a value; negative if they vary.
 #[must_use]
 pub fn size(oid: Oid) -> i16 {
     match oid {
-        BOOL => 1,
+        // The catalog's "char", and its numbers of functions, relations and types.
+        BOOL | 18 => 1,
         INT2 => 2,
-        INT4 | FLOAT4 | OID | DATE => 4,
+        INT4 | FLOAT4 | OID | DATE | 24 | 2205 | 2206 => 4,
         INT8 | FLOAT8 | TIME | TIMESTAMP | TIMESTAMPTZ => 8,
         INTERVAL | UUID => 16,
         NAME => 64,
+        UNKNOWN => -2,
         _ => -1,
     }
 }

@@ -175,7 +175,7 @@ pub(super) async fn describe(
         {
             found.extend(fields);
         }
-        for (place, sql_type) in parameters::casts(&statement) {
+        for (place, sql_type) in parameters::stated(&statement) {
             let of_cast = gate::check(&format!("SELECT CAST(NULL AS {sql_type})"))?;
             let plan = logical(state, of_cast).await?;
             let data_type = plan.schema().fields().first().map(|field| field.data_type().clone());

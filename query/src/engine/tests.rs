@@ -174,7 +174,7 @@ async fn a_query_that_finds_the_queue_full_is_told_to_come_later() {
 #[tokio::test]
 async fn work_that_is_cut_off_is_not_taken_for_a_short_answer() {
     let engine = Bench::new().engine();
-    let (schema, work, deadline) =
+    let (schema, work, deadline, _) =
         engine.begin("SELECT * FROM generate_series(1, 100000000000)", 0, |_| Ok(())).await.unwrap();
     work.task.abort();
     let count = engine.0.meter.begin();

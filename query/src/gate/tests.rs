@@ -97,6 +97,7 @@ const REFUSED: &[&str] = &[
     "SELECT * FROM public.promql('up', 0, 1, 1)",
     "SELECT * FROM parquet_metadata('x.parquet')",
     "DESCRIBE '/etc/passwd'",
+    "SELECT 2 ^ 10",
     "SELEC 1",
     "SELECT 'unterminated",
     "SELECT (((",

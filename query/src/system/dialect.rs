@@ -12,15 +12,16 @@ use datafusion::sql::{
     parser::Statement,
     sqlparser::{
         ast::{
-            BinaryOperator, CastKind, DataType, Expr, Function, FunctionArguments, Ident, ObjectName, ObjectNamePart,
-            Select, SelectItem, SetExpr, Statement as Sql, TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor,
-            VisitorMut,
+            AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArguments, ObjectName,
+            ObjectNamePart, Select, SelectItem, SetExpr, Statement as Sql, TableFactor, Value, ValueWithSpan, Visit,
+            VisitMut, Visitor, VisitorMut,
         },
         dialect::GenericDialect,
         parser::Parser,
     },
 };
 
+use super::headings;
 use crate::{types, views};
 
 /// Tables of the catalog that are named as numbers.
@@ -71,10 +72,9 @@ struct Dialect {
 impl VisitorMut for Dialect {
     type Break = ();
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        if self.asks_catalog {
-            without_doubles(&mut select.projection);
-        }
+    /// Once what is in it is as it will be planned.
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        headings::distinguish(&mut select.projection);
         ControlFlow::Continue(())
     }
 
@@ -124,6 +124,17 @@ impl VisitorMut for Dialect {
                 if let Some(plain) = escaped_by_backslash(pattern, escape_char.as_ref()) {
                     (**pattern, *escape_char) = (text(&plain), None);
                 }
+            }
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                if let Some(field) = field(root, access_chain) {
+                    *expr = field;
+                }
+            }
+            // A word that PostgreSQL reserves, so no column there is called so.
+            Expr::Identifier(name)
+                if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("current_schema") =>
+            {
+                *expr = text(views::SCHEMA);
             }
             Expr::Collate { expr: inner, .. } => *expr = std::mem::replace(inner, null()),
             Expr::BinaryOp { op, .. } => {
@@ -209,34 +220,6 @@ fn cast(inner: &mut Expr, data_type: &DataType) -> Option<Cast> {
     })
 }
 
-/// Names of an answer's columns must differ here: what `t.*` has as well is left out, and values without a name get one.
-fn without_doubles(items: &mut Vec<SelectItem>) {
-    let wholes: Vec<String> = items
-        .iter()
-        .filter_map(|item| match item {
-            SelectItem::QualifiedWildcard(..) => item.to_string().strip_suffix(".*").map(str::to_owned),
-            _ => None,
-        })
-        .collect();
-    items.retain(|item| match item {
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
-            let relation = parts.first().map(|part| part.to_string()).unwrap_or_default();
-            parts.len() != 2 || !wholes.contains(&relation)
-        }
-        _ => true,
-    });
-    let mut seen = Vec::new();
-    for (at, item) in items.iter_mut().enumerate() {
-        let SelectItem::UnnamedExpr(expr) = item else { continue };
-        let shown = expr.to_string();
-        if seen.contains(&shown) {
-            let alias = Ident::with_quote('"', format!("?column? {}", at + 1));
-            *item = SelectItem::ExprWithAlias { expr: std::mem::replace(expr, null()), alias };
-        }
-        seen.push(shown);
-    }
-}
-
 /// What a query in the place of a value is, where planning could not tell.
 fn of_subquery(expr: &mut Expr) -> Option<Expr> {
     match expr {
@@ -293,6 +276,19 @@ fn known(call: &str) -> Option<Expr> {
     described(arguments("obj_description")?.first()?, "0")
 }
 
+/// Fields of a value by their names, `(value).field`; none if it is asked otherwise.
+fn field(root: &Expr, chain: &[AccessExpr]) -> Option<Expr> {
+    let names = chain.iter().map(|access| match access {
+        AccessExpr::Dot(Expr::Identifier(name)) => {
+            Some(if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() })
+        }
+        _ => None,
+    });
+    let names = names.collect::<Option<Vec<_>>>()?;
+    let call = names.iter().fold(root.to_string(), |of, name| format!("get_field({of}, {})", text(name)));
+    parsed(&call)
+}
+
 /// A relation by its name, or by its number.
 fn regclass(inner: &mut Expr) -> Option<Cast> {
     let Some(name) = literal(inner) else { return Some(Cast::Type(DataType::Text)) };
@@ -347,9 +343,13 @@ fn items(expr: &Expr) -> Option<Vec<Expr>> {
     Some(list.split(',').map(|item| text(item.trim_matches('"'))).collect())
 }
 
-/// Takes the catalog's name from the name of a function.
+/// Takes the catalog's name from the name of a function; JDBC asks for one of `information_schema` too.
 fn unqualify(name: &mut ObjectName) {
-    let is_catalog = |part: &ObjectNamePart| matches!(part, ObjectNamePart::Identifier(Ident { value, .. }) if value.eq_ignore_ascii_case(super::SCHEMA));
+    let is_catalog = |part: &ObjectNamePart| {
+        part.as_ident().is_some_and(|ident| {
+            [super::SCHEMA, "information_schema"].iter().any(|schema| ident.value.eq_ignore_ascii_case(schema))
+        })
+    };
     if name.0.len() == 2 && is_catalog(&name.0[0]) {
         name.0.remove(0);
     }
@@ -373,7 +373,7 @@ fn number(number: u32) -> Expr {
     Expr::value(Value::Number(number.to_string(), false))
 }
 
-fn null() -> Expr {
+pub(super) fn null() -> Expr {
     Expr::value(Value::Null)
 }
 

@@ -46,7 +46,8 @@ const OF_TEXTS: [OfTexts; 6] = [quote_ident, format_type, current_setting, encod
 
 const VERSION: &str = "PostgreSQL 15.0 (Streamgauge), read-only";
 
-static FUNCTIONS: [Function; 55] = [
+static FUNCTIONS: [Function; 56] = [
+    of("_pg_expandarray", Gives::Null),
     of("col_description", Gives::Null),
     of("current_catalog", Gives::Text(views::CATALOG)),
     of("current_database", Gives::Text(views::CATALOG)),
@@ -154,6 +155,11 @@ impl ScalarUDFImpl for Told {
             Gives::Zero => DataType::Int64,
             Gives::Schemas => texts_type(),
             Gives::Null if self.function.name.ends_with("_size") => DataType::Int64,
+            // A column of a key, and its place in it.
+            Gives::Null if self.function.name == "_pg_expandarray" => {
+                let fields = [("x", DataType::Int16), ("n", DataType::Int32)];
+                DataType::Struct(fields.map(|(name, of)| Field::new(name, of, true)).to_vec().into())
+            }
             Gives::Null | Gives::Text(_) | Gives::Row(_) => DataType::Utf8,
         })
     }

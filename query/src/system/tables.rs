@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BooleanArray, Int16Array, Int32Array, Int64Array, ListBuilder, RecordBatch, StringArray,
-        StringBuilder, UInt32Array,
+        ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, Int64Array, ListBuilder, RecordBatch,
+        StringArray, StringBuilder, TimestampMicrosecondArray, UInt32Array,
     },
     datatypes::{Field, Schema, SchemaRef},
 };
 use datafusion::{catalog::SchemaProvider, common::Result, datasource::TableType};
 
+use super::{columns::COLUMNS, type_rows};
 use crate::{
     comments::comment,
     types::{self, Oid},
@@ -19,101 +20,13 @@ use crate::{
 
 /// The number of the first relation; below are those of PostgreSQL itself.
 const FIRST: Oid = 16_384;
-const CATALOG_OID: Oid = 11;
+pub(super) const CATALOG_OID: Oid = 11;
 const PUBLIC_OID: Oid = 2_200;
 const INFORMATION_OID: Oid = 13_000;
-const OWNER: Oid = 10;
+pub(super) const OWNER: Oid = 10;
 /// Numbers of catalog tables that others refer to.
 const PG_CLASS: Oid = 1_259;
-
-/// The tables, and their columns with types: `o` a number of an object, `i` 4 bytes, `h` 2 bytes, `l` 8 bytes, `b` yes or no, `t` text, `a` a
-/// list of texts.
-const COLUMNS: [(&str, &str); 37] = [
-    ("pg_am", "oid:o amname:t amhandler:t amtype:t"),
-    ("pg_attrdef", "oid:o adrelid:o adnum:h adbin:t"),
-    (
-        "pg_attribute",
-        "attrelid:o attname:t atttypid:o attstattarget:i attlen:h attnum:h attndims:i attcacheoff:i atttypmod:i attbyval:b \
-         attalign:t attstorage:t attcompression:t attnotnull:b atthasdef:b atthasmissing:b attidentity:t attgenerated:t \
-         attisdropped:b attislocal:b attinhcount:i attcollation:o attacl:a attoptions:a attfdwoptions:a attmissingval:t",
-    ),
-    (
-        "pg_authid",
-        "oid:o rolname:t rolsuper:b rolinherit:b rolcreaterole:b rolcreatedb:b rolcanlogin:b rolreplication:b rolconnlimit:i \
-         rolbypassrls:b",
-    ),
-    (
-        "pg_class",
-        "oid:o relname:t relnamespace:o reltype:o reloftype:o relowner:o relam:o relfilenode:o reltablespace:o relpages:i \
-         reltuples:l relallvisible:i reltoastrelid:o relhasindex:b relisshared:b relpersistence:t relkind:t relnatts:h \
-         relchecks:h relhasrules:b relhastriggers:b relhassubclass:b relrowsecurity:b relforcerowsecurity:b relispopulated:b \
-         relreplident:t relispartition:b relrewrite:o relfrozenxid:l relminmxid:l relacl:a reloptions:a relpartbound:t",
-    ),
-    (
-        "pg_collation",
-        "oid:o collname:t collnamespace:o collowner:o collprovider:t collencoding:i collcollate:t collctype:t",
-    ),
-    (
-        "pg_constraint",
-        "oid:o conname:t connamespace:o contype:t condeferrable:b condeferred:b convalidated:b conrelid:o contypid:o conindid:o \
-         conparentid:o confrelid:o confupdtype:t confdeltype:t confmatchtype:t conislocal:b coninhcount:i connoinherit:b \
-         conkey:a confkey:a conbin:t",
-    ),
-    (
-        "pg_database",
-        "oid:o datname:t datdba:o encoding:i datlocprovider:t datistemplate:b datallowconn:b datconnlimit:i datfrozenxid:l \
-         datminmxid:l dattablespace:o datcollate:t datctype:t daticulocale:t daticurules:t datcollversion:t datacl:a",
-    ),
-    ("pg_depend", "classid:o objid:o objsubid:i refclassid:o refobjid:o refobjsubid:i deptype:t"),
-    ("pg_description", "objoid:o classoid:o objsubid:i description:t"),
-    ("pg_enum", "oid:o enumtypid:o enumsortorder:l enumlabel:t"),
-    ("pg_extension", "oid:o extname:t extowner:o extnamespace:o extrelocatable:b extversion:t"),
-    ("pg_get_keywords", "word:t catcode:t barelabel:b catdesc:t baredesc:t"),
-    (
-        "pg_index",
-        "indexrelid:o indrelid:o indnatts:h indnkeyatts:h indisunique:b indisprimary:b indisexclusion:b indimmediate:b \
-         indisclustered:b indisvalid:b indisready:b indislive:b indisreplident:b indkey:a indoption:a indexprs:t indpred:t",
-    ),
-    ("pg_inherits", "inhrelid:o inhparent:o inhseqno:i inhdetachpending:b"),
-    ("pg_language", "oid:o lanname:t lanowner:o"),
-    ("pg_matviews", "schemaname:t matviewname:t matviewowner:t ispopulated:b definition:t"),
-    ("pg_namespace", "oid:o nspname:t nspowner:o nspacl:a"),
-    ("pg_policy", "oid:o polname:t polrelid:o polcmd:t polpermissive:b polroles:t polqual:t polwithcheck:t"),
-    (
-        "pg_proc",
-        "oid:o proname:t pronamespace:o proowner:o prolang:o prokind:t prosecdef:b proretset:b provolatile:t pronargs:h \
-         prorettype:o proargtypes:a proallargtypes:a proargmodes:a proargnames:a proargdefaults:t prosrc:t",
-    ),
-    ("pg_publication", "oid:o pubname:t pubowner:o puballtables:b pubinsert:b pubupdate:b pubdelete:b"),
-    ("pg_publication_namespace", "oid:o pnpubid:o pnnspid:o"),
-    ("pg_publication_rel", "oid:o prpubid:o prrelid:o prqual:t prattrs:a"),
-    ("pg_range", "rngtypid:o rngsubtype:o"),
-    ("pg_replication_slots", "slot_name:t plugin:t slot_type:t database:t active:b"),
-    (
-        "pg_roles",
-        "oid:o rolname:t rolsuper:b rolinherit:b rolcreaterole:b rolcreatedb:b rolcanlogin:b rolreplication:b rolconnlimit:i \
-         rolbypassrls:b",
-    ),
-    ("pg_sequence", "seqrelid:o seqtypid:o seqstart:l seqincrement:l seqmax:l seqmin:l seqcache:l seqcycle:b"),
-    ("pg_settings", "name:t setting:t unit:t category:t short_desc:t context:t vartype:t source:t"),
-    ("pg_shdescription", "objoid:o classoid:o description:t"),
-    ("pg_stat_user_tables", "relid:o schemaname:t relname:t seq_scan:l n_live_tup:l n_dead_tup:l"),
-    ("pg_statistic_ext", "oid:o stxrelid:o stxname:t stxnamespace:o stxowner:o stxstattarget:i stxkeys:a stxkind:a"),
-    (
-        "pg_tables",
-        "schemaname:t tablename:t tableowner:t tablespace:t hasindexes:b hasrules:b hastriggers:b rowsecurity:b",
-    ),
-    ("pg_tablespace", "oid:o spcname:t spcowner:o"),
-    ("pg_trigger", "oid:o tgrelid:o tgname:t tgfoid:o tgenabled:t tgisinternal:b"),
-    (
-        "pg_type",
-        "oid:o typname:t typnamespace:o typowner:o typlen:h typbyval:b typtype:t typcategory:t typispreferred:b typisdefined:b \
-         typdelim:t typrelid:o typelem:o typarray:o typinput:t typnotnull:b typbasetype:o typtypmod:i typndims:i typcollation:o \
-         typdefault:t",
-    ),
-    ("pg_user", "usename:t usesysid:o usecreatedb:b usesuper:b"),
-    ("pg_views", "schemaname:t viewname:t viewowner:t definition:t"),
-];
+const PG_NAMESPACE: Oid = 2_615;
 
 /// Words that must be in quotes as names, beside those of the standard, which clients know.
 const KEYWORDS: [&str; 12] = [
@@ -140,7 +53,7 @@ pub(super) struct Relation {
 
 /// A value of a row.
 #[derive(Clone)]
-enum Cell {
+pub(super) enum Cell {
     Null,
     Bool(bool),
     Number(i64),
@@ -164,11 +77,11 @@ impl Relation {
     }
 }
 
-fn text(text: impl Into<String>) -> Cell {
+pub(super) fn text(text: impl Into<String>) -> Cell {
     Text(text.into())
 }
 
-fn oid(oid: Oid) -> Cell {
+pub(super) fn oid(oid: Oid) -> Cell {
     Number(i64::from(oid))
 }
 
@@ -201,7 +114,8 @@ pub(super) fn named(name: &str, relations: &[Relation]) -> Result<Option<RecordB
                 .map(|(number, name)| vec![oid(number), text(name), oid(OWNER), Null])
                 .to_vec()
         }
-        "pg_roles" | "pg_authid" => vec![role()],
+        "pg_authid" => vec![[vec![oid(OWNER)], role(), vec![Bool(false), Number(-1)]].concat()],
+        "pg_roles" => vec![[role(), vec![Number(-1), Null, Null, Bool(false), Null, oid(OWNER)]].concat()],
         "pg_settings" => settings(),
         "pg_stat_user_tables" => counted(relations),
         "pg_tables" => relations
@@ -221,14 +135,17 @@ pub(super) fn named(name: &str, relations: &[Relation]) -> Result<Option<RecordB
                 ]
             })
             .collect(),
-        "pg_type" => all_types(),
+        "pg_type" => type_rows::all(),
         "pg_views" => {
             let views = relations.iter().filter(|relation| relation.is_view);
             let of =
                 |name: &str| views::VIEWS.iter().find(|view| view.name == name).map_or(Null, |view| text(view.sql));
             views.map(|view| vec![text("public"), text(&view.name), text("streamgauge"), of(&view.name)]).collect()
         }
-        "pg_user" => vec![vec![text("streamgauge"), oid(OWNER), Bool(false), Bool(false)]],
+        "pg_user" => {
+            let no = Bool(false);
+            vec![vec![text("streamgauge"), oid(OWNER), no.clone(), no.clone(), no.clone(), no, text("********")]]
+        }
         name if has(name) => Vec::new(),
         _ => return Ok(None),
     };
@@ -252,6 +169,9 @@ fn batch(columns: &str, rows: &[Vec<Cell>]) -> Result<RecordBatch> {
             "i" => Arc::new(numbers.map(|n| n.and_then(|n| i32::try_from(n).ok())).collect::<Int32Array>()),
             "h" => Arc::new(numbers.map(|n| n.and_then(|n| i16::try_from(n).ok())).collect::<Int16Array>()),
             "l" => Arc::new(numbers.collect::<Int64Array>()),
+            // None of these floats has a fraction.
+            "f" => Arc::new(numbers.map(|n| n.map(|n| n as f32)).collect::<Float32Array>()),
+            "z" => Arc::new(numbers.collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
             "b" => Arc::new(
                 rows.iter()
                     .map(|row| match row.get(at) {
@@ -279,8 +199,8 @@ fn attributes(relations: &[Relation]) -> Vec<Vec<Cell>> {
         for (column, field) in (1_i64..).zip(relation.schema.fields()) {
             let kind = types::of(field.data_type());
             let length = types::size(kind);
-            let collation = if kind == types::TEXT { 100 } else { 0 };
             let (no, is_list) = (Bool(false), types::element(kind).is_some());
+            let single = types::element(kind).unwrap_or(kind);
             rows.push(vec![
                 oid(number(at)),
                 text(field.name()),
@@ -292,8 +212,8 @@ fn attributes(relations: &[Relation]) -> Vec<Vec<Cell>> {
                 Number(-1),
                 Number(i64::from(types::modifier(field.data_type()))),
                 Bool(length > 0 && length <= 8),
-                text("i"),
-                text(if length > 0 { "p" } else { "x" }),
+                text(type_rows::alignment(single, is_list)),
+                text(type_rows::storage(kind)),
                 text(""),
                 Bool(!field.is_nullable()),
                 no.clone(),
@@ -303,7 +223,7 @@ fn attributes(relations: &[Relation]) -> Vec<Vec<Cell>> {
                 no.clone(),
                 Bool(true),
                 Number(0),
-                Number(collation),
+                oid(type_rows::collation(single)),
                 Null,
                 Null,
                 Null,
@@ -381,16 +301,14 @@ fn database() -> Vec<Cell> {
     ]
 }
 
+/// The only one, with what it may: inherit and log in.
 fn role() -> Vec<Cell> {
-    let no = Bool(false);
-    let mut role =
-        vec![oid(OWNER), text("streamgauge"), no.clone(), Bool(true), no.clone(), no.clone(), Bool(true), no.clone()];
-    role.extend([Number(-1), no]);
-    role
+    [vec![text("streamgauge")], [false, true, false, false, true, false].map(Bool).to_vec()].concat()
 }
 
 fn descriptions(relations: &[Relation]) -> Vec<Vec<Cell>> {
-    let mut rows = Vec::new();
+    let schemas = [(CATALOG_OID, "system catalog schema"), (PUBLIC_OID, "standard public schema")];
+    let mut rows = schemas.map(|(schema, about)| vec![oid(schema), oid(PG_NAMESPACE), Number(0), text(about)]).to_vec();
     for (at, relation) in relations.iter().enumerate() {
         let mut say = |column: i64, about: &str| {
             rows.push(vec![oid(number(at)), oid(PG_CLASS), Number(column), text(about)]);
@@ -405,9 +323,8 @@ fn descriptions(relations: &[Relation]) -> Vec<Vec<Cell>> {
 
 fn counted(relations: &[Relation]) -> Vec<Vec<Cell>> {
     let tables = relations.iter().enumerate().filter(|(_, relation)| !relation.is_view);
-    let row = |(at, relation): (usize, &Relation)| {
-        vec![oid(number(at)), text("public"), text(&relation.name), Number(0), Null, Null]
-    };
+    let row =
+        |(at, relation): (usize, &Relation)| vec![oid(number(at)), text("public"), text(&relation.name), Number(0)];
     tables.map(row).collect()
 }
 
@@ -424,54 +341,13 @@ fn settings() -> Vec<Vec<Cell>> {
         ("transaction_read_only", "on"),
     ];
     let row = |(name, value): (&str, &str)| {
-        let fixed = ["Preset Options", "", "internal", "string", "default"].map(text);
-        [vec![text(name), text(value), Null], fixed.to_vec()].concat()
+        let fixed = [text("internal"), text("string"), text("default"), Null, Null, Null];
+        [
+            vec![text(name), text(value), Null, text("Preset Options"), text(""), Null],
+            fixed.to_vec(),
+            vec![text(value), text(value), Null, Null, Bool(false)],
+        ]
+        .concat()
     };
     known.into_iter().map(row).collect()
-}
-
-fn all_types() -> Vec<Vec<Cell>> {
-    let row = |number: Oid, name: &str, item: Option<Oid>, list: Option<Oid>| {
-        let size = if item.is_some() { -1 } else { types::size(number) };
-        let category = match number {
-            _ if item.is_some() => "A",
-            types::BOOL => "B",
-            types::TEXT | types::VARCHAR | types::BPCHAR | types::NAME => "S",
-            types::DATE | types::TIME | types::TIMESTAMP | types::TIMESTAMPTZ => "D",
-            types::INTERVAL => "T",
-            types::INT2 | types::INT4 | types::INT8 | types::FLOAT4 | types::FLOAT8 | types::NUMERIC | types::OID => {
-                "N"
-            }
-            types::UNKNOWN => "X",
-            _ => "U",
-        };
-        vec![
-            oid(number),
-            text(name),
-            oid(CATALOG_OID),
-            oid(OWNER),
-            Number(i64::from(size)),
-            Bool((1..=8).contains(&size)),
-            text(if number == 2_249 { "p" } else { "b" }),
-            text(category),
-            Bool(false),
-            Bool(true),
-            text(","),
-            oid(0),
-            oid(item.unwrap_or(0)),
-            oid(list.unwrap_or(0)),
-            text(if item.is_some() { "array_in".to_owned() } else { format!("{name}in") }),
-            Bool(false),
-            oid(0),
-            Number(-1),
-            Number(0),
-            oid(if category == "S" { 100 } else { 0 }),
-            Null,
-        ]
-    };
-    let single = types::NAMES.iter().map(|(number, name, _)| row(*number, name, None, types::array(*number)));
-    let lists = types::NAMES.iter().filter_map(|(item, name, _)| {
-        types::array(*item).map(|list| row(list, &format!("_{name}"), Some(*item), None))
-    });
-    single.chain(lists).collect()
 }
