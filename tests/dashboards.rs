@@ -1,8 +1,10 @@
 //! The dashboards of `dashboards/`: each is whole in itself, and each panel's queries answer what the panel needs, over the data of the demo.
 //!
-//! What Grafana would fill in is filled in by `fill`. Queries of its data source for PostgreSQL are asked over HTTP here.
+//! What Grafana would fill in is filled in by `fill`; `client` has its own client code do that, and show what is answered. Queries of its data source
+//! for PostgreSQL are asked over HTTP here.
 //! `UPDATE=1 cargo test --workspace --test main dashboards` writes the files in canonical form.
 
+mod client;
 mod fill;
 
 use std::{
@@ -18,6 +20,7 @@ use serde_json::{Map, Value};
 use self::fill::{Filling, Variable};
 use crate::support::{
     form::form,
+    grafana_client,
     server::{Server, now_ms, within},
 };
 
@@ -222,6 +225,10 @@ fn every_panel_is_answered_in_the_shape_that_it_needs() {
             file == name && list(dashboard, "panels").iter().any(|panel| text(panel, "title") == *title)
         });
         assert!(known, "{name} has no panel {title}");
+    }
+    if grafana_client::is_there() {
+        let failed = client::what_grafana_lacks(&server, folder.path());
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
     }
 }
 

@@ -4,7 +4,9 @@
 //! The calls are those of grafana-prometheus-datasource 13: parameters as a form where it posts, times in seconds with
 //! a fraction, its headers, and a login with the scope to read and no other. What rows answer is asked of rows in
 //! memory and again of rows in files, and by GET as well where the data source may be set to it. What Prometheus' own
-//! description says of answers is tested in `prometheus_api`.
+//! description says of answers is tested in `prometheus_api`. `client` does the same with the real client code.
+
+mod client;
 
 use std::{
     collections::BTreeMap,
@@ -53,7 +55,7 @@ struct Grafana {
     writer: String,
     /// Seconds; the last samples are of this time.
     now: i64,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// A token as `streamgauge token` makes it: its text, and its entry for the file.
@@ -86,7 +88,7 @@ impl Grafana {
         let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("grafana:{reader}")));
         let (bearer, writer) = (format!("Bearer {reader}"), format!("Bearer {writer}"));
         let now = now_ms() / 60_000 * 60;
-        let grafana = Self { server, basic, bearer, writer, now, _folder: folder };
+        let grafana = Self { server, basic, bearer, writer, now, folder };
         grafana.send_fleet();
         grafana
     }

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod form;
+pub mod grafana_client;
 pub mod mail;
 pub mod openapi;
 pub mod process;
