@@ -32,7 +32,21 @@ const MAY_BE_EMPTY: [(&str, &str, &str); 2] = [
 /// The form that Grafana 12.2 and 13 write; older ones read it.
 const SCHEMA_VERSION: u64 = 42;
 /// What Grafana fills in by itself.
-const BUILT_IN: [&str; 5] = ["__interval", "__rate_interval", "__range", "__url_time_range", "__all"];
+const BUILT_IN: [&str; 6] =
+    ["__interval", "__rate_interval", "__range", "__url_time_range", "__all", "__all_variables"];
+/// Panels whose windows are what they show; all others look at what lies between two points, however far those are apart.
+const WINDOWS: [(&str, &str); 8] = [
+    ("business.json", "Orders against a week before"),
+    ("business.json", "Orders an hour"),
+    ("business.json", "Revenue an hour, ${currency}"),
+    ("business.json", "Orders an hour for each user"),
+    ("operations.json", "Burn rate over an hour"),
+    ("streamgauge.json", "Error budget left"),
+    ("streamgauge.json", "Slow minutes left"),
+    ("streamgauge.json", "Burn rate of the error budget"),
+];
+/// Types of panels that Grafana has taken out or replaced.
+const GONE: [&str; 5] = ["graph", "singlestat", "table-old", "grafana-piechart-panel", "grafana-worldmap-panel"];
 /// Points of a panel, about what a screen has room for.
 const POINTS: i64 = 400;
 /// Longest wait for a demo that is ready to have something for every panel.
@@ -121,14 +135,48 @@ fn dashboards_are_whole_and_lead_to_each_other() {
     for (name, dashboard) in &all {
         assert_eq!(dashboard["schemaVersion"], SCHEMA_VERSION, "{name}");
         assert!(!text(dashboard, "description").is_empty(), "{name} does not say what it answers");
+        // Days of bills are in UTC. An id is of one Grafana, and inputs are asked of people.
+        assert_eq!(text(dashboard, "timezone"), "utc", "{name}");
+        assert!(dashboard["id"].is_null() && dashboard["__inputs"].is_null(), "{name} is not as it is provisioned");
         assert!(list(&dashboard["annotations"], "list").len() > 1, "{name} has no annotations from alerts");
         for link in texts(dashboard).into_iter().filter_map(|text| text.strip_prefix("/d/")) {
             let uid = link.split('?').next().unwrap();
             assert!(uids.contains(uid), "{name} leads to {uid}, which is not there");
         }
-        let others = list(dashboard, "links").iter().filter(|link| link["type"] == "link");
-        assert_eq!(others.count(), all.len() - 1, "{name} leads to every other one");
+        let others: Vec<_> = list(dashboard, "links").iter().filter(|link| link["type"] == "link").collect();
+        assert_eq!(others.len(), all.len() - 1, "{name} leads to every other one");
+        let keeps = |link: &&Value| link["keepTime"] == true && link["includeVars"] == true;
+        assert!(others.iter().all(keeps), "{name}: a link loses what is chosen");
     }
+}
+
+#[test]
+fn a_variable_means_the_same_wherever_a_link_takes_it() {
+    let mut known: BTreeMap<String, (String, Value)> = BTreeMap::new();
+    for (name, dashboard) in dashboards() {
+        for variable in list(&dashboard["templating"], "list") {
+            // What there is changes with the range that is shown.
+            assert!(variable["type"] != "query" || variable["refresh"] == 2, "{name}: {}", variable["name"]);
+            let own = (name.clone(), variable["query"].clone());
+            let (first, query) = known.entry(text(variable, "name").to_owned()).or_insert(own);
+            assert_eq!(*query, variable["query"], "{} of {first} and of {name}", variable["name"]);
+        }
+    }
+}
+
+#[test]
+fn rates_look_at_all_that_lies_between_two_points() {
+    let mut used = BTreeSet::new();
+    for (name, dashboard) in dashboards() {
+        for panel in list(&dashboard, "panels") {
+            let exprs = list(panel, "targets").iter().map(|target| text(target, "expr"));
+            let windows = exprs.flat_map(|expr| expr.split('[').skip(1).map(|rest| rest.split(']').next().unwrap()));
+            if windows.into_iter().any(|window| !["$__rate_interval", "$__range"].contains(&window)) {
+                used.insert((name.clone(), text(panel, "title").to_owned()));
+            }
+        }
+    }
+    assert_eq!(used, WINDOWS.map(|(name, title)| (name.to_owned(), title.to_owned())).into());
 }
 
 #[test]
@@ -146,6 +194,7 @@ fn panels_say_what_they_show_in_which_unit() {
                 continue;
             }
             assert!(titles.insert((title, text(panel, "type"))), "{name}: {title} is there twice");
+            assert!(!GONE.contains(&text(panel, "type")), "{name}: {title} is of a type that is gone");
             assert!(text(panel, "description").len() > 4, "{name}: {title} has no description");
             let defaults = &panel["fieldConfig"]["defaults"];
             assert!(!text(defaults, "unit").is_empty(), "{name}: {title} has no unit");
@@ -379,9 +428,12 @@ impl Reply {
         }
     }
 
-    /// Itself, if the columns are there that the panel has settings for.
+    /// Itself, if the columns are there that the panel has settings for, and named for people.
     fn has_columns(&self, panel: &Value) -> Result<&Self, String> {
         let Self::Rows(columns, _) = self else { return Ok(self) };
+        if let Some((name, _)) = columns.iter().find(|(name, _)| name.contains('_')) {
+            return Err(format!("nobody wants to read {name}"));
+        }
         let settings =
             list(&panel["fieldConfig"], "overrides").iter().map(|setting| text(&setting["matcher"], "options"));
         for column in settings.chain(panel["options"]["xField"].as_str()) {
