@@ -1,16 +1,16 @@
-//! The `restore` command: makes a data folder, or a bucket's tables, of the newest backup that is whole; or only says which one is.
+//! The `restore` command: makes a data folder, with its tables in it or in a bucket, of the newest backup that is whole; or only says which one is.
 //!
 //! Called by `cli`. Writes into an empty place and over nothing. Reading and writing is storage's work.
 
 use std::{
     io::{self, IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
-use storage::{Backups, Env, Location, Manifest, Restored, Target};
+use storage::{Backups, Env, Location, Manifest, Restored, Target, Wish};
 
 use crate::{
     app,
@@ -30,7 +30,9 @@ Examples:
   streamgauge restore --from /backup/streamgauge --list
 
 A backup of which a file is missing or damaged is passed over for the one before, and the file is named. Every file is checked as it
-is written; --verify reads back what was written, too. Without --to it exits 1 if the newest backup is not whole.
+is written; --verify reads back what was written, too. Without --to it exits 1 if the newest backup is not whole. What was in the
+write-ahead log comes back when the server starts. A restore that fails leaves nothing; one that is killed leaves a folder that no
+server opens.
 
 A bucket is reached as the settings say under `s3`, by whom the AWS environment says.";
 
@@ -43,7 +45,7 @@ pub struct Restore {
     /// An empty place: a folder that becomes the data folder, or s3://bucket/prefix for the tables.
     #[arg(long, value_name = "DIR|URL", value_parser = Location::parse, required_unless_present_any = ["verify", "list"])]
     to: Option<Location>,
-    /// The data folder beside tables in a bucket, for rules and delivered bills; empty as well.
+    /// The data folder beside tables in a bucket, for the log, rules and delivered bills; empty as well.
     #[arg(long, value_name = "DIR", requires = "to")]
     data_dir: Option<PathBuf>,
     /// The newest backup of this time or before, RFC 3339 or seconds since 1970.
@@ -52,6 +54,9 @@ pub struct Restore {
     /// Read everything back; without --to: read the newest backup and write nothing.
     #[arg(long)]
     verify: bool,
+    /// Last resort, if no backup is whole: restore the newest without the files that are missing or damaged. Exits 1, and names them.
+    #[arg(long, requires = "to")]
+    leave_out_damaged: bool,
     /// List backups.
     #[arg(long, conflicts_with_all = ["to", "verify", "at"])]
     list: bool,
@@ -76,68 +81,67 @@ impl Restore {
 
     async fn act(&self, env: &Env) -> Result<()> {
         let s3 = Config::buckets(self.config.as_deref())?;
-        let backups = Backups::open(&self.from, &s3, env, false)?;
+        let backups = Backups::open(&self.from, &s3, env)?;
         if self.list {
             return list(&backups).await;
         }
         let Some(to) = &self.to else {
             let progress = Progress::new("read", env.clock.clone());
-            let verified = backups.verify(self.at, &|copied| progress.show(copied)).await?;
+            let verified = backups.verify(self.at, &schemas::all(), &|copied| progress.show(copied)).await?;
             warn(&verified)?;
             report(&verified, "whole")?;
             if let Some(passed) = verified.passed.first() {
-                bail!("the newest backup is not whole, {} is: {}", times::show(verified.manifest.taken_ms), passed.why);
+                bail!(
+                    "the newest backup is not whole, {} is: {}; `backup --verify` makes one that is, as long as the server has the file",
+                    times::show(verified.manifest.taken_ms),
+                    passed.why
+                );
             }
             return Ok(());
         };
-        if let (Location::Folder(folder), Some(data_dir)) = (to, &self.data_dir) {
-            bail!("{} becomes the data folder: leave out --data-dir {}", folder.display(), data_dir.display());
-        }
-        let target = Target::open(to, self.data_dir.clone(), &s3, env).await?;
+        let (data_dir, bucket) = match (to, &self.data_dir) {
+            (Location::Folder(folder), None) => (folder.clone(), None),
+            (Location::Bucket(root), Some(data_dir)) => (data_dir.clone(), Some(root.clone())),
+            (Location::Folder(folder), Some(data_dir)) => {
+                bail!("{} becomes the data folder: leave out --data-dir {}", folder.display(), data_dir.display())
+            }
+            (Location::Bucket(root), None) => {
+                bail!("a server over {root} needs a data folder, for its log and rules: say where with --data-dir")
+            }
+        };
+        let target = Target::open(data_dir.clone(), bucket, &s3, env).await?;
         let progress = Progress::new("restored", env.clock.clone());
-        let restored =
-            backups.restore(self.at, (&target, &schemas::all()), self.verify, &|copied| progress.show(copied)).await?;
+        let wish = Wish { at_ms: self.at, thorough: self.verify, leave_out: self.leave_out_damaged };
+        let restored = backups.restore(wish, (&target, &schemas::all()), &|copied| progress.show(copied)).await?;
         warn(&restored)?;
         report(&restored, "restored")?;
-        self.tell_start(to, &restored.manifest)
-    }
-
-    /// How a server is started on it, for people.
-    fn tell_start(&self, to: &Location, manifest: &Manifest) -> Result<()> {
-        let mut told = io::stderr().lock();
-        let tenant = match manifest.tenant.as_str() {
-            "default" => String::new(),
-            tenant => format!(", and `tenant: {tenant}` in its settings"),
-        };
-        match (to, &self.data_dir) {
-            (Location::Folder(folder), _) => {
-                writeln!(told, "start it: streamgauge serve --data-dir {}{tenant}", folder.display())?;
-            }
-            (bucket, Some(data_dir)) => writeln!(
-                told,
-                "start it: streamgauge serve --data-dir {} with `data: {bucket}` in its settings{tenant}",
-                data_dir.display()
-            )?,
-            (bucket, None) => {
-                let left = manifest.others.len();
-                writeln!(
-                    told,
-                    "start it: streamgauge serve with an empty data folder and `data: {bucket}` in its settings{tenant}"
-                )?;
-                if left > 0 {
-                    writeln!(
-                        told,
-                        "{left} files of rules and delivered bills were not restored: --data-dir says where to"
-                    )?;
-                }
+        tell_start(&data_dir, to, &restored.manifest)?;
+        match restored.left_out.len() {
+            0 => Ok(()),
+            lost => {
+                bail!("{lost} files were missing or damaged, and what was in them is lost: it is restored without them")
             }
         }
-        writeln!(
-            told,
-            "rows after the newest of each table were not in a file when the backup was taken; senders that keep them may send again"
-        )?;
-        Ok(())
     }
+}
+
+/// How a server is started on it, for people.
+fn tell_start(data_dir: &Path, to: &Location, manifest: &Manifest) -> Result<()> {
+    let tables = match to {
+        Location::Folder(_) => String::new(),
+        Location::Bucket(root) => format!(" with `data: {root}` in its settings"),
+    };
+    let tenant = match manifest.tenant.as_str() {
+        "default" => String::new(),
+        tenant => format!(", and `tenant: {tenant}` in its settings"),
+    };
+    let mut told = io::stderr().lock();
+    writeln!(told, "start it: streamgauge serve --data-dir {}{tables}{tenant}", data_dir.display())?;
+    Ok(writeln!(
+        told,
+        "rows that came after {} are not in it; senders may send them again",
+        times::show(manifest.taken_ms)
+    )?)
 }
 
 /// What was passed over.
@@ -146,6 +150,7 @@ fn warn(restored: &Restored) -> Result<()> {
     for passed in &restored.passed {
         writeln!(told, "warning: the backup of {} is not whole: {}", times::show(passed.taken_ms), passed.why)?;
     }
+    restored.left_out.iter().try_for_each(|path| writeln!(told, "left out: {path}"))?;
     Ok(())
 }
 
@@ -166,7 +171,8 @@ fn report(restored: &Restored, what: &str) -> Result<()> {
             "taken": taken,
             "rows": manifest.rows(),
             "bytes": manifest.bytes(),
-            "rows_in_log": manifest.waiting,
+            "rows_in_log": manifest.log.as_ref().map(|log| &log.rows),
+            "left_out": restored.left_out,
             "tables": manifest.tables.iter().map(table).collect::<Vec<_>>(),
             "files_beside": manifest.others.len(),
             "passed_over": restored.passed.iter().map(passed).collect::<Vec<_>>(),

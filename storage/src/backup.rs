@@ -1,30 +1,31 @@
-//! Copies of all tables of one moment, kept in a folder or a bucket, and tables made of such a copy.
+//! Copies of all tables and of the log above them, kept in a folder or a bucket, and a data folder made of such a copy.
 //!
 //! Called by the commands `backup` and `restore`. Layout of a place with backups:
 //!
 //! ```text
-//! manifests/<time>-<checksum>.json   one backup: its tables, their versions, and every file with size and checksum
-//! data/<tenant>/<dataset>/…          data files, by the path they have in their table
-//! log/<tenant>/<dataset>/…           a checkpoint of each version that was pinned
-//! folder/<checksum>-<size>/…         files of the data folder beside the tables
+//! manifests/<number>-<time>-<checksum>.json   one backup: its tables, their versions, every file with size and checksum
+//! data/<tenant>/<dataset>/…                   data files, by the path they have in their table
+//! log/<tenant>/<dataset>/…                    a checkpoint of each version that was pinned
+//! folder/<checksum>-<size>/…                  files of the data folder beside the tables, segments of its log among them
 //! ```
 //!
 //! A data file never changes and its name is never used again, so a copy is made once and serves every backup that names it. The
 //! manifest is put last: a backup that was broken off is none, and what it has copied serves the next one.
 //!
-//! Invariants: a manifest names nothing that was not there, whole, when it was put; no file is read into memory whole but small ones;
-//! the data folder is only read. Not here: rows that are in the write-ahead log and in no file yet, which a backup only counts.
+//! Invariants: a manifest names nothing that was not there, whole, when it was put; everything that was acknowledged before a backup
+//! began is in it; of files, no more is in memory than small ones and one segment of the log; the data folder is only read.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
-use crate::{Env, Error, ErrorKind, Result, S3};
+use crate::{Env, Error, ErrorKind, FREE_BYTES_MIN, Result, S3, free_bytes};
 
 mod copy;
 mod location;
+mod log;
 mod manifest;
 mod restore;
 mod retention;
@@ -32,8 +33,8 @@ mod schedule;
 mod take;
 
 pub use location::{Location, Target};
-pub use manifest::{Kept, Manifest, TableCopy};
-pub use restore::{Passed, Restored};
+pub use manifest::{Kept, LogCopy, Manifest, TableCopy};
+pub use restore::{Passed, Restored, Wish};
 pub use retention::Pruned;
 pub use schedule::Keep;
 pub use take::{Source, Taken};
@@ -48,6 +49,8 @@ pub struct Backups {
     store: Arc<dyn ObjectStore>,
     /// Where they are, for people.
     place: String,
+    /// The folder, if it is one.
+    folder: Option<PathBuf>,
     env: Env,
 }
 
@@ -77,6 +80,8 @@ impl Copied {
 /// A backup that is there.
 #[derive(Debug, Clone)]
 pub struct Backup {
+    /// Grows from one backup of a place to the next.
+    pub sequence: u64,
     /// When it was taken, milliseconds.
     pub taken_ms: i64,
     /// What it names; none if the manifest itself is damaged.
@@ -85,13 +90,17 @@ pub struct Backup {
 }
 
 impl Backups {
-    /// Opens a place. A folder is made if `make` says so.
+    /// Opens a place. A folder has to be there: one that is not may be a disk that is not mounted.
     ///
     /// # Errors
-    /// `Invalid` if it cannot be used, `Unavailable` if a folder is not there and is not made.
-    pub fn open(place: &Location, s3: &S3, env: &Env, make: bool) -> Result<Self> {
-        let store = location::open(place, s3, env, make)?;
-        Ok(Self { store, place: place.to_string(), env: env.clone() })
+    /// `Invalid` if it cannot be used, `Unavailable` if a folder is not there.
+    pub fn open(place: &Location, s3: &S3, env: &Env) -> Result<Self> {
+        let store = location::open(place, s3, env, false)?;
+        let folder = match place {
+            Location::Folder(folder) => Some(folder.clone()),
+            Location::Bucket(_) => None,
+        };
+        Ok(Self { store, place: place.to_string(), folder, env: env.clone() })
     }
 
     /// All backups of the place, the newest first.
@@ -99,22 +108,27 @@ impl Backups {
     /// # Errors
     /// `Unavailable` if the place does not answer, `Invalid` if a newer version wrote there.
     pub async fn list(&self) -> Result<Vec<Backup>> {
-        let mut names = Vec::new();
-        let mut objects = self.store.list(Some(&Path::from(manifest::FOLDER)));
-        while let Some(object) = objects.try_next().await? {
-            names.extend(manifest::name_of(&object.location).map(|(taken_ms, sum)| (taken_ms, sum, object.location)));
-        }
-        names.sort();
-        let mut found = Vec::with_capacity(names.len());
-        for (taken_ms, sum, path) in names.into_iter().rev() {
-            let Some(bytes) = self.find(&path).await? else { continue };
-            let manifest = match crc32c::crc32c(&bytes) == sum {
+        let reads = self.names().await?.into_iter().rev().map(|(name, path)| async move {
+            let Some(bytes) = self.find(&path).await? else { return Ok(None) };
+            let manifest = match crc32c::crc32c(&bytes) == name.sum {
                 true => Manifest::decode(&bytes)?,
                 false => None,
             };
-            found.push(Backup { taken_ms, manifest, path });
+            Ok::<_, Error>(Some(Backup { sequence: name.sequence, taken_ms: name.taken_ms, manifest, path }))
+        });
+        let found: Vec<Option<Backup>> = stream::iter(reads).buffered(FILES_AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Names of all manifests, the oldest first.
+    async fn names(&self) -> Result<Vec<(manifest::Name, Path)>> {
+        let mut names = Vec::new();
+        let mut objects = self.store.list(Some(&Path::from(manifest::FOLDER)));
+        while let Some(object) = objects.try_next().await? {
+            names.extend(manifest::Name::of(&object.location).map(|name| (name, object.location)));
         }
-        Ok(found)
+        names.sort();
+        Ok(names)
     }
 
     /// Sizes of the objects below a folder of the place, by path.
@@ -158,6 +172,21 @@ fn lacks(manifest: &Manifest, sizes: &HashMap<String, u64>) -> Option<String> {
     let more = wrong.count();
     let more = if more == 0 { String::new() } else { format!(", and {more} more files are not right") };
     Some(format!("{} {what}{more}", first.object))
+}
+
+/// Refuses to fill a disk: so many bytes have to fit below a folder, and some stay free for others.
+fn check_room(folder: Option<&std::path::Path>, bytes: u64) -> Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    let free = free_bytes(folder)?;
+    if free >= bytes.saturating_add(FREE_BYTES_MIN) {
+        return Ok(());
+    }
+    let message = format!(
+        "the disk is too small: make room, or name a place on another one, bytes_needed={bytes} bytes_free={free} \
+         bytes_left_free={FREE_BYTES_MIN} folder={}",
+        folder.display()
+    );
+    Err(Error::new(ErrorKind::Unavailable, message))
 }
 
 /// The path of an object, as it is written in a manifest.

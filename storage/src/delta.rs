@@ -23,7 +23,7 @@ use crate::{Clock, DataFile, Env, Error, ErrorKind, Result};
 
 pub(crate) mod action;
 mod checkpoint;
-mod pin;
+pub(crate) mod pin;
 mod schema;
 
 use action::{Add, Line, Remove, Txn};
@@ -96,9 +96,9 @@ pub(crate) struct Change {
 }
 
 impl Table {
-    /// Reads the table's newest state; a table that does not exist is empty.
-    pub(crate) async fn load(store: Arc<dyn ObjectStore>, root: Path, dataset: &'static Dataset) -> Result<Self> {
-        let mut table = Self {
+    /// A table that does not exist.
+    fn empty(store: Arc<dyn ObjectStore>, root: Path, dataset: &'static Dataset) -> Self {
+        Self {
             dataset,
             store,
             root,
@@ -109,7 +109,12 @@ impl Table {
             preamble: Vec::new(),
             epoch: 0,
             checkpointed: 0,
-        };
+        }
+    }
+
+    /// Reads the table's newest state; a table that does not exist is empty.
+    pub(crate) async fn load(store: Arc<dyn ObjectStore>, root: Path, dataset: &'static Dataset) -> Result<Self> {
+        let mut table = Self::empty(store, root, dataset);
         let (mut checkpoints, last) = table.list_log().await?;
         // A listing may lag behind: what it leaves out is found by its name, and what it shows may be gone.
         let pointer = table.last_checkpoint().await?;

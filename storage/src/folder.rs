@@ -30,6 +30,9 @@ use crate::{
 /// Version of the folder's layout and of the log; the tables carry their own.
 const FORMAT: u32 = 1;
 
+/// File with the folder's identity.
+pub(crate) const IDENTITY: &str = "streamgauge.json";
+
 /// Where the table of each dataset is: `folder`, or a bucket's URL.
 pub(crate) type Roots = BTreeMap<String, String>;
 
@@ -52,6 +55,9 @@ struct Identity {
     /// Folders made before there were others have none: theirs are in the folder.
     #[serde(default)]
     roots: Option<Roots>,
+    /// A restore is writing the folder, or has been killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    restoring: bool,
 }
 
 impl Folder {
@@ -127,8 +133,13 @@ impl Folder {
 
     /// The log as a source of rows.
     pub(crate) fn source(&self) -> String {
-        format!("wal/{}", uuid_text(self.log))
+        source_of(self.log)
     }
+}
+
+/// A log as a source of rows.
+pub(crate) fn source_of(log: u128) -> String {
+    format!("wal/{}", uuid_text(log))
 }
 
 /// Where a dataset's table is below the root of the store.
@@ -175,7 +186,7 @@ fn check_roots(folder: &Path, known: Option<&Roots>, roots: &Roots) -> Result<()
 }
 
 fn read_identity(root: &Path) -> Result<Option<(u128, Option<Roots>)>> {
-    let path = root.join("streamgauge.json");
+    let path = root.join(IDENTITY);
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -192,18 +203,36 @@ fn read_identity(root: &Path) -> Result<Option<(u128, Option<Roots>)>> {
         );
         return Err(Error::new(ErrorKind::Invalid, message));
     }
+    if identity.restoring {
+        let message = format!(
+            "a restore into this data folder has not ended: wait for it; if it was killed, empty the folder (and the bucket of its \
+             tables) and restore again, path={}",
+            root.display()
+        );
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
     let log = uuid::Uuid::parse_str(&identity.log).map_err(|error| damaged().caused_by(error))?;
     Ok(Some((log.as_u128(), identity.roots)))
 }
 
 fn write_identity(root: &Path, disk: &dyn Disk, log: u128, roots: Roots) -> std::io::Result<()> {
-    let identity = Identity { format: FORMAT, log: uuid::Uuid::from_u128(log).to_string(), roots: Some(roots) };
+    put_identity(root, disk, log, (roots, false))
+}
+
+/// Gives a folder the identity that it has from a restore on; until the restore is through, nobody opens it.
+pub(crate) fn write_restored(root: &Path, disk: &dyn Disk, log: u128, restoring: bool) -> std::io::Result<()> {
+    put_identity(root, disk, log, (Roots::new(), restoring))
+}
+
+fn put_identity(root: &Path, disk: &dyn Disk, log: u128, (roots, restoring): (Roots, bool)) -> std::io::Result<()> {
+    let log = uuid::Uuid::from_u128(log).to_string();
+    let identity = Identity { format: FORMAT, log, roots: Some(roots), restoring };
     let staged = root.join("streamgauge.json.new");
     let _ = disk.remove(&staged);
     let file = disk.create(&staged)?;
     file.write_at(serde_json::to_string(&identity)?.as_bytes(), 0)?;
     file.sync()?;
-    disk.rename(&staged, &root.join("streamgauge.json"))?;
+    disk.rename(&staged, &root.join(IDENTITY))?;
     disk.sync_dir(root)
 }
 

@@ -35,7 +35,8 @@ mod wal;
 mod writer;
 
 pub use backup::{
-    Backup, Backups, Copied, Keep, Kept, Location, Manifest, Passed, Pruned, Restored, Source, TableCopy, Taken, Target,
+    Backup, Backups, Copied, Keep, Kept, Location, LogCopy, Manifest, Passed, Pruned, Restored, Source, TableCopy,
+    Taken, Target, Wish,
 };
 pub use batch::{Batch, Delete, Lane, Replacement, Write};
 pub use disk::{FREE_BYTES_MIN, free_bytes};

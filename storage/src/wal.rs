@@ -326,6 +326,16 @@ fn poisoned(reason: &str) -> Error {
 }
 
 /// First LSN of a segment by its file name.
+/// Gives a segment that was copied to another log, whose data folder nobody has opened yet.
+pub(crate) fn adopt(path: &Path, log: u128, disk: &dyn Disk) -> crate::Result<()> {
+    let first_lsn = first_lsn_of(path).ok_or_else(|| {
+        Error::new(ErrorKind::Corrupt, format!("this is no name of a segment of a log, file={}", path.display()))
+    })?;
+    let file = disk.open(path)?;
+    file.write_at(&segment::header(log, first_lsn), 0)?;
+    Ok(file.sync()?)
+}
+
 fn first_lsn_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_suffix(".wal")?.parse().ok()
 }

@@ -51,61 +51,55 @@ impl fmt::Display for Location {
 pub(super) fn open(place: &Location, s3: &S3, env: &Env, make: bool) -> Result<Arc<dyn ObjectStore>> {
     match place {
         Location::Folder(folder) => {
+            let failed = |what: &str| Error::new(ErrorKind::Unavailable, format!("{what}, path={}", folder.display()));
             if make {
-                fs::create_dir_all(folder).map_err(|error| {
-                    let message = format!("folder cannot be made, path={}", folder.display());
-                    Error::new(ErrorKind::Unavailable, message).caused_by(error)
-                })?;
+                fs::create_dir_all(folder).map_err(|error| failed("folder cannot be made").caused_by(error))?;
             }
             let store = FolderStore::open(folder.clone(), Arc::new(LocalDisk), env.random.clone());
-            Ok(Arc::new(store.map_err(|error| {
-                let message = format!("folder cannot be used, path={}", folder.display());
-                Error::new(ErrorKind::Unavailable, message).caused_by(error)
-            })?))
+            let hint = "folder cannot be used; mount its disk, or make it if it is meant to be new";
+            Ok(Arc::new(store.map_err(|error| failed(hint).caused_by(error))?))
         }
         // Nobody asks for metrics of a command.
         Location::Bucket(root) => store::open_bucket(root, s3, &env.clock, &Registry::new()),
     }
 }
 
-/// Where tables are restored to; there is nothing yet.
+/// Where a backup is restored to: tables, and the data folder with what belongs beside them.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub(super) tables: Arc<dyn ObjectStore>,
-    /// The data folder, for what is beside the tables.
-    pub(super) folder: Option<Arc<dyn ObjectStore>>,
+    /// Are the tables in the data folder?
+    pub(super) inside: bool,
+    pub(super) folder: Arc<dyn ObjectStore>,
+    pub(super) data_dir: PathBuf,
 }
 
 impl Target {
-    /// Opens an empty place: a folder becomes a data folder with the tables in it; of a bucket's tables, what belongs beside them goes
-    /// to the data folder, if one is named.
+    /// Opens an empty place: a folder that becomes a data folder with tables in it, or with its tables in a bucket.
     ///
     /// # Errors
     /// `Invalid` if anything is there.
-    pub async fn open(place: &Location, data_dir: Option<PathBuf>, s3: &S3, env: &Env) -> Result<Self> {
-        let (data_dir, bucket) = match place {
-            Location::Folder(folder) => (Some(folder.clone()), None),
-            Location::Bucket(_) => (data_dir, Some(open(place, s3, env, false)?)),
-        };
-        // Folders without a file are of a restore that found nothing to restore.
-        if let Some(data_dir) = data_dir.as_ref().filter(|data_dir| data_dir.exists())
-            && LocalFileSystem::new_with_prefix(data_dir)?.list(None).try_next().await?.is_some()
-        {
+    pub async fn open(data_dir: PathBuf, bucket: Option<Root>, s3: &S3, env: &Env) -> Result<Self> {
+        // Folders without a file are of no harm.
+        if data_dir.exists() && LocalFileSystem::new_with_prefix(&data_dir)?.list(None).try_next().await?.is_some() {
             return Err(not_empty(&data_dir.display().to_string()));
         }
-        if let Some(bucket) = &bucket
-            && bucket.list(None).try_next().await?.is_some()
-        {
-            return Err(not_empty(&place.to_string()));
-        }
-        let inside = |folder: PathBuf| open(&Location::Folder(folder), s3, env, true);
-        let folder = data_dir.clone().map(inside).transpose()?;
-        let tables = match (bucket, data_dir) {
-            (Some(bucket), _) => bucket,
-            (None, Some(data_dir)) => inside(data_dir.join("tables"))?,
-            (None, None) => return Err(Error::new(ErrorKind::Internal, "a restore has no target")),
+        let bucket = match bucket.map(Location::Bucket) {
+            None => None,
+            Some(place) => {
+                let store = open(&place, s3, env, false)?;
+                if store.list(None).try_next().await?.is_some() {
+                    return Err(not_empty(&place.to_string()));
+                }
+                Some(store)
+            }
         };
-        Ok(Self { tables, folder })
+        let made = |folder: PathBuf| open(&Location::Folder(folder), s3, env, true);
+        let (folder, inside) = (made(data_dir.clone())?, bucket.is_none());
+        made(data_dir.join("wal"))?;
+        let here = made(data_dir.join("tables"))?;
+        let tables = bucket.unwrap_or(here);
+        Ok(Self { tables, inside, folder, data_dir })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What one backup is: tables with their versions, and every file with its size and checksum.
 //!
-//! A manifest's name has the time it was taken and the checksum of its bytes, so that damage of the manifest itself shows.
+//! A manifest's name has its number, the time it was taken and the checksum of its bytes, so that damage of the manifest itself shows,
+//! and a clock that went back does not make an older backup the newest.
 
 use std::collections::BTreeMap;
 
@@ -22,19 +23,33 @@ const FORMAT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     pub(super) format: u32,
+    /// Grows from one backup of a place to the next.
+    pub sequence: u64,
     /// When it was taken, milliseconds: when the tables were pinned.
     pub taken_ms: i64,
     /// Version of the program that took it.
     pub program: String,
     /// Tenant whose tables they are.
     pub tenant: String,
-    /// Rows by dataset that were in the write-ahead log and in no file when the tables were pinned: they are not in the backup. None
-    /// if the log could not be read.
-    pub waiting: Option<BTreeMap<String, u64>>,
+    /// The write-ahead log above the tables. None if it could not be read: its rows are not in the backup.
+    pub log: Option<LogCopy>,
     /// The tables.
     pub tables: Vec<TableCopy>,
     /// Files of the data folder beside the tables.
     pub others: Vec<Kept>,
+}
+
+/// What of the write-ahead log the tables of a backup lack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogCopy {
+    /// The log as a source of rows, as the tables' positions name it.
+    pub(super) source: String,
+    /// Rows by dataset that are in it and in no table.
+    pub rows: BTreeMap<String, u64>,
+    /// Its segments, the oldest first, each up to its last whole record.
+    pub(super) segments: Vec<Kept>,
+    /// Data files that its records put into tables.
+    pub(super) staged: Vec<Kept>,
 }
 
 /// A table of a backup.
@@ -42,6 +57,8 @@ pub struct Manifest {
 pub struct TableCopy {
     /// Name of the dataset.
     pub dataset: String,
+    /// Identity of the table, which it keeps when it is restored.
+    pub(super) id: String,
     /// Delta version that was pinned.
     pub version: i64,
     /// Rows in its files.
@@ -75,10 +92,11 @@ impl Manifest {
     pub(super) fn new(taken_ms: i64, tenant: &str) -> Self {
         Self {
             format: FORMAT,
+            sequence: 0,
             taken_ms,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             tenant: tenant.to_owned(),
-            waiting: None,
+            log: None,
             tables: Vec::new(),
             others: Vec::new(),
         }
@@ -86,8 +104,33 @@ impl Manifest {
 
     /// Every file of it.
     pub(super) fn kept(&self) -> impl Iterator<Item = &Kept> {
-        let tables = self.tables.iter().flat_map(|table| table.files.iter().chain([&table.log]));
-        tables.chain(&self.others)
+        let logs = self.tables.iter().map(|table| &table.log);
+        self.data().chain(logs).chain(self.beside())
+    }
+
+    /// Files of the tables.
+    pub(super) fn data(&self) -> impl Iterator<Item = &Kept> {
+        let staged = self.log.iter().flat_map(|log| &log.staged);
+        self.tables.iter().flat_map(|table| &table.files).chain(staged)
+    }
+
+    /// Files of the data folder beside the tables.
+    pub(super) fn beside(&self) -> impl Iterator<Item = &Kept> {
+        self.others.iter().chain(self.log.iter().flat_map(|log| &log.segments))
+    }
+
+    /// What it names that has no place where it says: a manifest must not make a restore write elsewhere.
+    pub(super) fn misplaced(&self) -> Option<&str> {
+        let below =
+            |kept: &Kept, folder: &str| kept.path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        let data = self.data().filter(|kept| !below(kept, &self.tenant) || kept.path.contains("/_delta_log/"));
+        let segments = self.log.iter().flat_map(|log| &log.segments).filter(|kept| !below(kept, "wal"));
+        let ours =
+            |kept: &&Kept| !kept.path.contains('/') || ["tables", "wal", "spool"].iter().any(|part| below(kept, part));
+        let no_path = |kept: &&Kept| [&kept.path, &kept.object].iter().any(|text| Path::parse(text).is_err());
+        let ours = self.others.iter().filter(ours);
+        let wrong = self.kept().filter(no_path).chain(data).chain(segments).chain(ours).next();
+        wrong.map(|kept| kept.path.as_str())
     }
 
     /// Rows of all tables.
@@ -106,7 +149,7 @@ impl Manifest {
     pub(super) fn encode(&self) -> Result<(Path, Vec<u8>)> {
         let bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::new(ErrorKind::Internal, "a manifest cannot be encoded").caused_by(error))?;
-        let name = format!("{:015}-{:08x}.json", self.taken_ms, crc32c::crc32c(&bytes));
+        let name = format!("{:010}-{:015}-{:08x}.json", self.sequence, self.taken_ms, crc32c::crc32c(&bytes));
         Ok((Path::from_iter([FOLDER, &name]), bytes))
     }
 
@@ -130,8 +173,20 @@ impl Manifest {
     }
 }
 
-/// Time and checksum in a manifest's name; `None` if it is none.
-pub(super) fn name_of(path: &Path) -> Option<(i64, u32)> {
-    let (time, sum) = path.filename()?.strip_suffix(".json")?.split_once('-')?;
-    Some((time.parse().ok()?, u32::from_str_radix(sum, 16).ok()?))
+/// What a manifest's name says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub sequence: u64,
+    pub taken_ms: i64,
+    pub sum: u32,
+}
+
+impl Name {
+    /// Of a manifest's path; `None` if it is none.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let (sequence, rest) = path.filename()?.strip_suffix(".json")?.split_once('-')?;
+        let (time, sum) = rest.split_once('-')?;
+        let sum = u32::from_str_radix(sum, 16).ok()?;
+        Some(Self { sequence: sequence.parse().ok()?, taken_ms: time.parse().ok()?, sum })
+    }
 }

@@ -13,6 +13,8 @@ use crate::{
     test_rows::{DAY_US, Sample, clock, config, env_at, samples, samples_of},
 };
 
+mod home;
+
 /// The day before the clock's.
 const DAY: i64 = 20_716 * DAY_US;
 /// 2100-01-01: later than any clock that gives objects their times.
@@ -41,7 +43,7 @@ impl Bench {
         };
         let kept = Arc::new(InMemory::new());
         let env = env_at(2, Arc::clone(&now_us));
-        let backups = Backups { store: Arc::clone(&kept) as _, place: "memory".into(), env };
+        let backups = Backups { store: Arc::clone(&kept) as _, place: "memory".into(), folder: None, env };
         Self { _folder: folder, now_us, storage, source, kept, backups }
     }
 
@@ -54,23 +56,42 @@ impl Bench {
     /// A backup, a second after the one before.
     async fn take(&self) -> Taken {
         self.now_us.fetch_add(1_000_000, Ordering::Relaxed);
-        self.backups.take(&self.source, &|_| {}).await.unwrap()
+        self.backups.take(&self.source, false, &|_| {}).await.unwrap()
+    }
+
+    async fn verify(&self, at_ms: Option<i64>) -> Restored {
+        self.backups.verify(at_ms, &[schemas::samples()], &|_| {}).await.unwrap()
     }
 
     /// Restores in an empty place, and reads what a server finds there.
     async fn restored(&self, at_ms: Option<i64>) -> Result<(Restored, Vec<i64>)> {
-        let tables = Arc::new(InMemory::new());
-        let target = Target { tables: Arc::clone(&tables) as _, folder: None };
-        let restored = self.backups.restore(at_ms, (&target, &[schemas::samples()]), true, &|_| {}).await?;
+        self.restored_as(Wish { at_ms, thorough: true, leave_out: false }).await
+    }
+
+    async fn restored_as(&self, wish: Wish) -> Result<(Restored, Vec<i64>)> {
+        let (folder, tables) = (tempfile::tempdir().unwrap(), Arc::new(InMemory::new()));
+        let target = in_memory(folder.path(), &tables);
+        let restored = self.backups.restore(wish, (&target, &[schemas::samples()]), &|_| {}).await;
         let objects: Vec<_> = tables.list(None).try_collect().await.unwrap();
-        assert_eq!(
-            objects.len(),
-            restored.manifest.tables[0].files.len() + 2,
-            "files, checkpoint and pointer: no more"
-        );
-        let folder = tempfile::tempdir().unwrap();
+        let restored = match restored {
+            Ok(restored) => restored,
+            Err(error) => {
+                assert!(objects.is_empty(), "a restore that fails leaves nothing: {objects:?}");
+                assert!(!folder.path().join(crate::folder::IDENTITY).exists());
+                return Err(error);
+            }
+        };
+        let files = restored.manifest.tables[0].files.len() - restored.left_out.len();
+        assert_eq!(objects.len(), files + 2, "files, checkpoint and pointer: no more");
         let storage = open(folder.path(), tables, &self.now_us, 3).await;
         Ok((restored, ids(&storage).await))
+    }
+
+    /// Writes something else in the place of an object.
+    async fn spoil(&self, object: &str, spoilt: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+        let object = path(object).unwrap();
+        let bytes = self.backups.find(&object).await.unwrap().unwrap().to_vec();
+        self.kept.put(&object, spoilt(bytes).into()).await.unwrap();
     }
 
     /// Objects of data files.
@@ -79,6 +100,18 @@ impl Bench {
         objects.sort();
         objects
     }
+}
+
+/// A place to restore to, with its tables in memory.
+fn in_memory(data_dir: &std::path::Path, tables: &Arc<InMemory>) -> Target {
+    let folder = location::open(&Location::Folder(data_dir.to_owned()), &S3::default(), &env_at(5, clock()), true);
+    Target { tables: Arc::clone(tables) as _, inside: false, folder: folder.unwrap(), data_dir: data_dir.to_owned() }
+}
+
+/// Another byte a little way in.
+fn flipped(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes[100] ^= 1;
+    bytes
 }
 
 async fn open(folder: &std::path::Path, tables: Arc<InMemory>, now_us: &Arc<AtomicI64>, seed: u64) -> Storage {
@@ -137,10 +170,9 @@ async fn what_is_restored_goes_on_as_a_table() {
     let bench = Bench::new(clock()).await;
     bench.append(0..10).await;
     bench.take().await;
-    let tables = Arc::new(InMemory::new());
-    let target = Target { tables: Arc::clone(&tables) as _, folder: None };
-    bench.backups.restore(None, (&target, &[schemas::samples()]), false, &|_| {}).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, tables) = (tempfile::tempdir().unwrap(), Arc::new(InMemory::new()));
+    let target = in_memory(folder.path(), &tables);
+    bench.backups.restore(Wish::default(), (&target, &[schemas::samples()]), &|_| {}).await.unwrap();
     let storage = open(folder.path(), Arc::clone(&tables), &bench.now_us, 3).await;
     append(&storage, 10..20).await;
     storage.flush().await.unwrap();
@@ -164,18 +196,16 @@ async fn a_backup_that_lacks_a_file_is_passed_over_and_the_file_is_named() {
     let whole = bench.backups.find(&path(&lost).unwrap()).await.unwrap().unwrap();
 
     bench.kept.delete(&path(&lost).unwrap()).await.unwrap();
-    for restored in [bench.restored(None).await.unwrap().0, bench.backups.verify(None, &|_| {}).await.unwrap()] {
+    for restored in [bench.restored(None).await.unwrap().0, bench.verify(None).await] {
         let why = format!("{lost} is missing");
         assert_eq!((restored.manifest.rows(), restored.passed), (10, vec![Passed { taken_ms: newest, why }]));
     }
     // The same size, another bit.
-    let mut flipped = whole.to_vec();
-    flipped[100] ^= 1;
-    bench.kept.put(&path(&lost).unwrap(), flipped.into()).await.unwrap();
+    bench.kept.put(&path(&lost).unwrap(), flipped(whole.to_vec()).into()).await.unwrap();
     let (restored, rows) = bench.restored(None).await.unwrap();
     assert_eq!(rows, all(0..10));
     assert!(restored.passed[0].why.contains(&format!("{lost} is damaged")), "{:?}", restored.passed);
-    let verified = bench.backups.verify(None, &|_| {}).await.unwrap();
+    let verified = bench.verify(None).await;
     assert_eq!(verified.passed, restored.passed);
     bench.kept.put(&path(&lost).unwrap(), whole.slice(1..).into()).await.unwrap();
     assert!(bench.restored(None).await.unwrap().0.passed[0].why.contains("bytes in the place of"));
@@ -185,9 +215,7 @@ async fn a_backup_that_lacks_a_file_is_passed_over_and_the_file_is_named() {
     assert_eq!(bench.restored(None).await.unwrap().1, all(0..20));
     // A manifest that rotted is told, too; and if there is nothing before it, so it is.
     let newest = bench.backups.list().await.unwrap().remove(0);
-    let mut text = bench.backups.find(&newest.path).await.unwrap().unwrap().to_vec();
-    text[20] ^= 1;
-    bench.kept.put(&newest.path, text.into()).await.unwrap();
+    bench.spoil(newest.path.as_ref(), flipped).await;
     let (restored, rows) = bench.restored(None).await.unwrap();
     assert_eq!((rows, restored.passed[0].why.as_str()), (all(0..10), format!("{} is damaged", newest.path).as_str()));
     bench.kept.delete(&path(&before[0]).unwrap()).await.unwrap();
@@ -205,10 +233,7 @@ async fn what_a_broken_off_backup_has_copied_is_read_before_it_is_believed() {
     // As if it had been killed before its manifest; and one of its files rotted since.
     let taken = bench.backups.list().await.unwrap().remove(0);
     bench.kept.delete(&taken.path).await.unwrap();
-    let rotten = path(&bench.objects().await[0]).unwrap();
-    let mut bytes = bench.backups.find(&rotten).await.unwrap().unwrap().to_vec();
-    bytes[100] ^= 1;
-    bench.kept.put(&rotten, bytes.into()).await.unwrap();
+    bench.spoil(&bench.objects().await[0], flipped).await;
     bench.take().await;
     let (restored, rows) = bench.restored(None).await.unwrap();
     assert_eq!((restored.passed, rows), (Vec::new(), all(0..20)));
@@ -233,7 +258,7 @@ async fn a_backup_beside_a_server_that_merges_and_sweeps_has_every_row() {
             swept.store(deleted.cast_signed(), Ordering::Relaxed);
         }
     };
-    let taken = bench.backups.take(&bench.source, &watch).await.unwrap();
+    let taken = bench.backups.take(&bench.source, false, &watch).await.unwrap();
     assert_eq!(swept.load(Ordering::Relaxed), 5);
     assert_eq!((taken.manifest.tables[0].files.len(), taken.manifest.rows()), (1, 50));
     let (restored, rows) = bench.restored(None).await.unwrap();
@@ -246,7 +271,7 @@ async fn a_table_that_lost_a_file_has_no_backup_and_the_file_is_named() {
     bench.append(0..10).await;
     let lost = bench.storage.view(schemas::samples()).files[0].path.clone();
     bench.storage.store().delete(&lost).await.unwrap();
-    let error = bench.backups.take(&bench.source, &|_| {}).await.unwrap_err();
+    let error = bench.backups.take(&bench.source, false, &|_| {}).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Corrupt);
     assert!(error.chain().contains(lost.as_ref()), "{}", error.chain());
     assert!(bench.backups.list().await.unwrap().is_empty());
@@ -270,7 +295,7 @@ async fn three_years_of_nights_leave_the_schedule_and_the_files_it_names() {
     assert_eq!(left, expected);
     assert!((20..=26).contains(&left.len()), "{} of at most 30", left.len());
     for taken_ms in left {
-        let verified = bench.backups.verify(Some(taken_ms), &|_| {}).await.unwrap();
+        let verified = bench.verify(Some(taken_ms)).await;
         assert_eq!((verified.manifest.taken_ms, verified.passed), (taken_ms, Vec::new()));
     }
     let backups = bench.backups.list().await.unwrap();
@@ -279,6 +304,138 @@ async fn three_years_of_nights_leave_the_schedule_and_the_files_it_names() {
         manifests.flat_map(Manifest::kept).map(|kept| kept.object.clone()).collect();
     let there: std::collections::HashSet<String> = bench.backups.all_sizes().await.unwrap().into_keys().collect();
     assert_eq!(there, named, "nothing is left that no backup names");
+}
+
+#[tokio::test]
+async fn a_damaged_file_of_the_backups_is_mended_when_that_is_asked_for() {
+    let bench = Bench::new(clock()).await;
+    bench.append(0..10).await;
+    bench.take().await;
+    bench.spoil(&bench.objects().await[0], flipped).await;
+    assert_eq!(bench.take().await.files_copied, 0, "a backup with nothing new reads nothing");
+    assert_eq!(bench.restored(None).await.unwrap_err().kind, ErrorKind::Corrupt);
+    let taken = bench.backups.take(&bench.source, true, &|_| {}).await.unwrap();
+    assert_eq!((taken.files_copied, taken.files_mended), (1, 1));
+    assert_eq!(bench.restored(None).await.unwrap().1, all(0..10));
+    let again = bench.backups.take(&bench.source, true, &|_| {}).await.unwrap();
+    assert_eq!((again.files_copied, again.files_mended), (0, 0));
+}
+
+#[tokio::test]
+async fn the_last_resort_is_a_backup_without_its_damaged_file() {
+    let bench = Bench::new(clock()).await;
+    bench.append(0..10).await;
+    bench.append(10..20).await;
+    bench.take().await;
+    bench.take().await;
+    bench.spoil(&bench.objects().await[0], flipped).await;
+    let error = bench.restored(None).await.unwrap_err();
+    assert!(error.chain().contains("--leave-out-damaged"), "{}", error.chain());
+    let wish = Wish { at_ms: None, thorough: true, leave_out: true };
+    let (restored, rows) = bench.restored_as(wish).await.unwrap();
+    assert_eq!((restored.left_out.len(), restored.manifest.sequence), (1, 2));
+    assert!(rows == all(0..10) || rows == all(10..20), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_does_not_bring_back_an_older_backup() {
+    let bench = Bench::new(clock()).await;
+    bench.append(0..10).await;
+    bench.now_us.fetch_add(400 * DAY_US, Ordering::Relaxed);
+    let ahead = bench.take().await.manifest;
+    bench.now_us.fetch_sub(400 * DAY_US, Ordering::Relaxed);
+    bench.append(10..20).await;
+    let right = bench.take().await.manifest;
+    assert!(right.taken_ms < ahead.taken_ms && right.sequence > ahead.sequence);
+    bench.backups.prune(&Keep { days: 1, weeks: 0, months: 0, years: 0 }).await.unwrap();
+    assert_eq!(bench.restored(None).await.unwrap().1, all(0..20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_backups_at_once_leave_two_that_are_whole() {
+    let bench = Bench::new(Arc::new(AtomicI64::new(LATER_US))).await;
+    for part in 0..3 {
+        bench.append(part * 10..part * 10 + 10).await;
+    }
+    bench.take().await;
+    bench.append(30..40).await;
+    let other = AtomicI64::new(0);
+    // While one has pinned its tables and copies: files are merged, and another backup is taken and all that is old is deleted. By the
+    // clock, which is far ahead of the objects' times, everything is.
+    let watch = |_: Copied| {
+        if other.swap(1, Ordering::Relaxed) == 0 {
+            let work = async {
+                bench.storage.compact(|_| {}).await.unwrap();
+                bench.take().await;
+                bench.now_us.fetch_add(2 * DAY_US, Ordering::Relaxed);
+                bench.backups.prune(&Keep { days: 1, weeks: 0, months: 0, years: 0 }).await.unwrap()
+            };
+            let pruned = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work));
+            assert!(pruned.files >= 3, "the files that the first one relied on: {pruned:?}");
+        }
+    };
+    bench.backups.take(&bench.source, false, &watch).await.unwrap();
+    let backups = bench.backups.list().await.unwrap();
+    assert_eq!(backups.len(), 2);
+    for backup in backups {
+        let verified = bench.verify(Some(backup.taken_ms)).await;
+        assert_eq!((verified.manifest.sequence, verified.passed), (backup.sequence, Vec::new()));
+    }
+    assert_eq!(bench.restored(None).await.unwrap().1, all(0..40));
+}
+
+#[tokio::test]
+async fn while_a_manifest_is_damaged_no_file_is_deleted() {
+    let bench = Bench::new(Arc::new(AtomicI64::new(LATER_US))).await;
+    bench.append(0..10).await;
+    bench.take().await;
+    let first = bench.backups.list().await.unwrap().remove(0).path;
+    bench.kept.put(&Path::from("data/default/samples/x.parquet"), Bytes::from_static(b"x").into()).await.unwrap();
+    let whole = bench.backups.find(&first).await.unwrap().unwrap();
+    bench.spoil(first.as_ref(), flipped).await;
+    let pruned = bench.backups.prune(&Keep::default()).await.unwrap();
+    assert_eq!((pruned.files, pruned.damaged), (0, vec![first.to_string()]));
+    bench.kept.put(&first, whole.into()).await.unwrap();
+    assert_eq!(bench.backups.prune(&Keep::default()).await.unwrap().files, 1);
+    assert_eq!(bench.restored(None).await.unwrap().1, all(0..10));
+}
+
+#[tokio::test]
+async fn a_manifest_that_names_a_file_elsewhere_is_passed_over() {
+    let bench = Bench::new(clock()).await;
+    bench.append(0..10).await;
+    bench.take().await;
+    bench.append(10..20).await;
+    let taken = bench.take().await.manifest;
+    let real = bench.backups.list().await.unwrap().remove(0).path;
+    for place in
+        ["wal/00000000000000000001.wal", "streamgauge.json", "../../etc/passwd", "default/samples/_delta_log/x.json"]
+    {
+        let mut manifest = taken.clone();
+        manifest.tables[0].files[0].path = place.to_owned();
+        let (path, bytes) = manifest.encode().unwrap();
+        bench.kept.delete(&real).await.unwrap();
+        bench.kept.put(&path, bytes.into()).await.unwrap();
+        let (restored, rows) = bench.restored(None).await.unwrap();
+        assert_eq!((restored.passed.len(), rows), (1, all(0..10)), "{place}");
+        bench.kept.delete(&path).await.unwrap();
+        let (path, bytes) = taken.encode().unwrap();
+        bench.kept.put(&path, bytes.into()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_know_a_table_writes_nothing() {
+    let bench = Bench::new(clock()).await;
+    bench.append(0..10).await;
+    bench.take().await;
+    let (folder, tables) = (tempfile::tempdir().unwrap(), Arc::new(InMemory::new()));
+    let target = in_memory(folder.path(), &tables);
+    let known = [schemas::series()];
+    let error = bench.backups.restore(Wish::default(), (&target, &known), &|_| {}).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert!(error.chain().contains("restore with the version that took the backup"), "{}", error.chain());
+    assert!(tables.list(None).try_next().await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -299,36 +456,6 @@ async fn what_a_backup_copies_meanwhile_outlives_the_retention_of_others() {
         Pruned { files: 1, bytes: 1, ..Pruned::default() }
     );
     assert_eq!(bench.restored(None).await.unwrap().1, all(0..10));
-}
-
-#[tokio::test]
-async fn rows_of_the_log_are_counted_and_files_beside_the_tables_are_kept() {
-    let home = tempfile::tempdir().unwrap();
-    let (data, kept) = (home.path().join("data"), home.path().join("kept"));
-    let (config, env) = (config(&data), env_at(1, clock()));
-    let datasets = vec![schemas::samples(), schemas::series()];
-    let storage = Storage::open(config.clone(), datasets.clone(), env.clone(), &Registry::new()).await.unwrap();
-    append(&storage, 0..10).await;
-    storage.flush().await.unwrap();
-    append(&storage, 10..17).await;
-    std::fs::create_dir_all(data.join("rules/team a")).unwrap();
-    std::fs::write(data.join("rules/team a/cpu.yaml"), "groups: []\n").unwrap();
-    let backups = Backups::open(&Location::Folder(kept), &S3::default(), &env, true).unwrap();
-    let source = Source::open(&config, datasets.clone(), &["rules", "raw"], &env).await.unwrap();
-    let taken = backups.take(&source, &|_| {}).await.unwrap();
-    assert_eq!((taken.manifest.rows(), taken.manifest.waiting), (10, Some([("samples".to_owned(), 7)].into())));
-    assert_eq!(taken.manifest.others.len(), 1);
-    assert_eq!(backups.take(&source, &|_| {}).await.unwrap().files_copied, 0);
-
-    let place = Location::Folder(home.path().join("new"));
-    let target = Target::open(&place, None, &S3::default(), &env).await.unwrap();
-    backups.restore(None, (&target, &datasets), true, &|_| {}).await.unwrap();
-    assert_eq!(std::fs::read_to_string(home.path().join("new/rules/team a/cpu.yaml")).unwrap(), "groups: []\n");
-    let restored = crate::Config { data_dir: home.path().join("new"), ..config };
-    let restored = Storage::open(restored, datasets, env.clone(), &Registry::new()).await.unwrap();
-    assert_eq!(ids(&restored).await, all(0..10));
-    let refused = Target::open(&place, None, &S3::default(), &env).await.unwrap_err();
-    assert_eq!(refused.kind, ErrorKind::Invalid);
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ use crate::{
 };
 
 const STORE: &str = "local folder";
+/// How names of files begin that are being written.
+const STAGED: &str = "staged-";
 
 /// A folder as an object store with durable puts.
 #[derive(Debug, Clone)]
@@ -59,7 +61,7 @@ impl FolderStore {
     /// A name for what is being written. `#` keeps it out of listings: object_store's local store skips its own staging names of
     /// this form.
     fn staged(&self, folder: &std::path::Path) -> PathBuf {
-        folder.join(format!("staged-{:032x}#1", self.random.bits()))
+        folder.join(format!("{STAGED}{:032x}#1", self.random.bits()))
     }
 
     fn put_blocking(&self, location: &Path, payload: &PutPayload, overwrite: bool) -> Result<()> {
@@ -93,6 +95,25 @@ impl FolderStore {
             Ok(()) => self.disk.sync_dir(&folder).map_err(step),
         }
     }
+}
+
+/// Deletes what puts that were killed have left below a folder, if it was last written before a time (ms). No listing shows it.
+pub(crate) fn delete_staged(folder: &std::path::Path, before_ms: i64) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let meta = entry.metadata()?;
+        if meta.is_dir() {
+            delete_staged(&entry.path(), before_ms)?;
+        } else if name.starts_with(STAGED) && name.ends_with("#1") {
+            let age = meta.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            if i64::try_from(age.as_millis()).is_ok_and(|ms| ms < before_ms) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> Error {

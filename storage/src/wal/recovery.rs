@@ -1,6 +1,6 @@
 //! Reads a log back: every intact record in order, the torn tail cut, damage reported with its place.
 //!
-//! Called when storage opens, and read-only by offline queries.
+//! Called when storage opens, and read-only by offline queries and, segment by segment, by backups.
 
 use std::{
     collections::BTreeMap,
@@ -93,6 +93,24 @@ pub(crate) fn read(dir: &Path, log: u128, datasets: &[&'static Dataset], committ
     Ok(recovered)
 }
 
+/// Reads one segment of a log by itself: what it has above what is committed, and where its intact bytes end. `None` if it is being
+/// made.
+pub(crate) fn read_one(
+    (path, bytes): (&Path, &[u8]),
+    log: u128,
+    datasets: &[&'static Dataset],
+    committed: &Committed,
+) -> Result<Option<(Recovered, usize)>> {
+    let Some((owner, first_lsn)) = segment::read_header(bytes) else { return Ok(None) };
+    if owner != log || first_lsn_of(path) != Some(first_lsn) {
+        return Err(corrupt(path, 0, "segment belongs to another log"));
+    }
+    let (segments, repair) = (vec![(first_lsn, path.to_owned())], Repair::default());
+    let mut recovered = Recovered { appends: Vec::new(), next_lsn: first_lsn, segments, repair };
+    let end = read_segment(&mut recovered, path, bytes, (datasets, committed))?;
+    Ok(Some((recovered, end)))
+}
+
 fn read_segment(
     recovered: &mut Recovered,
     path: &Path,
@@ -143,7 +161,8 @@ impl Repair {
     }
 }
 
-fn segment_paths(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+/// The segments of a log, by first LSN.
+pub(crate) fn segment_paths(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
