@@ -4,7 +4,7 @@
     benches/backup.py [--gib 1] [--dir DIR]      a full backup, one with nothing new, a check, a restore with --verify, a start on it
     benches/backup.py --data DIR                 the same of a data folder that is there
 
-Needs `cargo build --release --bins --examples` and three times the size on disk. Rows are sent by `load`, a quarter of an
+Programs: STREAMGAUGE and LOAD by environment, or target/release. Needs three times the size on disk. Rows are sent by `load`, a quarter of an
 hour of 100,000 series at a time, until the tables have the size: a GiB is some hundred million samples and takes minutes; --data takes what
 is there. CPU seconds are user and system time by the kernel's accounting.
 """
@@ -21,14 +21,15 @@ import time
 import urllib.error
 import urllib.request
 
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", pathlib.Path.home() / ".cache/streamgauge/target"))
+from promql import LOAD, STREAMGAUGE
+
 # Quarters of an hour that are sent at most: 20 days, all within the retention.
 ROUNDS_MAX = 1920
 SCRAPES, INTERVAL_S = 60, 15
 
 
 def streamgauge(*args):
-    return [str(TARGET / "release/streamgauge"), *map(str, args)]
+    return [STREAMGAUGE, *map(str, args)]
 
 
 def timed(what, command, size):
@@ -85,14 +86,13 @@ class Server:
 
 def fill(data, size):
     """Sends samples until the tables have a size."""
-    load = str(TARGET / "release/examples/load")
     server = Server(data)
     first = int(time.time()) - ROUNDS_MAX * SCRAPES * INTERVAL_S
     for done in range(ROUNDS_MAX):
         if size_of(data / "tables") >= size:
             break
         start = first + done * SCRAPES * INTERVAL_S
-        subprocess.run([load, "--url", server.url + "/api/v1/write", "--series", "100000", "--scrapes", str(SCRAPES),
+        subprocess.run([LOAD, "--url", server.url + "/api/v1/write", "--series", "100000", "--scrapes", str(SCRAPES),
                         "--start-time", str(start)], check=True, stdout=subprocess.DEVNULL)
         server.post("/api/v1/admin/flush?wait=true")
     server.post("/api/v1/admin/compact?wait=true")
@@ -111,6 +111,8 @@ def main():
         fill(data, args.gib * 2**30)
     for folder in (kept, again):
         shutil.rmtree(folder, ignore_errors=True)
+    # A place for backups is not made by them.
+    kept.mkdir()
     backup = streamgauge("backup", "--data-dir", data, "--to", kept)
     size = size_of(data / "tables")
     taken = timed("full backup", backup, size)

@@ -1,7 +1,8 @@
-//! A node is lost, and a backup brings back what was committed: taken beside the real server, restored elsewhere, rows and silences.
+//! A node is lost, and a backup brings back what was acknowledged before it: taken beside the real server, restored elsewhere, rows,
+//! labels and silences.
 //!
-//! What was not in a file when the backup was taken is lost with the node, and counted: that is the bound, one flush interval. With tables
-//! in buckets, the same against a real S3 server (SeaweedFS).
+//! What was sent after the backup is lost with the node, and nothing else. With tables in buckets, the same against a real S3 server
+//! (SeaweedFS).
 
 #![allow(clippy::disallowed_methods, reason = "the test is the outside world: it reads the clock")]
 
@@ -26,10 +27,26 @@ use crate::support::{
 const SERIES: usize = 50;
 const ROWS: &str = "SELECT metric, series_id, count(*), sum(value), max(ts) FROM samples GROUP BY ALL ORDER BY 1, 2";
 
+/// A folder for backups.
+fn place(folder: &Path) -> PathBuf {
+    let place = folder.join("kept");
+    fs::create_dir(&place).unwrap();
+    place
+}
+
 /// One sample of each series, at a time.
 fn write(home: &Home, at_ms: i64) {
-    let one = |id: usize| v1::series(&[("__name__", "kept"), ("id", &format!("{id:03}"))], &[(at_ms, 1.0)]);
-    let body = wire::snappy(&v1::WriteRequest { timeseries: (0..SERIES).map(one).collect(), metadata: Vec::new() });
+    let ids = (0..SERIES).map(|id| format!("{id:03}"));
+    send(home, ids.map(|id| v1::series(&[("__name__", "kept"), ("id", &id)], &[(at_ms, 1.0)])).collect());
+}
+
+/// One sample of one series.
+fn write_series(home: &Home, id: &str, at_ms: i64) {
+    send(home, vec![v1::series(&[("__name__", "kept"), ("id", id)], &[(at_ms, 1.0)])]);
+}
+
+fn send(home: &Home, timeseries: Vec<v1::TimeSeries>) {
+    let body = wire::snappy(&v1::WriteRequest { timeseries, metadata: Vec::new() });
     assert!(matches!(home.write(&process::agent(Duration::from_secs(30)), &body), Ok(200..=299)));
 }
 
@@ -81,34 +98,37 @@ fn files(folder: &Path) -> BTreeSet<PathBuf> {
 }
 
 #[test]
-fn a_lost_node_comes_back_with_all_that_was_committed_and_its_silences() {
+fn a_lost_node_comes_back_with_all_that_was_acknowledged_and_its_silences() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::new(folder.path(), "storage: { flush_age: 1h }\n");
     let server = home.start(&[]).expect("the server starts");
-    let (data, kept) = (home.data(), folder.path().join("kept"));
+    let (data, kept) = (home.data(), place(folder.path()));
     let (data, kept_text) = (data.to_str().unwrap(), kept.to_str().unwrap());
-    let backup = |more: &[&str]| done(&[&["backup", "--data-dir", data, "--to", kept_text][..], more].concat(), &[]).0;
+    let backup = || done(&["backup", "--data-dir", data, "--to", kept_text], &[]).0;
     let start_ms = now_ms() - 3_600_000;
     for minute in 0..10 {
         write(&home, start_ms + minute * 60_000);
     }
     silence(&home, "replaced on Monday");
-    let first = backup(&["--flush", "--url", &home.url("")]);
-    assert_eq!(first["rows_in_log"].get("samples"), None, "all was committed first: {first}");
+    home.flush();
+    let first = backup();
+    assert_eq!(first["rows_in_log"].get("samples"), None, "all is in files: {first}");
     let before = files(&kept.join("data"));
 
     for minute in 10..20 {
         write(&home, start_ms + minute * 60_000);
     }
     home.flush();
-    let committed = home.sql(ROWS);
-    assert_eq!(committed.len(), SERIES);
-    // On disk in the log, and in no file yet.
+    // On disk in the log, and in no file yet: rows, a silence, and the labels of a series that is new.
     for minute in 20..23 {
         write(&home, start_ms + minute * 60_000);
     }
-    let second = backup(&[]);
-    assert_eq!(second["rows_in_log"]["samples"], 3 * SERIES, "what would be lost is counted: {second}");
+    write_series(&home, "new", start_ms);
+    silence(&home, "replaced on Tuesday");
+    let acknowledged = home.sql(ROWS);
+    assert_eq!(acknowledged.len(), SERIES + 1);
+    let second = backup();
+    assert_eq!(second["rows_in_log"]["samples"], 3 * SERIES + 1, "{second}");
     assert!(second["bytes_copied"].as_u64().unwrap() < second["bytes"].as_u64().unwrap(), "{second}");
     let after = files(&kept.join("data"));
     assert!(before.is_subset(&after) && before.len() < after.len(), "files are copied once");
@@ -116,8 +136,9 @@ fn a_lost_node_comes_back_with_all_that_was_committed_and_its_silences() {
         paths.iter().map(|path| fs::metadata(path).unwrap().modified().unwrap()).collect::<Vec<_>>()
     };
     let times = written(&after);
-    backup(&[]);
+    backup();
     assert_eq!(written(&after), times, "and not written again");
+    write(&home, start_ms + 23 * 60_000);
 
     server.kill();
     fs::remove_dir_all(home.data()).unwrap();
@@ -125,22 +146,29 @@ fn a_lost_node_comes_back_with_all_that_was_committed_and_its_silences() {
     let (restored, said) = done(&restore, &[]);
     assert_eq!(restored["outcome"], "restored");
     assert_eq!(restored["passed_over"], json!([]), "{said}");
-    assert_eq!(restored["rows_in_log"]["samples"], 3 * SERIES, "what is lost is named: {restored}");
     assert!(said.contains(&format!("serve --data-dir {data}")), "{said}");
     let samples = restored["tables"].as_array().unwrap().iter().find(|table| table["dataset"] == "samples").unwrap();
     let newest = chrono::DateTime::parse_from_rfc3339(samples["newest"].as_str().unwrap()).unwrap();
-    assert_eq!(newest.timestamp(), (start_ms + 19 * 60_000).div_euclid(1000), "the time of the newest row: {samples}");
+    assert_eq!(newest.timestamp(), (start_ms + 19 * 60_000).div_euclid(1000), "of the newest row in a file: {samples}");
     let again = run(&restore, &[]);
     assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("over nothing"), "{again:?}");
 
     let server = home.start(&[]).expect("the server starts on what was restored");
-    assert_eq!(home.sql(ROWS), committed, "all that was committed, and nothing else");
-    assert_eq!(home.sql("SELECT count(DISTINCT labels['id']) FROM metrics"), ["50"], "with their labels");
-    assert!(silences(&home).contains("replaced on Monday"), "{}", silences(&home));
-    // What senders still have is taken as ever.
-    write(&home, start_ms + 20 * 60_000);
-    assert_eq!(home.sql("SELECT count(*) FROM samples"), [(21 * SERIES).to_string()]);
+    assert_eq!(home.sql(ROWS), acknowledged, "all that was acknowledged before the backup, and nothing else");
+    assert_eq!(home.sql("SELECT count(DISTINCT labels['id']) FROM metrics"), ["51"], "with their labels");
+    for comment in ["replaced on Monday", "replaced on Tuesday"] {
+        assert!(silences(&home).contains(comment), "{}", silences(&home));
+    }
+    // What senders still have is taken as ever, and what they send again is not doubled.
+    for minute in 22..24 {
+        write(&home, start_ms + minute * 60_000);
+    }
+    assert_eq!(home.sql("SELECT count(*) FROM samples"), [(24 * SERIES + 1).to_string()]);
     assert!(server.terminate().success());
+    // It is the same tables that go on: their backups do, too.
+    let _server = home.start(&[]).expect("the server starts again");
+    assert_eq!(home.sql("SELECT count(*) FROM samples"), [(24 * SERIES + 1).to_string()]);
+    assert_eq!(backup()["rows_in_log"].get("samples"), None);
 }
 
 #[test]
@@ -148,15 +176,17 @@ fn a_backup_that_lost_a_file_is_passed_over_and_a_check_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::new(folder.path(), "storage: { flush_age: 1h }\n");
     let server = home.start(&[]).expect("the server starts");
-    let (data, kept) = (home.data(), folder.path().join("kept"));
+    let (data, kept) = (home.data(), place(folder.path()));
     let (data, kept_text) = (data.to_str().unwrap(), kept.to_str().unwrap());
-    let url = home.url("");
-    let backup = ["backup", "--data-dir", data, "--to", kept_text, "--keep", "all", "--flush", "--url", &url];
+    let backup = ["backup", "--data-dir", data, "--to", kept_text, "--keep", "all"];
     write(&home, now_ms() - 60_000);
+    home.flush();
     done(&backup, &[]);
     let before = files(&kept.join("data"));
     write(&home, now_ms());
-    let (newest, _) = done(&backup, &[]);
+    home.flush();
+    let (newest, said) = done(&backup, &[]);
+    assert!(said.contains("on the disk of the data folder"), "{said}");
     drop(server);
     let verify = ["restore", "--from", kept_text, "--verify"];
     let (whole, _) = done(&verify, &[]);
@@ -173,6 +203,12 @@ fn a_backup_that_lost_a_file_is_passed_over_and_a_check_says_so() {
     assert_eq!(checked.status.code(), Some(1), "{said}");
     assert!(said.contains(name) && said.contains("is damaged"), "{said}");
 
+    let (mended, _) = done(&[&backup[..], &["--verify"]].concat(), &[]);
+    assert_eq!(mended["files_mended"], 1, "as the data folder still has it: {mended}");
+    done(&verify, &[]);
+    // Without the newest manifest, the one before names the file, too.
+    let newest_manifest = files(&kept.join("manifests")).into_iter().next_back().unwrap();
+    fs::remove_file(newest_manifest).unwrap();
     fs::remove_file(&lost).unwrap();
     let place = folder.path().join("again");
     let (restored, said) = done(&["restore", "--from", kept_text, "--to", place.to_str().unwrap(), "--verify"], &[]);
@@ -182,8 +218,10 @@ fn a_backup_that_lost_a_file_is_passed_over_and_a_check_says_so() {
     assert_eq!(samples["rows"], SERIES);
     let listed = run(&["restore", "--from", kept_text, "--list"], &[]);
     assert_eq!(String::from_utf8_lossy(&listed.stdout).lines().count(), 2);
-    let inside = run(&["backup", "--data-dir", data, "--to", &format!("{data}/backups")], &[]);
+    let inside = run(&["backup", "--data-dir", data, "--to", &format!("{data}/tables")], &[]);
     assert!(!inside.status.success(), "a backup in the folder it copies");
+    let unmounted = run(&["backup", "--data-dir", data, "--to", "not/mounted"], &[]);
+    assert!(String::from_utf8_lossy(&unmounted.stderr).contains("mount its disk"), "{unmounted:?}");
 }
 
 /// Is a file one of a dataset's?
@@ -211,15 +249,21 @@ fn tables_of_a_bucket_are_backed_up_to_another_and_restored_to_a_third() {
     silence(&old, "disks come on Tuesday");
     let config = homes[0].join("streamgauge.yaml");
     let (data, config) = (old.data(), config.to_str().unwrap());
-    let (data, url) = (data.to_str().unwrap(), old.url(""));
-    let backup = ["backup", "--config", config, "--data-dir", data, "--to", "s3://vault/a", "--flush", "--url", &url];
-    let (taken, mut said) = done(&backup, &env);
+    let data = data.to_str().unwrap();
+    let to = |place: &'static str| ["backup", "--config", config, "--data-dir", data, "--to", place];
+    let (taken, mut said) = done(&to("s3://vault/a"), &env);
     assert!(taken["files_copied"].as_u64().unwrap() > 0, "{taken}");
-    assert_eq!(done(&backup[..7], &env).0["files_copied"], 0);
+    assert_eq!(done(&to("s3://vault/a"), &env).0["files_copied"], 0);
+    let among = run(&to("s3://gauge/prod/backups"), &env);
+    assert!(String::from_utf8_lossy(&among.stderr).contains("are lost with them"), "{among:?}");
     let rows = old.sql(ROWS);
     server.kill();
 
+    let new_data = homes[1].join("data");
+    let new_data = new_data.to_str().unwrap();
     let restore = ["restore", "--config", config, "--from", "s3://vault/a", "--to", "s3://again/prod", "--verify"];
+    assert!(String::from_utf8_lossy(&run(&restore, &env).stderr).contains("--data-dir"), "the log has to go somewhere");
+    let restore = [&restore[..], &["--data-dir", new_data]].concat();
     let (restored, told) = done(&restore, &env);
     said.push_str(&told);
     assert_eq!((&restored["outcome"], &restored["taken"]), (&json!("restored"), &json!(taken["taken"])));
@@ -229,7 +273,7 @@ fn tables_of_a_bucket_are_backed_up_to_another_and_restored_to_a_third() {
     assert!(!again.status.success(), "it writes over nothing");
     let new = Home::new(&homes[1], &settings("s3://again/prod"));
     let _server = new.start(&env).expect("the server starts on what was restored");
-    assert_eq!(new.sql(ROWS), rows);
+    assert_eq!(new.sql(ROWS), rows, "what was in the log comes with what was in the bucket");
     assert!(silences(&new).contains("disks come on Tuesday"));
     assert!(!said.contains(SECRET), "a secret is shown");
 }
