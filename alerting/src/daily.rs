@@ -50,6 +50,11 @@ impl Daily {
         let times = days.into_iter().flatten().map(|day| self.location.instant(day.and_time(time)).timestamp_millis());
         times.filter(|at_ms| *at_ms > after_ms).min().unwrap_or(after_ms + DAY_MS)
     }
+
+    /// What clocks of its zone show at a time, milliseconds, and what the zone is called.
+    pub(crate) fn shown(self, at_ms: i64) -> (NaiveDateTime, &'static str) {
+        (self.location.local(DateTime::from_timestamp_millis(at_ms).unwrap_or_default()), self.location.name())
+    }
 }
 
 impl Zone {

@@ -231,6 +231,14 @@ impl Zone {
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
     }
+
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local time",
+            Self::Named(zone) => zone.name(),
+        }
+    }
 }
 
 impl Default for Zone {

@@ -2,9 +2,9 @@
 //!
 //! Made of settings by the binary; the service asks with each step what is due. A question at one of its times is a [`Slot`], which is the
 //! group of what is owed then: nothing else is kept of it, and whoever tells it asks the question again, as of the slot's time.
-//! Invariants: a slot is told once, whatever ends between; one that nobody could be told of for a day has a row that says so; a schedule begins
-//! when it is first seen, and that is a row too, so that a slot missed before anything was told is known as missed. Not here: what is asked,
-//! and what an answer looks like (`notify`).
+//! Invariants: a slot is told once, whatever ends between; of slots that were missed the last one is told, however late, and the others have a row
+//! that says so; a schedule begins when it is first seen, and that is a row too, so that a slot missed before anything was told is known as
+//! missed. Not here: what is asked, and what an answer looks like (`notify`).
 
 use std::{fmt, sync::Arc};
 
@@ -14,8 +14,6 @@ use crate::{Daily, Interval, Labels, interval::Zone, rows::NotificationRow};
 
 /// Days that are looked at for the next slot: the 29th of February may be eight years away.
 const DAYS_MAX: usize = 8 * 366 + 1;
-/// What is older than this nobody waits for any more, milliseconds.
-const MISSED_MS_MAX: i64 = 86_400_000;
 /// What groups of questions begin with; those of routes begin with a brace.
 const PREFIX: &str = "query/";
 
@@ -80,6 +78,19 @@ impl Times {
             self.days.contains(at).then_some(at_ms)
         })
     }
+
+    /// One of them as those read it who are told: `2026-11-23 08:00 Europe/Berlin`.
+    #[must_use]
+    pub fn shown(&self, at_ms: i64) -> String {
+        let (at, zone) = self.daily.shown(at_ms);
+        format!("{} {zone}", at.format("%Y-%m-%d %H:%M"))
+    }
+
+    /// The day that it is there then: `2026-11-23`.
+    #[must_use]
+    pub fn day(&self, at_ms: i64) -> String {
+        self.daily.shown(at_ms).0.format("%Y-%m-%d").to_string()
+    }
 }
 
 impl fmt::Display for Times {
@@ -141,8 +152,8 @@ impl Slot {
 pub struct Turn {
     /// The schedule.
     pub schedule: Schedule,
-    /// Slots that are to be told.
-    pub due: Vec<Slot>,
+    /// The slot that is to be told.
+    pub due: Option<Slot>,
     /// One of which nobody is told, and why.
     pub kept: Option<(Slot, String)>,
     next_ms: Option<i64>,
@@ -202,18 +213,17 @@ impl Waiting {
     fn turn(&self, now_ms: i64) -> Turn {
         let Self { schedule, next_ms, is_new } = self;
         let slot = |at_ms: i64| Slot { query: Arc::clone(&schedule.query), at_ms };
-        let (mut next_ms, mut due, mut missed, mut last) = (*next_ms, Vec::new(), 0_u64, None);
+        let (mut next_ms, mut due, mut missed, mut before) = (*next_ms, None, 0_u64, None);
         while let Some(at_ms) = next_ms.filter(|at_ms| *at_ms <= now_ms) {
-            if now_ms - at_ms < MISSED_MS_MAX {
-                due.push(slot(at_ms));
-            } else {
-                (missed, last) = (missed + 1, Some(slot(at_ms)));
+            // Whoever was away for a week reads one answer, not seven; whoever was away on the first reads that of the month.
+            if let Some(passed) = due.replace(slot(at_ms)) {
+                (missed, before) = (missed + 1, Some(passed));
             }
             next_ms = schedule.times.next_ms(at_ms);
         }
-        let kept = match (last, next_ms) {
-            (Some(last), _) => Some((last, format!("missed: nobody could be told for a day slots={missed}"))),
-            (None, Some(first_ms)) if *is_new => Some((
+        let kept = match (before, next_ms) {
+            (Some(before), _) => Some((before, format!("missed: a later one is told slots={missed}"))),
+            (None, Some(first_ms)) if *is_new && due.is_none() => Some((
                 slot(now_ms.div_euclid(1_000) * 1_000),
                 format!("the schedule begins first={}", slot(first_ms).time()),
             )),
@@ -249,6 +259,14 @@ mod tests {
             assert_eq!(times.next_ms(ms(after)), Some(ms(expected)), "{times} after {after}");
         }
         assert_eq!(mondays.to_string(), "08:00 Europe/Berlin monday");
+        // The first of the month has begun there, and not in UTC.
+        let first = Times::new("00:30", "Europe/Berlin").unwrap().on_days_of_month("1").unwrap();
+        let at_ms = first.next_ms(ms("2026-11-23T00:00:00Z")).unwrap();
+        assert_eq!(at_ms, ms("2026-11-30T23:30:00Z"));
+        assert_eq!(
+            (first.shown(at_ms), first.day(at_ms)),
+            ("2026-12-01 00:30 Europe/Berlin".into(), "2026-12-01".into())
+        );
         let never = berlin().on_days_of_month("31").unwrap().in_months("february").unwrap();
         assert_eq!(never.next_ms(0), None);
         for (wrong, why) in [

@@ -38,7 +38,7 @@ impl Things {
     ) -> (Vec<(Owed, Rate)>, Vec<NotificationRow>) {
         let (mut owed, mut rows) = (Vec::new(), Vec::new());
         for Turn { schedule, due, kept, .. } in turns {
-            for slot in due {
+            if let Some(slot) = due {
                 owed.extend(self.ways(schedule, slot).map(|(key, integration)| {
                     by(integration, Owed { id: id(), ..self::owed(key, schedule, slot) }, now_ms)
                 }));

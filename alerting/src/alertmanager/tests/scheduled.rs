@@ -93,7 +93,7 @@ async fn a_slot_is_told_though_the_process_was_killed_and_never_twice_once_that_
 }
 
 #[tokio::test]
-async fn a_slot_that_was_missed_is_told_within_a_day_and_written_down_as_missed_after() {
+async fn of_slots_that_were_missed_the_last_is_told_and_the_others_are_written_down() {
     let (world, _) = begun().await;
     let start = async |at_ms: i64| {
         world.now_ms.store(at_ms, Ordering::Relaxed);
@@ -106,11 +106,27 @@ async fn a_slot_that_was_missed_is_told_within_a_day_and_written_down_as_missed_
     start(3 * DAY + DAY / 2).await;
     expected.push(message(3 * DAY + DAY / 2, "finance", "costs, as of 1970-01-04T00:10:00Z"));
     assert_eq!(told(&world), expected);
-    let missed = "missed: nobody could be told for a day slots=2".to_owned();
+    let missed = "missed: a later one is told slots=2".to_owned();
     assert!(steps(&world).contains(&("kept", "1970-01-03T00:10:00Z".to_owned(), missed)), "{:?}", steps(&world));
     let rows = steps(&world).len();
     start(3 * DAY + DAY / 2 + 5 * MINUTE).await;
     assert_eq!((told(&world), steps(&world).len()), (expected, rows), "nothing is new");
+}
+
+#[tokio::test]
+async fn a_month_is_told_however_late_it_is() {
+    let world = Arc::new(World::default());
+    let first = Times::new("00:10", "").unwrap().on_days_of_month("1").unwrap();
+    *world.schedules.lock() = vec![Schedule { times: first, ..scheduled("00:10").remove(0) }];
+    let manager = world.start(plan());
+    until(&world, &manager, 2 * DAY).await;
+    let at_ms = 45 * DAY;
+    world.now_ms.store(at_ms, Ordering::Relaxed);
+    let manager = world.start(plan());
+    until(&world, &manager, at_ms + DAY).await;
+    let first = message(SLOT, "finance", "costs, as of 1970-01-01T00:10:00Z");
+    assert_eq!(told(&world), [first, message(at_ms, "finance", "costs, as of 1970-02-01T00:10:00Z")]);
+    assert!(steps(&world).iter().filter(|(event, ..)| *event == "kept").count() == 1, "{:?}", steps(&world));
 }
 
 #[tokio::test]
