@@ -207,4 +207,10 @@ impl Params {
     fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.trim())
     }
+
+    /// The same, which is none of them from now on.
+    fn take(&mut self, name: &str) -> String {
+        let found = self.0.iter().position(|(known, _)| known == name);
+        found.map(|at| self.0.remove(at).1.trim().to_owned()).unwrap_or_default()
+    }
 }

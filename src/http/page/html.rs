@@ -77,7 +77,7 @@ pub(super) fn is_link(url: &str) -> bool {
 }
 
 /// A page of ours with parameters.
-pub(super) fn href(path: &'static str, parameters: &[(&str, &str)]) -> String {
+pub(super) fn href(path: &str, parameters: &[(&str, &str)]) -> String {
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
     format!("{path}?{query}")
 }
