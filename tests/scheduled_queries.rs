@@ -107,11 +107,16 @@ fn an_answer_is_told_at_its_time_and_again_if_nobody_took_it() {
     assert!(rows(&server, "waits") >= 1);
     let told = files.told("/hook").pop().unwrap();
     let text = told.body["text"].as_str().unwrap();
-    let slot = DateTime::from_timestamp_millis(at_ms).unwrap().format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    assert!(text.starts_with(&format!("*Numbers of a team, as of {slot}*\n```\nformula")), "{text}");
+    let in_utc = |format: &str| DateTime::from_timestamp_millis(at_ms).unwrap().format(format).to_string();
+    let (slot, shown) = (in_utc("%Y-%m-%dT%H:%M:%SZ"), in_utc("%Y-%m-%d %H:%M UTC"));
+    assert!(text.starts_with(&format!("*Numbers of a team, as of {shown}*\n```\nformula")), "{text}");
     assert!(text.contains("\n=20") && !text.contains("\n=21"), "twenty rows: {text}");
     assert!(text.contains("pay &amp; co") && text.contains("These are the first 20 of 25 rows."), "{text}");
-    assert!(text.contains("<http://gauge.test/api/v1/sql/numbers?team=pay+%26+co&amp;format=csv|Ask again>"), "{text}");
+    assert!(text.contains("<http://gauge.test/sql?saved=numbers&amp;team=pay+%26+co|Ask again>"), "{text}");
+    let (_, rest) = text.split_once("<http://gauge.test").unwrap();
+    let link = rest.split('|').next().unwrap().replace("&amp;", "&");
+    let page = server.get(&link, None).body;
+    assert!(page.contains("<h2>Numbers of a team.</h2>") && page.contains("Rows: 25."), "{page}");
     let asked = server.sql("SELECT group_labels['query'], group_labels['slot'], receiver, integration FROM notifications WHERE event = 'sent'");
     assert_eq!(asked, [format!("numbers,{slot},hook,slack[0]")]);
 }

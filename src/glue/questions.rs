@@ -1,7 +1,8 @@
 //! Asks scheduled queries for those who are told the answers.
 //!
 //! Called by `telling` for each attempt, on a thread that may wait: nothing is kept of an answer, and one that is told again is asked again, as
-//! of the same time. Invariants: a query has the limits of every other; of an answer no more is in memory than a file and a table take.
+//! of the same time. Invariants: a query has the limits of every other; of an answer no more is in memory than a file and a table take; a query
+//! that has no answer is told as that: at once if it never has one, else when it was asked for an hour.
 
 use alerting::{
     notify::report::{FILE_BYTES_MAX, File, ROWS_MAX, Report},
@@ -18,6 +19,9 @@ use tokio::runtime::Handle;
 
 use crate::config::queries::Scheduled;
 
+/// So long is asked what may still have an answer, and tried to bring its file; then is told what there is, milliseconds.
+const ASKED_MS_MAX: i64 = 3_600_000;
+
 /// Scheduled queries, and whom to ask.
 pub struct Questions {
     engine: Engine,
@@ -32,35 +36,31 @@ impl Questions {
         Self { engine, runtime, scheduled }
     }
 
-    /// Asks as of a slot's time; links lead to `external_url`. Blocks.
+    /// Asks as of a slot's time what somebody is owed for some time, milliseconds; links lead to `external_url`. Blocks.
     ///
     /// # Errors
-    /// What it means for whoever is to be told that there is no answer.
-    pub fn report(&self, slot: &Slot, external_url: &str) -> Result<Report, Verdict> {
+    /// What it means for whoever is to be told that there is nothing to tell yet, or ever.
+    pub fn report(&self, slot: &Slot, owed_ms: i64, external_url: &str) -> Result<Report, Verdict> {
         let found = self.scheduled.iter().find(|scheduled| scheduled.schedule.query == slot.query);
         let gone = || Verdict::Refused(format!("the query {} is not scheduled any more", slot.query));
-        let Scheduled { title, parameters, .. } = found.ok_or_else(gone)?;
+        let Scheduled { schedule, title, parameters, .. } = found.ok_or_else(gone)?;
+        let (times, is_late) = (&schedule.times, owed_ms >= ASKED_MS_MAX);
         let asked = async {
             let at_us = slot.at_ms.saturating_mul(1_000);
             let answer = self.engine.saved(&slot.query, parameters, at_us).await?;
-            read(answer, format!("{}-{}.csv", slot.query, day(slot))).await
+            read(answer, format!("{}-{}.csv", slot.query, times.day(slot.at_ms))).await
         };
-        let report = self.runtime.block_on(asked).map_err(|error| refusal(&error))?;
+        let report = self.runtime.block_on(asked).or_else(|error| unanswered(&error, is_late))?;
         let link = link(external_url, &slot.query, parameters);
-        Ok(Report { title: title.clone(), time: slot.time(), link, ..report })
+        Ok(Report { title: title.clone(), time: times.shown(slot.at_ms), link, is_late, ..report })
     }
 }
 
-/// The day of a slot, for the name of its file.
-fn day(slot: &Slot) -> String {
-    slot.time().chars().take_while(|c| *c != 'T').collect()
-}
-
-/// Where a query can be asked again, by those who may.
+/// Where a query can be asked again: on the page, which asks a browser for a token where there are tokens.
 fn link(external_url: &str, query: &str, parameters: &[(String, String)]) -> String {
     let mut asked = Serializer::new(String::new());
-    asked.extend_pairs(parameters).append_pair("format", "csv");
-    format!("{external_url}/api/v1/sql/{query}?{}", asked.finish())
+    asked.append_pair("saved", query).extend_pairs(parameters);
+    format!("{external_url}/sql?{}", asked.finish())
 }
 
 /// Reads an answer to its end, or until it is too large for a file.
@@ -75,24 +75,28 @@ async fn read(answer: Answer, name: String) -> query::Result<Report> {
         count += batch.num_rows() as u64;
         bytes.append(&mut encoder.rows(&batch)?);
         if bytes.len() > FILE_BYTES_MAX {
-            return Ok(Report { columns, rows, ..Report::default() });
+            let lacks_file = Some(format!("the answer is larger than {} MiB", FILE_BYTES_MAX >> 20));
+            return Ok(Report { columns, rows, lacks_file, ..Report::default() });
         }
     }
     bytes.append(&mut encoder.finish()?);
     Ok(Report { columns, rows, count: Some(count), file: Some(File { name, bytes }), ..Report::default() })
 }
 
-/// What an error means: asked again, the same query has an answer, or it never has.
-fn refusal(error: &Error) -> Verdict {
-    let why = format!("the query has no answer: {error}");
-    match error.kind {
-        ErrorKind::Invalid | ErrorKind::Canceled => Verdict::Refused(why),
+/// What an error means: that there is no answer, or none yet.
+fn unanswered(error: &Error, is_late: bool) -> Result<Report, Verdict> {
+    let may_pass = match error.kind {
+        ErrorKind::Invalid | ErrorKind::Canceled => false,
         ErrorKind::Execution
         | ErrorKind::Timeout
         | ErrorKind::Overloaded
         | ErrorKind::Unavailable
-        | ErrorKind::Internal => Verdict::Failed(why),
+        | ErrorKind::Internal => true,
+    };
+    if may_pass && !is_late {
+        return Err(Verdict::Failed(format!("the query has no answer: {error}")));
     }
+    Ok(Report { failure: Some(error.to_string()), ..Report::default() })
 }
 
 #[cfg(test)]
@@ -103,18 +107,20 @@ mod tests {
     fn a_link_asks_the_same_question() {
         let parameters =
             [("team", "a&b @here"), ("since", "now-7d")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let expected = "http://gauge.test/api/v1/sql/costs?team=a%26b+%40here&since=now-7d&format=csv";
+        let expected = "http://gauge.test/sql?saved=costs&team=a%26b+%40here&since=now-7d";
         assert_eq!(link("http://gauge.test", "costs", &parameters), expected);
-        let slot = Slot { query: "costs".into(), at_ms: 1_795_417_200_000 };
-        assert_eq!(day(&slot), "2026-11-23");
     }
 
     #[test]
-    fn what_may_have_an_answer_later_is_asked_again() {
-        let of = |kind| refusal(&Error::new(kind, "why"));
-        assert_eq!(of(ErrorKind::Invalid), Verdict::Refused("the query has no answer: why".to_owned()));
-        assert!(matches!(of(ErrorKind::Canceled), Verdict::Refused(_)));
-        assert!(matches!(of(ErrorKind::Overloaded), Verdict::Failed(_)));
-        assert!(matches!(of(ErrorKind::Timeout), Verdict::Failed(_)));
+    fn what_may_have_an_answer_later_is_asked_again_for_an_hour() {
+        let of = |kind, is_late| unanswered(&Error::new(kind, "why"), is_late);
+        let told = Ok(Report { failure: Some("why".to_owned()), ..Report::default() });
+        for kind in [ErrorKind::Invalid, ErrorKind::Canceled] {
+            assert_eq!(of(kind, false), told);
+        }
+        for kind in [ErrorKind::Overloaded, ErrorKind::Timeout, ErrorKind::Unavailable] {
+            assert_eq!(of(kind, false), Err(Verdict::Failed("the query has no answer: why".to_owned())));
+            assert_eq!(of(kind, true), told);
+        }
     }
 }

@@ -15,9 +15,14 @@ use alerting::{
     },
     dispatch,
     notify::{
-        Answer, Credentials, Extra, Notification, Outgoing, Render, Request, before, borrowed::sts, delivered,
-        delivered_nothing, destination, guard::Allowed, hears_of_silence, http_config, message, not_sent, rate,
-        report::File, slack, sns, unspoken, wants_new_message,
+        Answer, Credentials, Extra, Notification, Outgoing, Render, Request, before,
+        borrowed::sts,
+        delivered, delivered_nothing, destination,
+        guard::Allowed,
+        hears_of_silence, http_config, message, not_sent, rate,
+        report::{File, Report},
+        slack::{self, Uploading},
+        sns, unspoken, wants_new_message,
     },
     outbox::{Attempt, Verdict},
     rows::Promise,
@@ -145,21 +150,39 @@ impl Teller {
         let receiver = live.config.receiver(&first.key.receiver);
         let integration = receiver.and_then(|receiver| receiver.integration(first.key.kind, first.key.integration));
         let Some(integration) = integration else { return gone("the receiver is not configured any more") };
-        let mut notification = notification;
         if let Some(slot) = Slot::of(&first.key.group) {
             let Some(questions) = &self.questions else { return gone("nobody knows the answer") };
-            match questions.report(&slot, &self.external_url) {
-                Ok(report) => notification.report = Some(Arc::new(report)),
-                Err(verdict) => {
-                    self.meter.told(integration.kind().name(), &verdict);
-                    // What was told before a failure stays told.
-                    return Delivered { verdict, answer: notification.answer.unwrap_or_default() };
-                }
-            }
+            let told = match questions.report(&slot, now_ms - first.since_ms, &self.external_url) {
+                Ok(report) => self.tell_report(integration, &live, first.id, (notification, report)),
+                // What was told before a failure stays told.
+                Err(verdict) => Delivered { verdict, answer: notification.answer.unwrap_or_default() },
+            };
+            self.meter.told(integration.kind().name(), &told.verdict);
+            return told;
         }
         let told = self.tell_by(integration, &live, first.id, notification);
         self.meter.told(integration.kind().name(), &told.verdict);
         told
+    }
+
+    /// Tells an answer, or that there is none: then whoever asks the history reads that, too.
+    fn tell_report(
+        &self,
+        integration: Integration<'_>,
+        live: &Live,
+        id: u128,
+        (notification, report): (Notification, Report),
+    ) -> Delivered {
+        let failure = report.failure.clone().map(|why| Verdict::Refused(format!("the query has no answer: {why}")));
+        if let (Some(verdict), Some(_)) = (&failure, slack::posted(&notification)) {
+            // The message is there, and lacks its file alone.
+            return Delivered { verdict: verdict.clone(), answer: String::new() };
+        }
+        let told = self.tell_by(integration, live, id, Notification { report: Some(Arc::new(report)), ..notification });
+        match failure {
+            Some(verdict) if told.verdict == Verdict::Sent => Delivered { verdict, ..told },
+            _ => told,
+        }
     }
 
     /// Tells all integrations of a receiver something that nobody is owed, and its end those that are told of ends; says what became of each.
@@ -219,32 +242,45 @@ impl Teller {
     ) -> std::result::Result<Delivered, Delivered> {
         let (integration, wrong) = (Integration::Slack(config), |error: Error| not_sent(&error));
         let post = |request: &Request| self.post(integration, request, notification);
-        let uploading = match slack::upload(config, file).map_err(wrong)? {
-            None => None,
-            Some(request) => {
-                let uploading = slack::began(&post(&request)?)?;
-                uploading.has_bytes(&post(&uploading.bytes(file))?)?;
-                Some(uploading)
+        let send = |notification: &Notification| -> std::result::Result<Delivered, Delivered> {
+            let answer = self.send(integration, notification, templates, extra)?;
+            let told = answer.map(|answer| delivered(integration, notification, &answer));
+            Ok(told.unwrap_or_else(|| delivered_nothing(notification)))
+        };
+        let bring = || -> std::result::Result<Option<Uploading>, Delivered> {
+            let Some(request) = slack::upload(config, file).map_err(wrong)? else { return Ok(None) };
+            let uploading = slack::began(&post(&request)?)?;
+            uploading.has_bytes(&post(&uploading.bytes(file))?)?;
+            Ok(Some(uploading))
+        };
+        let before = slack::posted(notification);
+        let uploading = match bring() {
+            Ok(uploading) => uploading,
+            Err(failed) => {
+                let Some(report) = notification.report.as_ref().filter(|_| before.is_none()) else {
+                    return Err(failed);
+                };
+                let why = match &failed.verdict {
+                    Verdict::Refused(why) => why,
+                    Verdict::Failed(why) | Verdict::Limited(_, why) if report.is_late => why,
+                    _ => return Err(failed),
+                };
+                // What can be told is told; that the file could not be is what becomes of it.
+                let told =
+                    send(&Notification { report: Some(Arc::new(report.without_file(why))), ..notification.clone() })?;
+                let verdict = Verdict::Refused(why.clone());
+                return Ok(if told.verdict == Verdict::Sent { Delivered { verdict, ..told } } else { told });
             }
         };
-        let told = match slack::posted(notification) {
+        let told = match before {
             Some(before) => Delivered { verdict: Verdict::Sent, answer: before.to_owned() },
-            None => {
-                let answer = self.send(integration, notification, templates, extra)?;
-                answer.map_or_else(
-                    || delivered_nothing(notification),
-                    |answer| delivered(integration, notification, &answer),
-                )
-            }
+            None => send(notification)?,
         };
         let Some(uploading) = uploading.filter(|_| told.verdict == Verdict::Sent) else { return Ok(told) };
         // The message is there, whatever becomes of the file: it is not posted again.
         let shared =
             slack::share(config, &uploading, file, &told.answer).map_err(wrong).and_then(|request| post(&request));
-        let verdict = match shared {
-            Ok(answer) => delivered(integration, notification, &answer).verdict,
-            Err(failed) => failed.verdict,
-        };
+        let verdict = shared.map_or_else(|failed| failed.verdict, |answer| slack::shared(&answer));
         Ok(Delivered { verdict, answer: told.answer })
     }
 

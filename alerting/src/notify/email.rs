@@ -134,7 +134,8 @@ pub fn mail(config: &Email, notification: &Notification, render: &dyn Render, ex
 /// An answer as text.
 fn answer(report: &Report) -> String {
     let (table, shown) = report.table(SUMMARY_CHARS_MAX, str::to_owned);
-    format!("{}\n\n{table}\n\n{}\n{}\n", report.headline(), report.words(shown), report.link)
+    let table = if report.failure.is_some() { String::new() } else { format!("{table}\n\n") };
+    format!("{}\n\n{table}{}\n{}\n", report.headline(), report.words(shown), report.link)
 }
 
 /// An answer as HTML: a table stands in columns whatever the letters of the reader are.
@@ -142,7 +143,8 @@ fn answer_html(report: &Report) -> String {
     let (table, shown) = report.table(SUMMARY_CHARS_MAX, for_html);
     let [headline, words, link] =
         [report.headline(), report.words(shown), report.link.clone()].map(|text| for_html(&text));
-    format!("<p>{headline}</p>\n<pre>{table}</pre>\n<p>{words} <a href=\"{link}\">Ask again</a></p>\n")
+    let table = if report.failure.is_some() { String::new() } else { format!("<pre>{table}</pre>\n") };
+    format!("<p>{headline}</p>\n{table}<p>{words} <a href=\"{link}\">Ask again</a></p>\n")
 }
 
 /// What is trusted, and whom we show ourselves to be, at the mail server.

@@ -1,8 +1,8 @@
 //! The answer to a question that was asked at its time, as people read it: the first rows as a table, where to ask again, and a file with all.
 //!
 //! Made by whoever asks, anew for each attempt, and given to notifiers within a notification. Invariants: a table is lines of text of a
-//! bounded width without characters that are not seen; a file is whole, or there is none. Not here: what is escaped for whom, how the file was
-//! written (text in it that begins like a formula is led by `'`).
+//! bounded width without characters that are not seen; a file is whole, or there is none. Not here: what is escaped for
+//! whom, how the file was written (text in it that begins like a formula is led by `'`).
 
 use super::text::{one_line, truncated};
 
@@ -16,13 +16,15 @@ const CELL_CHARS_MAX: usize = 40;
 const LINE_CHARS_MAX: usize = 160;
 /// Characters of a title.
 const TITLE_CHARS_MAX: usize = 200;
+/// Characters of a reason; that of a plan that fails may be long.
+const REASON_CHARS_MAX: usize = 500;
 
 /// An answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// What was asked, for people.
     pub title: String,
-    /// As of when, in UTC.
+    /// As of when, as those read it who are told.
     pub time: String,
     /// Where the question can be asked again.
     pub link: String,
@@ -30,10 +32,16 @@ pub struct Report {
     pub columns: Vec<String>,
     /// The first rows, [`ROWS_MAX`] at most.
     pub rows: Vec<Vec<String>>,
-    /// How many rows there are; none if the answer was not read to its end, because it is too large for a file.
+    /// How many rows there are; none if the answer was not read to its end.
     pub count: Option<u64>,
-    /// All rows, if they are no more than a file has.
+    /// All rows.
     pub file: Option<File>,
+    /// Why there is no file, if somebody would look for one.
+    pub lacks_file: Option<String>,
+    /// Why there is no answer, if there is none: that is told instead.
+    pub failure: Option<String>,
+    /// Was it tried for so long that what can be told of it is told, without what fails?
+    pub is_late: bool,
 }
 
 /// A file.
@@ -52,7 +60,13 @@ impl std::fmt::Debug for File {
 }
 
 impl Report {
-    /// In one line: `Costs of a team, as of 2026-11-23T07:00:00Z`.
+    /// The same without its file, and why.
+    #[must_use]
+    pub fn without_file(&self, why: &str) -> Self {
+        Self { file: None, lacks_file: Some(why.to_owned()), ..self.clone() }
+    }
+
+    /// In one line: `Costs of a team, as of 2026-11-23 08:00 Europe/Berlin`.
     #[must_use]
     pub fn headline(&self) -> String {
         format!("{}, as of {}", truncated(one_line(&self.title).trim_end_matches('.'), TITLE_CHARS_MAX), self.time)
@@ -97,9 +111,12 @@ impl Report {
         (table, shown)
     }
 
-    /// How much of the answer is shown, and where the rest is.
+    /// How much of the answer is shown, and where the rest is; or why there is none.
     #[must_use]
     pub fn words(&self, shown: usize) -> String {
+        if let Some(why) = &self.failure {
+            return format!("There is no answer: {}", truncated(&one_line(why), REASON_CHARS_MAX));
+        }
         let rows = match (self.count, shown) {
             (Some(0), _) => "There are no rows.".to_owned(),
             (Some(1), 1) => "There is one row.".to_owned(),
@@ -107,11 +124,9 @@ impl Report {
             (Some(count), shown) => format!("These are the first {shown} of {count} rows."),
             (None, shown) => format!("These are the first {shown} rows."),
         };
-        match self.count {
-            None => {
-                format!("{rows} The answer is larger than {} MiB, so that no file of it is sent.", FILE_BYTES_MAX >> 20)
-            }
-            Some(_) => rows,
+        match &self.lacks_file {
+            Some(why) => format!("{rows} There is no file: {}.", truncated(&one_line(why), REASON_CHARS_MAX)),
+            None => rows,
         }
     }
 }
@@ -151,7 +166,9 @@ mod tests {
         let (table, shown) = told.table(300, |line| line.replace('x', "&amp;"));
         assert!(table.chars().count() <= 300 && shown < 3, "{table}");
         assert!(told.words(shown).contains(" of 900 rows"), "{}", told.words(shown));
-        let large = Report { count: None, ..told };
-        assert!(large.words(20).ends_with("larger than 6 MiB, so that no file of it is sent."), "{}", large.words(20));
+        let large = Report { count: None, ..told.without_file("it is larger than\n6 MiB") };
+        assert_eq!(large.words(20), "These are the first 20 rows. There is no file: it is larger than 6 MiB.");
+        let failed = Report { failure: Some("timeout\nof a query".to_owned()), ..told };
+        assert_eq!(failed.words(0), "There is no answer: timeout of a query");
     }
 }

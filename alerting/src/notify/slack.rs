@@ -7,7 +7,7 @@
 mod answer;
 mod blocks;
 
-pub use answer::{Uploading, answer, began, posted, share, upload};
+pub use answer::{Uploading, answer, began, posted, share, shared, upload};
 use serde::{Deserialize, Serialize};
 
 use super::{

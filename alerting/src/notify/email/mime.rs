@@ -99,8 +99,9 @@ impl Mail {
         lines.push_str("MIME-Version: 1.0\r\n");
         // What comes with the text is a part beside the text, which is in parts itself.
         if self.file.is_some() {
-            lines.push_str(&format!("Content-Type: multipart/mixed; boundary=\"{boundary}-mixed\"\r\n\r\n"));
-            lines.push_str(&format!("--{boundary}-mixed\r\n"));
+            // Not the same at its beginning: some take a line for a boundary that only begins like it.
+            lines.push_str(&format!("Content-Type: multipart/mixed; boundary=\"mixed-{boundary}\"\r\n\r\n"));
+            lines.push_str(&format!("--mixed-{boundary}\r\n"));
         }
         lines.push_str(&format!("Content-Type: multipart/alternative; boundary=\"{boundary}\"\r\n\r\n"));
         // The best way to read it is the last.
@@ -114,14 +115,14 @@ impl Mail {
         lines.push_str(&format!("--{boundary}--\r\n"));
         if let Some(File { name, bytes }) = &self.file {
             lines
-                .push_str(&format!("--{boundary}-mixed\r\nContent-Type: text/csv; charset=UTF-8; name=\"{name}\"\r\n"));
+                .push_str(&format!("--mixed-{boundary}\r\nContent-Type: text/csv; charset=UTF-8; name=\"{name}\"\r\n"));
             lines.push_str(&format!("Content-Disposition: attachment; filename=\"{name}\"\r\n"));
             lines.push_str("Content-Transfer-Encoding: base64\r\n\r\n");
             for line in bytes.chunks(BASE64_LINE_BYTES) {
                 STANDARD.encode_string(line, &mut lines);
                 lines.push_str("\r\n");
             }
-            lines.push_str(&format!("--{boundary}-mixed--\r\n"));
+            lines.push_str(&format!("--mixed-{boundary}--\r\n"));
         }
         lines.into_bytes()
     }

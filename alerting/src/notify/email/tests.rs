@@ -130,6 +130,7 @@ fn an_answer_is_a_table_with_its_file() {
         rows: vec![vec!["<b>".to_owned()]],
         count: Some(1),
         file: Some(File { name: "costs-2026-11-23.csv".to_owned(), bytes: bytes.clone() }),
+        ..Report::default()
     };
     let told = Notification { report: Some(std::sync::Arc::new(report.clone())), ..firing("x") };
     let mail = sent("{to: 'x@y.z', text: '{{ a summary }}', threading: {enabled: true}}", &told);
@@ -140,16 +141,22 @@ fn an_answer_is_a_table_with_its_file() {
     let html = mail.html.as_deref().unwrap();
     assert!(html.contains("<pre>team\n----\n&lt;b&gt;</pre>") && html.contains("a=1&amp;format=csv\""), "{html}");
     let message = String::from_utf8(mail.message()).unwrap();
-    let mixed = "--00000000000000000000000000000abc-mixed";
+    let mixed = "--mixed-00000000000000000000000000000abc";
     let parts: Vec<&str> = message.split(mixed).collect();
-    assert!(parts[0].contains("Content-Type: multipart/mixed; boundary=\"00000000000000000000000000000abc-mixed\""));
+    assert!(parts[0].contains("Content-Type: multipart/mixed; boundary=\"mixed-00000000000000000000000000000abc\""));
     assert!(parts[1].starts_with("\r\nContent-Type: multipart/alternative;"), "{}", parts[1]);
     assert_eq!((parts.len(), parts[3]), (4, "--\r\n"));
     let (head, body) = parts[2].split_once("\r\n\r\n").unwrap();
     assert!(head.contains("attachment; filename=\"costs-2026-11-23.csv\""), "{head}");
     assert_eq!(decoded(body), bytes);
-    let large = Report { count: None, file: None, ..report };
-    let mail = sent("{to: 'x@y.z'}", &Notification { report: Some(std::sync::Arc::new(large)), ..told });
-    assert!(mail.text.as_deref().unwrap().contains("no file of it is sent.\nhttp://gauge.test/"));
-    assert!(!String::from_utf8(mail.message()).unwrap().contains("mixed"));
+    let large = Report { count: None, ..report.without_file("it is too large") };
+    let failed = Report { failure: Some("no <such> column".to_owned()), ..large.clone() };
+    let mail =
+        |report| sent("{to: 'x@y.z'}", &Notification { report: Some(std::sync::Arc::new(report)), ..told.clone() });
+    let large = mail(large);
+    assert!(large.text.as_deref().unwrap().contains("There is no file: it is too large.\nhttp://gauge.test/"));
+    assert!(!String::from_utf8(large.message()).unwrap().contains("mixed"));
+    let failed = mail(failed);
+    assert!(failed.text.as_deref().unwrap().contains("Z\n\nThere is no answer: no <such> column\nhttp://"));
+    assert!(failed.html.as_deref().unwrap().contains("</p>\n<p>There is no answer: no &lt;such&gt; column <a"));
 }

@@ -3,6 +3,7 @@
 //! Called by the facade for the message, and by whoever carries requests for the file: Slack gives a place for it ([`upload`], [`began`]), takes
 //! its bytes there, and shows it where it is told to ([`share`]). Nobody sees the file before, and it is shown last, as a reply to the message;
 //! so what fails before the message leaves nothing to be seen, and what fails after it is tried again without another message ([`posted`]).
+//! Where no file can be brought, because a bot lacks the scope or for long, the message goes without it and says so.
 //! A bot needs the scopes `chat:write` and `files:write`.
 //! Invariants: what came with data calls nobody, links nowhere and does not end the block; the bot's token goes to Slack's API alone, not to
 //! the place for the bytes. Spec: <https://docs.slack.dev/messaging/working-with-files>.
@@ -10,7 +11,7 @@
 use form_urlencoded::Serializer;
 use serde::{Deserialize, Serialize};
 
-use super::{MESSAGE_CHARS_MAX, Message, Place, URL_CHARS_MAX, delivered, has_message};
+use super::{MESSAGE_CHARS_MAX, Message, Place, delivered, has_message};
 use crate::{
     Error, Result,
     alertmanager::Delivered,
@@ -24,8 +25,14 @@ use crate::{
     outbox::Verdict,
 };
 
-/// Characters of a table: Slack breaks messages in two that are longer than some 4,000.
+/// Characters of a message: Slack breaks those in two that are longer than some 4,000.
+const TEXT_CHARS_MAX: usize = 3_900;
+/// Characters of a table, less where the rest is long.
 const TABLE_CHARS_MAX: usize = 3_200;
+/// Characters of a link: it counts as text.
+const LINK_CHARS_MAX: usize = 1_000;
+/// Characters for what is said below a table, and around it.
+const WORDS_CHARS_MAX: usize = 600;
 /// The method that posts a message; others stand beside it.
 const POST_MESSAGE: &str = "chat.postMessage";
 
@@ -41,11 +48,16 @@ pub fn answer(
     let plain = expand(render, notification);
     let url = config.api_url.as_ref().ok_or_else(|| Error::invalid("there is no `api_url`"))?.read()?;
     let headline = for_slack(&notification.titled(&report.headline())).replace('*', "∗");
-    let (table, shown) = report.table(TABLE_CHARS_MAX, for_slack_code);
     // Half a link leads nowhere.
     let link = for_slack(&report.link);
-    let link = if link.chars().count() > URL_CHARS_MAX { String::new() } else { format!(" <{link}|Ask again>") };
-    let text = format!("*{headline}*\n```\n{table}\n```\n{}{link}", report.words(shown));
+    let link = if link.chars().count() > LINK_CHARS_MAX { String::new() } else { format!(" <{link}|Ask again>") };
+    let rest = headline.chars().count() + link.chars().count() + WORDS_CHARS_MAX;
+    let (table, shown) = report.table(TABLE_CHARS_MAX.min(TEXT_CHARS_MAX.saturating_sub(rest)), for_slack_code);
+    let words = for_slack(&report.words(shown));
+    let text = match report.failure {
+        Some(_) => format!("*{headline}*\n{words}{link}"),
+        None => format!("*{headline}*\n```\n{table}\n```\n{words}{link}"),
+    };
     let message = Message {
         channel: plain(&config.channel)?,
         username: plain(&config.username)?,
@@ -155,6 +167,12 @@ pub fn share(config: &Slack, uploading: &Uploading, file: &File, answer: &str) -
     let files = [Shared { id: &uploading.file_id, title: &file.name }];
     let share = Share { files, channel_id: &place.channel, thread_ts: &place.ts };
     post_json(url, json(&share)?, config.http_config.as_ref(), Some(config.timeout))
+}
+
+/// What it means for the file what Slack says to a [`share`].
+#[must_use]
+pub fn shared(answer: &Answer) -> Verdict {
+    of(delivered(answer).verdict, "the file was not shown").verdict
 }
 
 /// The address of a method of Slack's API; none unless a bot's token is there for it.

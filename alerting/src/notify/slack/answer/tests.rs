@@ -26,6 +26,7 @@ fn report(cells: &[&str]) -> Report {
         rows: cells.iter().map(|cell| vec![(*cell).to_owned()]).collect(),
         count: Some(cells.len() as u64),
         file: Some(File { name: "costs-2026-11-23.csv".to_owned(), bytes: b"team\r\na\r\n".to_vec() }),
+        ..Report::default()
     }
 }
 
@@ -68,6 +69,24 @@ fn a_message_is_within_what_slack_takes_in_one() {
     assert!(text.chars().count() < 4_000, "{}", text.chars().count());
     assert!(text.contains(" of 7000 rows.") && !text.contains("Ask again"), "{text}");
     assert_eq!(text.matches("```").count(), 2);
+    // Each as long as it may be.
+    let full = Report { link: format!("http://h/{}", "&".repeat(190)), title: "<".repeat(200), ..report(&cells) };
+    let full = Report { lacks_file: Some("é".repeat(900)), ..full };
+    let text = sent(&told(full))["text"].as_str().unwrap().to_owned();
+    assert!((3_000..4_000).contains(&text.chars().count()), "{}", text.chars().count());
+    assert!(text.contains("Ask again") && text.contains("There is no file: é"), "{text}");
+}
+
+#[test]
+fn that_there_is_no_answer_is_told_in_words() {
+    let failure = "the query has no answer: `<!channel>` took too long".to_owned();
+    let text = sent(&told(Report { failure: Some(failure), file: None, ..report(&[]) }))["text"].clone();
+    let text = text.as_str().unwrap();
+    assert!(
+        text.contains("*\nThere is no answer: the query has no answer: `&lt;!channel&gt;` took too long <http"),
+        "{text}"
+    );
+    assert!(!text.contains("```") && !text.contains("no rows"), "{text}");
 }
 
 #[test]
@@ -122,8 +141,7 @@ fn what_slack_does_not_take_is_a_failure() {
     assert_eq!(limited, Verdict::Limited(2_000, "the file was not taken: status 429".to_owned()));
     let refused = uploading.has_bytes(&said(404, None, "/up/1")).unwrap_err().verdict;
     assert_eq!(refused, Verdict::Failed("the file was not taken: status 404".to_owned()));
-    let config = config_of(BOT);
-    let by = Integration::Slack(&config);
-    let shared = delivered(by, &told(report(&[])), &said(200, None, r#"{"ok":false,"error":"channel_not_found"}"#));
-    assert_eq!(shared.verdict, Verdict::Refused("Slack answered: channel_not_found".to_owned()));
+    let not_shown = shared(&said(200, None, r#"{"ok":false,"error":"channel_not_found"}"#));
+    assert_eq!(not_shown, Verdict::Refused("the file was not shown: Slack answered: channel_not_found".to_owned()));
+    assert_eq!(shared(&said(200, None, r#"{"ok":true,"files":[{"id":"F1"}]}"#)), Verdict::Sent);
 }
