@@ -16,7 +16,7 @@ mod terminal;
 
 use std::io::{self, IsTerminal, Read, Write};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use arrow::ipc::reader::StreamReader;
 use clap::Args;
 use futures::TryStreamExt;
@@ -27,7 +27,7 @@ use query::{
 
 use crate::{
     cli::{self, Format},
-    client::Client,
+    client::{Client, Refused},
     folder::{Folder, told},
 };
 
@@ -41,6 +41,9 @@ const ANSWER_BYTES_MAX: u64 = 64 << 30;
 pub struct Sql {
     /// The statement, or `-` to read it from stdin [default: a shell at a terminal, otherwise `-`].
     statement: Option<String>,
+    /// The statement, as for psql.
+    #[arg(short = 'c', long, value_name = "STATEMENT", conflicts_with = "statement")]
+    command: Option<String>,
     #[command(flatten)]
     way: Way,
 }
@@ -63,12 +66,20 @@ impl Sql {
     /// # Errors
     /// Why there is no answer; what the server said, in its words.
     pub fn run(self) -> Result<()> {
-        let is_typed = self.statement.is_none() && io::stdin().is_terminal() && io::stdout().is_terminal();
-        if is_typed { shell::run(self.way) } else { self.way.run(&self.statement()?) }
+        let is_said = self.statement.is_some() || self.command.is_some();
+        if !is_said && io::stdin().is_terminal() && io::stdout().is_terminal() {
+            return shell::run(self.way);
+        }
+        let statement = self.statement()?;
+        self.way.run(&statement).map_err(|error| match error.is::<Refused>() || error.is::<query::Error>() {
+            true => anyhow!(ask::told_of(&error, &statement)),
+            false => error,
+        })
     }
 
     fn statement(&self) -> Result<String> {
-        if let Some(statement) = self.statement.as_ref().filter(|statement| *statement != "-") {
+        let said = self.command.as_ref().or(self.statement.as_ref());
+        if let Some(statement) = said.filter(|statement| *statement != "-") {
             return Ok(statement.clone());
         }
         let mut text = String::new();
@@ -99,7 +110,7 @@ impl Way {
     }
 
     async fn read(&self, statement: &str) -> Result<()> {
-        let answer = self.folder.engine().await?.sql(statement).await.map_err(told)?;
+        let answer = self.folder.engine().await?.sql(statement).await?;
         print(answer, self.format).await
     }
 

@@ -153,6 +153,45 @@ fn statements_and_commands_are_answered_at_a_terminal() {
     assert!(long.contains("paged:   100\r\n") && long.contains("paged:(100 rows)\r\n"), "{long}");
     let short = terminal.enter("SELECT value FROM generate_series(1, 10);");
     assert!(!short.contains("paged:"), "{short}");
+    // A row that is wider than the screen is a line a value, unless somebody wants it otherwise.
+    let wide = "SELECT 7 AS narrow, repeat('w', 200) AS wide;";
+    let answer = terminal.enter(wide);
+    assert!(answer.contains("-[ 1 ]") && answer.contains("narrow | 7\r\n"), "{answer}");
+    terminal.enter("\\x off");
+    assert!(!terminal.enter(wide).contains("-[ 1 ]"));
+    terminal.leave();
+}
+
+#[test]
+fn names_are_completed_where_they_may_stand() {
+    let folder = tempdir().unwrap();
+    let Some(server) = start(folder.path()) else { return };
+    let mut terminal = Terminal::open(folder.path(), &format!("--url {}", server.url("")));
+    let completed = |terminal: &mut Terminal, typed: &str, answer: &str| {
+        eventually(|| terminal.enter(typed).contains(answer).then_some(())).unwrap_or_else(|| panic!("{typed}"));
+    };
+    // A statement that is not completed is an error, and typed again: names are asked for beside it.
+    let of_metric = "SELECT n FROM (SELECT count(*) AS n FROM metrics WHERE metric = 'lo\t') WHERE n > 0;";
+    completed(&mut terminal, of_metric, "(1 row");
+    completed(&mut terminal, "SELECT regr_interc\t(1, 1) AS fitted;", "(1 row");
+    completed(&mut terminal, "SELECT count(*) FROM samples WHERE series_i\t IS NOT NULL;", "(1 row");
+    terminal.leave();
+}
+
+#[test]
+fn a_file_is_done_up_to_its_first_error() {
+    let folder = tempdir().unwrap();
+    let Some(server) = start(folder.path()) else { return };
+    let script = "-- month end\n\\format csv\nSELECT 1 AS first,\n  2 AS second;\nSELECT nothing\n  FROM samples;\nSELECT 3 AS third;\n";
+    fs::write(folder.path().join("month end.sql"), script).unwrap();
+    fs::write(folder.path().join("again.sql"), "SELECT 4 AS fourth; \n\\i again.sql\n").unwrap();
+    let mut terminal = Terminal::open(folder.path(), &format!("--url {}", server.url("")));
+    let answer = terminal.enter("\\i 'month end.sql'");
+    assert!(answer.contains("first,second\r\n1,2\r\n"), "{answer}");
+    assert!(answer.contains("LINE 1: SELECT nothing\r\n               ^\r\n") && !answer.contains("third"), "{answer}");
+    let answer = terminal.enter("\\i again.sql");
+    assert!(answer.contains("fourth\r\n4\r\n") && answer.contains("cannot name another"), "{answer}");
+    assert!(terminal.enter("\\i nowhere.sql").contains("cannot read nowhere.sql"));
     terminal.leave();
 }
 
@@ -265,4 +304,14 @@ fn without_a_terminal_a_statement_is_read_from_stdin_and_that_is_all() {
         let (code, out, err) = run(binary().args(["sql", "--url", &server.url("")]).args(args).stdin(stdin));
         assert_eq!((code, out.replace("\r\n", "\n").as_str()), (0, "answer\n42\n"), "{err}");
     }
+    let asked =
+        |statement: &str| run(binary().args(["sql", "--url", &server.url(""), "--format", "csv", "-c", statement]));
+    let (code, out, err) = asked("SELECT 6 * 7 AS answer");
+    assert_eq!((code, out.replace("\r\n", "\n").as_str()), (0, "answer\n42\n"), "{err}");
+    let (code, out, err) = asked("SELECT\n  nothing FROM samples");
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("status=400\nLINE 2:   nothing FROM samples\n          ^\n"), "{err}");
+    let folder = folder.path().join("data").display().to_string();
+    let (code, _, err) = run(binary().args(["sql", "--data-dir", &folder, "SELECT nothing FROM samples"]));
+    assert!(code == 1 && err.contains("nothing") && err.contains("\nLINE 1: SELECT nothing FROM samples\n"), "{err}");
 }

@@ -19,7 +19,7 @@ use query::Answer;
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
-use super::{ANSWER_BYTES_MAX, Way, layout::Grid};
+use super::{ANSWER_BYTES_MAX, Way, layout::Grid, statement};
 use crate::{cli, client::Refused};
 
 /// How often a question to a folder looks whether it is stopped.
@@ -191,11 +191,19 @@ impl Asker {
 }
 
 /// Where in a statement an error is: line and column, from 1.
-pub(super) fn place(error: &anyhow::Error) -> Option<(u64, u64)> {
+fn place(error: &anyhow::Error) -> Option<(u64, u64)> {
     if let Some(refused) = error.downcast_ref::<Refused>() {
         return refused.place;
     }
     error.downcast_ref::<query::Error>()?.position.map(|at| (at.line, at.column))
+}
+
+/// An error of a statement, with its place under it.
+pub(super) fn told_of(error: &anyhow::Error, statement: &str) -> String {
+    match place(error).and_then(|(line, column)| statement::marked(statement, line, column)) {
+        Some(marked) => format!("{}\n{marked}", reason(error)),
+        None => reason(error),
+    }
 }
 
 /// An error in one line. Causes of a query's error are in its message already.

@@ -2,9 +2,9 @@
 //!
 //! Called by `shell` and `complete`. Pure: text becomes a command, or the reason why it is none.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
-use super::output::Shape;
+use super::output::{Expanded, Shape};
 
 /// What `\?` prints.
 pub(super) const HELP: &str = "\
@@ -17,15 +17,16 @@ A line that begins with a blank is not kept in the history.
   \\run NAME [PARAM=VALUE] ask a saved query; 'quotes' hold blanks together
   \\format [FORMAT]        how rows are shown: table, csv, json, ndjson, parquet
   \\o [FILE]               the next answer goes into FILE, whole or not at all; without FILE it does not
-  \\x [on|off]             a line a value, for wide rows
+  \\i FILE                 do what FILE says, up to the first error
+  \\x [on|off|auto]        a line a value: on for all rows, auto for a few that are wider than the screen
   \\timing [on|off]        say how long an answer took
   \\?                      this
   \\q                      leave
 ";
 
 /// Names of commands, as they are completed.
-pub(super) const NAMES: [&str; 10] =
-    ["\\?", "\\d", "\\dq", "\\dt", "\\format", "\\o", "\\q", "\\run", "\\timing", "\\x"];
+pub(super) const NAMES: [&str; 11] =
+    ["\\?", "\\d", "\\dq", "\\dt", "\\format", "\\i", "\\o", "\\q", "\\run", "\\timing", "\\x"];
 
 /// What the shell is told.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,8 +41,10 @@ pub(super) enum Command {
     Format(Option<Shape>),
     /// Where the next answer goes: the screen, or a file.
     Output(Option<String>),
+    /// Do what a file says.
+    Input(String),
     /// Turn a line a value on, off, or around.
-    Expanded(Option<bool>),
+    Expanded(Option<Expanded>),
     /// Turn times on, off, or around.
     Timing(Option<bool>),
     Help,
@@ -88,7 +91,8 @@ pub(super) fn parse(line: &str) -> Result<Option<Command>> {
         }
         "\\format" => Command::Format(one()?.map(|name| Shape::named(&name)).transpose()?),
         "\\o" => Command::Output(one()?),
-        "\\x" => Command::Expanded(switch(one()?)?),
+        "\\i" => Command::Input(one()?.context("\\i takes the name of a file")?),
+        "\\x" => Command::Expanded(one()?.map(|name| Expanded::named(&name)).transpose()?),
         "\\timing" => Command::Timing(switch(one()?)?),
         "\\?" | "\\h" | "\\help" => Command::Help,
         "\\q" | "\\quit" => Command::Quit,
@@ -152,7 +156,8 @@ mod tests {
         assert_eq!(told("\\o 'my costs.parquet'"), Command::Output(Some("my costs.parquet".into())));
         assert_eq!(told("\\o"), Command::Output(None));
         assert_eq!(told("\\timing off"), Command::Timing(Some(false)));
-        assert_eq!(told("\\x"), Command::Expanded(None));
+        assert_eq!((told("\\x"), told("\\x auto")), (Command::Expanded(None), Command::Expanded(Some(Expanded::Auto))));
+        assert_eq!(told("\\i 'month end.sql'"), Command::Input("month end.sql".into()));
         let params = vec![("team".to_owned(), "it's us".to_owned()), ("most".to_owned(), String::new())];
         assert_eq!(told("\\run by_team team='it''s us' most="), Command::Run("by_team".into(), params));
         assert_eq!((told("\\q"), told("quit;"), told("EXIT")), (Command::Quit, Command::Quit, Command::Quit));
@@ -168,6 +173,8 @@ mod tests {
             ("\\d a b", "one word"),
             ("\\format xml", "table, csv"),
             ("\\timing maybe", "on or off"),
+            ("\\x maybe", "on, off or auto"),
+            ("\\i", "name of a file"),
             ("\\run", "\\dq"),
             ("\\run q =1", "NAME=VALUE"),
             ("\\o 'a", "not closed"),

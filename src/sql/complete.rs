@@ -1,9 +1,12 @@
-//! Completion: words of SQL, tables, columns and commands.
+//! Completion: words of SQL, functions, tables, columns, metrics and commands.
 //!
 //! Called by the line editor. [`Names`] are asked for once, while the first statement is typed; until they are there, words of SQL are
 //! all that is known. Not here: what a statement means; a guess that is wrong costs a keystroke.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
 
 use rustyline::{
     Context, Helper,
@@ -13,7 +16,11 @@ use rustyline::{
     validate::{ValidationContext, ValidationResult, Validator},
 };
 
-use super::{commands, output::Shape, statement};
+use super::{
+    commands,
+    output::{Expanded, Shape},
+    statement,
+};
 
 /// Words of SQL that are completed.
 const WORDS: [&str; 66] = [
@@ -86,30 +93,39 @@ const WORDS: [&str; 66] = [
 ];
 /// Words that a table follows.
 const BEFORE_TABLES: [&str; 3] = ["FROM", "JOIN", "DESCRIBE"];
+/// Words that the name of a metric follows, in quotes; and what may stand between them.
+const BEFORE_METRICS: [&str; 3] = ["metric", "promql", "promql_instant"];
+const BETWEEN: [&str; 4] = ["NOT", "IN", "LIKE", "ILIKE"];
 
-/// Tables and their columns.
+/// Tables and their columns, functions and metrics.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Names(Vec<(String, Vec<String>)>);
+pub(super) struct Names {
+    tables: Vec<(String, Vec<String>)>,
+    functions: Vec<String>,
+    metrics: Vec<String>,
+}
 
 impl Names {
-    /// Of pairs of table and column, a table's in a row.
-    pub(super) fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut tables: Vec<(String, Vec<String>)> = Vec::new();
-        for (table, column) in pairs {
-            match tables.last_mut() {
-                Some((last, columns)) if *last == table => columns.push(column),
-                _ => tables.push((table, vec![column])),
+    /// Of rows that say of what kind a name is: a `column`, whose table comes first, a table's in a row; a `function`; or a `metric`.
+    pub(super) fn of(rows: impl IntoIterator<Item = [String; 3]>) -> Self {
+        let mut names = Self::default();
+        for [kind, name, column] in rows {
+            match (kind.as_str(), names.tables.last_mut()) {
+                ("column", Some((last, columns))) if *last == name => columns.push(column),
+                ("column", _) => names.tables.push((name, vec![column])),
+                ("function", _) => names.functions.push(name),
+                _ => names.metrics.push(name),
             }
         }
-        Self(tables)
+        names
     }
 
     fn tables(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(table, _)| table.as_str())
+        self.tables.iter().map(|(table, _)| table.as_str())
     }
 
     fn columns(&self, table: &str) -> Option<&[String]> {
-        self.0.iter().find(|(name, _)| name.eq_ignore_ascii_case(table)).map(|(_, columns)| columns.as_slice())
+        self.tables.iter().find(|(name, _)| name.eq_ignore_ascii_case(table)).map(|(_, columns)| columns.as_slice())
     }
 }
 
@@ -124,7 +140,7 @@ fn candidates(line: &str, place: usize, names: &Names) -> (usize, Vec<String>) {
         .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
     let (said, typed) = before.split_at(start);
     if statement::cut(before).is_open {
-        return (start, Vec::new());
+        return in_quotes(before, names);
     }
     let words: Vec<&str> = line.split(|c| !is_of_word(c)).filter(|word| !word.is_empty()).collect();
     let last = said.trim_end().rsplit(|c: char| c.is_whitespace()).next().unwrap_or_default();
@@ -135,17 +151,36 @@ fn candidates(line: &str, place: usize, names: &Names) -> (usize, Vec<String>) {
     } else if is_one_of(last, &BEFORE_TABLES) {
         matching(typed, names.tables())
     } else {
-        let named = words.iter().filter_map(|word| names.columns(word)).flatten().map(String::as_str);
-        let mut found = matching(typed, named);
+        let named: Vec<&[String]> = words.iter().filter_map(|word| names.columns(word)).collect();
+        let is_any = named.is_empty() && !typed.is_empty();
+        // What is asked for is often typed before where it comes from.
+        let any = names.tables.iter().filter(|_| is_any).map(|(_, columns)| columns.as_slice());
+        let mut found = matching(typed, named.iter().copied().chain(any).flatten().map(String::as_str));
         if !typed.is_empty() {
             found.append(&mut matching(typed, names.tables()));
             let is_small = typed.chars().all(|c| c.is_lowercase() || !c.is_alphabetic());
-            let cased = |word: String| if is_small { word.to_lowercase() } else { word };
-            found.extend(matching(typed, WORDS.into_iter()).into_iter().map(cased));
+            let cased = |word: String| if is_small { word.to_lowercase() } else { word.to_uppercase() };
+            let functions = matching(typed, names.functions.iter().map(String::as_str));
+            found.extend(functions.into_iter().chain(matching(typed, WORDS.into_iter())).map(cased));
+            let mut seen = HashSet::new();
+            found.retain(|name| seen.insert(name.to_lowercase()));
         }
         found
     };
     (start, found)
+}
+
+/// Names of metrics, where one may stand in quotes.
+fn in_quotes(before: &str, names: &Names) -> (usize, Vec<String>) {
+    let start = before.len()
+        - before.chars().rev().take_while(|c| is_of_word(*c) || *c == ':').map(char::len_utf8).sum::<usize>();
+    let is_asked =
+        before.rsplit_once('\'').filter(|(said, _)| !said.trim_end().ends_with(',')).is_some_and(|(said, _)| {
+            let mut words = said.rsplit(|c| !is_of_word(c)).filter(|word| !word.is_empty());
+            words.find(|word| !is_one_of(word, &BETWEEN)).is_some_and(|word| is_one_of(word, &BEFORE_METRICS))
+        });
+    let metrics = names.metrics.iter().filter(|_| is_asked).map(String::as_str);
+    (start, matching(&before[start..], metrics))
 }
 
 /// The table that a name before a point means: itself, or the one that it stands for in this statement.
@@ -167,7 +202,8 @@ fn of_commands(before: &str, names: &Names) -> (usize, Vec<String>) {
         "" => matching(typed, commands::NAMES.into_iter()),
         "\\d" | "\\d+" => matching(typed, names.tables()),
         "\\format" => matching(typed, Shape::ALL.into_iter().map(Shape::name)),
-        "\\timing" | "\\x" => matching(typed, ["on", "off"].into_iter()),
+        "\\timing" => matching(typed, ["on", "off"].into_iter()),
+        "\\x" => matching(typed, Expanded::ALL.into_iter().map(Expanded::name)),
         _ => Vec::new(),
     };
     (start, found)
@@ -226,8 +262,17 @@ mod tests {
     use super::*;
 
     fn names() -> Names {
-        let pairs = [("costs", "BilledCost"), ("costs", "ServiceName"), ("samples", "metric"), ("samples", "ts")];
-        Names::of(pairs.map(|(table, column)| (table.to_owned(), column.to_owned())))
+        let rows = [
+            ["column", "costs", "BilledCost"],
+            ["column", "costs", "ServiceName"],
+            ["column", "samples", "metric"],
+            ["column", "samples", "ts"],
+            ["function", "max", ""],
+            ["function", "time_bucket", ""],
+            ["metric", "job:up:sum", ""],
+            ["metric", "node_load1", ""],
+        ];
+        Names::of(rows.map(|row| row.map(str::to_owned)))
     }
 
     /// What is found where `|` stands.
@@ -255,6 +300,7 @@ mod tests {
         assert_eq!(found("SELECT | FROM samples"), ["metric", "ts"]);
         assert_eq!(found("SELECT m| FROM samples"), ["metric", "max", "min"]);
         assert_eq!(found("SELECT bil| FROM samples"), [""; 0]);
+        assert_eq!(found("SELECT bil|"), ["BilledCost"]);
     }
 
     #[test]
@@ -268,7 +314,25 @@ mod tests {
     #[test]
     fn nothing_is_completed_within_quotes() {
         assert_eq!(found("SELECT * FROM samples WHERE metric = 'm|"), [""; 0]);
-        assert_eq!(found("SELECT 'é' AS é, t| FROM samples"), ["ts", "tables", "then", "timestamp", "true"]);
+        assert_eq!(
+            found("SELECT 'é' AS é, t| FROM samples"),
+            ["ts", "time_bucket", "tables", "then", "timestamp", "true"]
+        );
+    }
+
+    #[test]
+    fn functions_are_completed_once() {
+        assert_eq!(found("SELECT time_b|"), ["time_bucket"]);
+        assert_eq!((found("SELECT MA|"), found("SELECT ma|")), (vec!["MAX".to_owned()], vec!["max".to_owned()]));
+    }
+
+    #[test]
+    fn metrics_are_completed_where_one_may_stand() {
+        assert_eq!(found("SELECT * FROM metrics WHERE metric = '|"), ["job:up:sum", "node_load1"]);
+        assert_eq!(found("SELECT * FROM metrics m WHERE m.metric NOT IN ('NODE|"), ["node_load1"]);
+        assert_eq!(found("SELECT * FROM promql('sum by (job) (rate(job:u|"), ["job:up:sum"]);
+        assert_eq!(found("SELECT * FROM metrics WHERE labels['job'] = 'n|"), [""; 0]);
+        assert_eq!(found("SELECT metric, 'é n|"), [""; 0]);
     }
 
     #[test]
@@ -276,7 +340,7 @@ mod tests {
         assert_eq!(found("\\t|"), ["\\timing"]);
         assert_eq!(found("\\d co|"), ["costs"]);
         assert_eq!(found("\\format p|"), ["parquet"]);
-        assert_eq!(found("\\x o|"), ["off", "on"]);
+        assert_eq!((found("\\timing o|"), found("\\x a|")), (vec!["off".into(), "on".into()], vec!["auto".into()]));
         assert_eq!(found("\\o s|"), [""; 0]);
     }
 

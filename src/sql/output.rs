@@ -15,7 +15,7 @@ use query::format::{Encoder, Format};
 use super::{
     ask::Rows,
     layout::{BYTES_MAX, Grid},
-    terminal::clean,
+    terminal::{Screen, clean},
 };
 use crate::cli;
 
@@ -74,6 +74,36 @@ impl From<cli::Format> for Shape {
     }
 }
 
+/// Is a line a row, or a value?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expanded {
+    Off,
+    On,
+    /// A value, of a few rows that are wider than the screen.
+    Auto,
+}
+
+impl Expanded {
+    pub(super) const ALL: [Self; 3] = [Self::Off, Self::On, Self::Auto];
+
+    /// The one of a name.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn named(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|expanded| expanded.name() == name);
+        found.with_context(|| format!("say on, off or auto, not {name}"))
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::Auto => "auto",
+        }
+    }
+}
+
 /// Text for a screen.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Shown {
@@ -85,8 +115,16 @@ pub(super) struct Shown {
 
 impl Shown {
     /// Rows that are laid out: in columns, or a line a value.
-    pub(super) fn of(grid: &Grid, is_expanded: bool) -> Self {
-        let text = if is_expanded { grid.records() } else { grid.table() };
+    pub(super) fn of(grid: &Grid, expanded: Expanded, screen: Option<Screen>) -> Self {
+        let text = match expanded {
+            Expanded::Off => grid.table(),
+            Expanded::On => grid.records(),
+            Expanded::Auto => {
+                let table = grid.table();
+                let is_wide = grid.len() > 0 && screen.is_some_and(|screen| screen.is_narrow_for(&table));
+                if is_wide { grid.records() } else { table }
+            }
+        };
         Self { text, rows: grid.len(), is_cut: grid.is_cut }
     }
 }
@@ -95,8 +133,8 @@ impl Shown {
 ///
 /// # Errors
 /// Why the answer broke off, or cannot be shown.
-pub(super) fn on_screen(answer: Rows<'_>, shape: Shape, is_expanded: bool) -> Result<Shown> {
-    let Some(format) = shape.encoded() else { return Ok(Shown::of(&laid_out(answer)?, is_expanded)) };
+pub(super) fn on_screen(answer: Rows<'_>, shape: Shape, expanded: Expanded, screen: Option<Screen>) -> Result<Shown> {
+    let Some(format) = shape.encoded() else { return Ok(Shown::of(&laid_out(answer)?, expanded, screen)) };
     ensure!(shape != Shape::Parquet, "Parquet is for files: name one with \\o FILE, or show rows with \\format table");
     let Rows { schema, batches } = answer;
     let (mut encoder, mut bytes) = Encoder::begin(format, &schema)?;
@@ -132,7 +170,7 @@ fn laid_out(answer: Rows<'_>) -> Result<Grid> {
 ///
 /// # Errors
 /// Why the answer broke off, or the file cannot be written; then there is none, or the one before.
-pub(super) fn to_file(answer: Rows<'_>, shape: Shape, is_expanded: bool, path: &Path) -> Result<usize> {
+pub(super) fn to_file(answer: Rows<'_>, shape: Shape, expanded: Expanded, path: &Path) -> Result<usize> {
     let told = || format!("cannot write {}", path.display());
     if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         bail!("{} is no file that could be replaced", path.display());
@@ -144,7 +182,7 @@ pub(super) fn to_file(answer: Rows<'_>, shape: Shape, is_expanded: bool, path: &
         None => {
             let grid = laid_out(answer)?;
             ensure!(!grid.is_cut, "the answer is too long for a table; \\format csv or parquet takes it");
-            out.write_all(Shown::of(&grid, is_expanded).text.as_bytes()).with_context(told)?;
+            out.write_all(Shown::of(&grid, expanded, None).text.as_bytes()).with_context(told)?;
             grid.len()
         }
     };
@@ -211,16 +249,16 @@ mod tests {
     #[test]
     fn a_screen_shows_each_format_clean() {
         let hostile = ["a", "\u{1b}[2J"];
-        let shown = |shape| on_screen(answer(&hostile, false), shape, false).unwrap();
+        let shown = |shape| on_screen(answer(&hostile, false), shape, Expanded::Auto, None).unwrap();
         for shape in [Shape::Table, Shape::Csv, Shape::Json, Shape::Ndjson] {
             let Shown { text, rows, is_cut } = shown(shape);
             assert!((rows, is_cut) == (2, false) && text.ends_with('\n'), "{text:?}");
             assert!(!text.contains('\u{1b}') && text.contains("[2J"), "{text:?}");
         }
         assert_eq!(shown(Shape::Csv).text, "x\na\n\u{fffd}[2J\n");
-        let refused = on_screen(answer(&[], false), Shape::Parquet, false).unwrap_err().to_string();
+        let refused = on_screen(answer(&[], false), Shape::Parquet, Expanded::Off, None).unwrap_err().to_string();
         assert!(refused.contains("\\o FILE"), "{refused}");
-        assert!(on_screen(answer(&["a"], true), Shape::Csv, false).is_err());
+        assert!(on_screen(answer(&["a"], true), Shape::Csv, Expanded::Off, None).is_err());
     }
 
     #[test]
@@ -228,7 +266,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.out");
         for shape in Shape::ALL {
-            assert_eq!(to_file(answer(&["a", "b"], false), shape, false, &path).unwrap(), 2);
+            assert_eq!(to_file(answer(&["a", "b"], false), shape, Expanded::Auto, &path).unwrap(), 2);
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
             if shape != Shape::Parquet {
                 let text = fs::read_to_string(&path).unwrap();
@@ -246,11 +284,30 @@ mod tests {
         let path = folder.path().join("x.csv");
         fs::write(&path, "before").unwrap();
         for shape in Shape::ALL {
-            assert!(to_file(answer(&["a"], true), shape, false, &path).is_err());
+            assert!(to_file(answer(&["a"], true), shape, Expanded::Off, &path).is_err());
             assert_eq!(fs::read_to_string(&path).unwrap(), "before");
         }
-        assert!(to_file(answer(&[], false), Shape::Csv, false, folder.path()).is_err(), "a folder is not replaced");
+        assert!(
+            to_file(answer(&[], false), Shape::Csv, Expanded::Off, folder.path()).is_err(),
+            "a folder is not replaced"
+        );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn a_few_rows_that_are_wider_than_the_screen_are_a_line_a_value() {
+        let values = ["a", &"b".repeat(50)];
+        let shown = |expanded, lines| {
+            let screen = Some(Screen { columns: 40, lines });
+            on_screen(answer(&values, false), Shape::Table, expanded, screen).unwrap().text
+        };
+        let is_expanded = |text: String| text.starts_with("-[ 1 ]");
+        assert!(is_expanded(shown(Expanded::Auto, 10)) && is_expanded(shown(Expanded::On, 10)));
+        assert!(!is_expanded(shown(Expanded::Off, 10)));
+        assert!(!is_expanded(shown(Expanded::Auto, 4)), "more lines than the screen has are for a pager");
+        let narrow = Some(Screen { columns: 60, lines: 10 });
+        let fits = on_screen(answer(&values, false), Shape::Table, Expanded::Auto, narrow).unwrap().text;
+        assert!(!is_expanded(fits));
     }
 
     #[test]

@@ -5,32 +5,38 @@
 //! here they are joined with a terminal.
 
 use std::{
-    io::{self, Write},
+    fs::File,
+    io::{self, Read as _, Write},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     thread::{self, JoinHandle},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustyline::{CompletionType, Editor, error::ReadlineError, history::FileHistory};
 
 use super::{
-    Way,
-    ask::{Asker, Rows, Stop, place, reason},
+    STATEMENT_BYTES_MAX, Way,
+    ask::{Asker, Rows, Stop, reason, told_of},
     commands::{self, Command},
     complete::{Aid, Names},
     history,
     layout::{Grid, counted},
-    output::{self, Shape, Shown},
+    output::{self, Expanded, Shape, Shown},
     statement,
-    terminal::{self, Screen, clean, clean_line, duration},
+    terminal::{self, Pager, Screen, clean, clean_line, duration},
 };
 use crate::{app, config};
 
 const PROMPT: &str = "streamgauge> ";
-/// Columns that are completed.
-const NAMES: &str = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' \
-                     ORDER BY table_name, ordinal_position LIMIT 20000";
+/// What is completed: columns with their tables, functions, and metrics that have had samples of late.
+const NAMES: &str = "\
+    SELECT kind, name, part FROM (\
+    SELECT 'column' AS kind, table_name AS name, column_name AS part, ordinal_position AS place \
+    FROM information_schema.columns WHERE table_schema = 'public' UNION ALL \
+    SELECT DISTINCT 'function', routine_name, '', 0 FROM information_schema.routines WHERE NOT starts_with(routine_name, 'pg_') UNION ALL \
+    SELECT DISTINCT 'metric', metric, '', 0 FROM series WHERE day >= current_date() - INTERVAL '1 day') \
+    ORDER BY kind, name, place LIMIT 20000";
 const TABLES: &str = "SELECT table_name AS \"table\", table_type AS \"type\", coalesce(comment, '') AS \"about\" \
                       FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name";
 
@@ -51,7 +57,8 @@ pub(super) fn run(way: Way) -> Result<()> {
         names,
         learning: None,
         shape,
-        is_expanded: false,
+        expanded: Expanded::Auto,
+        pager: Pager::of(config::variable("PAGER"), config::variable("LESS")),
         is_timed: true,
         file: None,
         screen: None,
@@ -68,10 +75,18 @@ pub(super) fn run(way: Way) -> Result<()> {
         shell.learn();
         let Some(typed) = typing.next()? else { return Ok(()) };
         shell.screen = typing.screen();
-        if !shell.take(&typed) {
+        if shell.take(&typed) == Taken::Leaves {
             return Ok(());
         }
     }
+}
+
+/// What became of something that was typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Done,
+    Failed,
+    Leaves,
 }
 
 /// The line editor, and what was typed before.
@@ -149,7 +164,8 @@ struct Shell {
     names: Arc<OnceLock<Names>>,
     learning: Option<JoinHandle<()>>,
     shape: Shape,
-    is_expanded: bool,
+    expanded: Expanded,
+    pager: Pager,
     is_timed: bool,
     /// Where the next answer goes instead of the screen.
     file: Option<PathBuf>,
@@ -172,26 +188,46 @@ impl Shell {
         self.learning = thread::Builder::new().name("names".to_owned()).spawn(learn).ok();
     }
 
-    /// Does what was typed. False if that is to leave.
-    fn take(&mut self, typed: &str) -> bool {
+    /// Does what was typed.
+    fn take(&mut self, typed: &str) -> Taken {
         match commands::parse(typed) {
-            Ok(Some(Command::Quit)) => return false,
+            Ok(Some(Command::Quit)) => return Taken::Leaves,
+            Ok(Some(Command::Input(path))) => return self.take_all(&path),
             Ok(Some(command)) => {
                 if let Err(error) = self.obey(command) {
-                    self.told(&error, None);
+                    return self.told(&error, None);
                 }
             }
             Ok(None) => {
                 for statement in statement::cut(typed).whole {
                     if let Err(error) = self.answer(|asker| asker.sql(statement)) {
-                        self.told(&error, Some(statement));
-                        break;
+                        return self.told(&error, Some(statement));
                     }
                 }
             }
-            Err(error) => tell(&reason(&error)),
+            Err(error) => return self.told(&error, None),
         }
-        true
+        Taken::Done
+    }
+
+    /// Does what a file says, as if it was typed, up to the first that fails.
+    fn take_all(&mut self, path: &str) -> Taken {
+        let path = from_home(path, config::variable("HOME"));
+        let text = match text_of(&path) {
+            Ok(text) => text,
+            Err(error) => return self.told(&error, None),
+        };
+        for typed in statement::typed(&text) {
+            let taken = match commands::parse(&typed) {
+                // One that names itself would never end.
+                Ok(Some(Command::Input(_))) => self.told(&anyhow!("a file cannot name another one with \\i"), None),
+                _ => self.take(&typed),
+            };
+            if taken != Taken::Done {
+                return taken;
+            }
+        }
+        Taken::Done
     }
 
     fn obey(&mut self, command: Command) -> Result<()> {
@@ -204,7 +240,7 @@ impl Shell {
                 let begun_us = app::env().clock.now_us();
                 let queries = self.asker.queries()?;
                 ensure!(queries.len() > 0, "the server has no saved queries; its settings name them under `queries`");
-                self.show(Shown::of(&queries, self.is_expanded), begun_us)
+                self.show(Shown::of(&queries, self.expanded, self.screen), begun_us)
             }
             Command::Run(name, params) => self.answer(|asker| asker.saved(&name, &params)),
             Command::Format(shape) => {
@@ -230,16 +266,22 @@ impl Shell {
                 self.file = Some(path);
                 told
             }
-            Command::Expanded(is_on) => {
-                self.is_expanded = is_on.unwrap_or(!self.is_expanded);
-                say(if self.is_expanded { "A line a value." } else { "A line a row." })
+            Command::Expanded(expanded) => {
+                let turned = if self.expanded == Expanded::On { Expanded::Off } else { Expanded::On };
+                self.expanded = expanded.unwrap_or(turned);
+                say(match self.expanded {
+                    Expanded::Off => "A line a row.",
+                    Expanded::On => "A line a value.",
+                    Expanded::Auto => "A line a value, if a few rows are wider than the screen.",
+                })
             }
             Command::Timing(is_on) => {
                 self.is_timed = is_on.unwrap_or(!self.is_timed);
                 say(if self.is_timed { "Times are told." } else { "Times are not told." })
             }
             Command::Help => say(commands::HELP.trim_end()),
-            Command::Quit => Ok(()),
+            // Done by whoever takes what is typed.
+            Command::Quit | Command::Input(_) => Ok(()),
         }
     }
 
@@ -252,9 +294,9 @@ impl Shell {
         );
         let rows = ask(&self.asker)?;
         let Some(path) = &self.file else {
-            return self.show(output::on_screen(rows, self.shape, self.is_expanded)?, begun_us);
+            return self.show(output::on_screen(rows, self.shape, self.expanded, self.screen)?, begun_us);
         };
-        let count = output::to_file(rows, self.shape, self.is_expanded, path)?;
+        let count = output::to_file(rows, self.shape, self.expanded, path)?;
         let told =
             format!("({} into {}{})", counted(count), clean_line(&path.display().to_string()), self.time(begun_us));
         // A second answer would take the place of the first.
@@ -265,7 +307,7 @@ impl Shell {
     /// Shows a list that a statement makes; `nothing` is what is said if it is empty.
     fn list(&self, statement: &str, nothing: impl FnOnce() -> String) -> Result<()> {
         let begun_us = app::env().clock.now_us();
-        let shown = output::on_screen(self.asker.sql(statement)?, Shape::Table, self.is_expanded)?;
+        let shown = output::on_screen(self.asker.sql(statement)?, Shape::Table, self.expanded, self.screen)?;
         ensure!(shown.rows > 0, nothing());
         self.show(shown, begun_us)
     }
@@ -275,7 +317,7 @@ impl Shell {
         let more =
             if shown.is_cut { ", and there are more: \\o FILE with \\format csv or parquet takes all" } else { "" };
         let text = format!("{}({}{more}{})\n", shown.text, counted(shown.rows), self.time(begun_us));
-        terminal::show(&text, self.screen, config::variable("PAGER"), &self.stop)
+        terminal::show(&text, self.screen, &self.pager, &self.stop)
     }
 
     fn time(&self, begun_us: i64) -> String {
@@ -286,17 +328,14 @@ impl Shell {
     }
 
     /// Says why there is no answer, and where in the statement.
-    fn told(&self, error: &anyhow::Error, statement: Option<&str>) {
+    fn told(&self, error: &anyhow::Error, statement: Option<&str>) -> Taken {
         if self.stop.is_asked() {
             // After the `^C` that the terminal shows.
-            return tell("\nstopped");
+            tell("\nstopped");
+        } else {
+            tell(&statement.map_or_else(|| reason(error), |statement| told_of(error, statement)));
         }
-        tell(&reason(error));
-        let marked =
-            statement.zip(place(error)).and_then(|(text, (line, column))| statement::marked(text, line, column));
-        if let Some(marked) = marked {
-            tell(&marked);
-        }
+        Taken::Failed
     }
 }
 
@@ -317,11 +356,11 @@ fn names_of(answer: Rows<'_>) -> Result<Names> {
     for batch in answer.batches {
         grid.push(&batch?)?;
     }
-    let pairs = grid.rows().iter().filter_map(|row| match row.as_slice() {
-        [Some(table), Some(column)] => Some((table.clone(), column.clone())),
+    let named = grid.rows().iter().filter_map(|row| match row.as_slice() {
+        [Some(kind), Some(name), Some(part)] => Some([kind.clone(), name.clone(), part.clone()]),
         _ => None,
     });
-    Ok(Names::of(pairs))
+    Ok(Names::of(named))
 }
 
 /// A path as people write it: `~/` is the home folder.
@@ -330,6 +369,17 @@ fn from_home(path: &str, home: Option<String>) -> PathBuf {
         (Some(rest), Some(home)) => Path::new(&home).join(rest),
         _ => PathBuf::from(path),
     }
+}
+
+/// What is in a file, if somebody may have typed it.
+fn text_of(path: &Path) -> Result<String> {
+    let told = || format!("cannot read {}", path.display());
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(STATEMENT_BYTES_MAX + 1).read_to_string(&mut text))
+        .with_context(told)?;
+    ensure!(text.len() as u64 <= STATEMENT_BYTES_MAX, "{} is longer than {STATEMENT_BYTES_MAX} bytes", path.display());
+    Ok(text)
 }
 
 /// Says something that is no answer.

@@ -3,6 +3,8 @@
 //! Called by `shell` and `complete`. Pure. Knows of SQL only what hides a semicolon: quotes, dollars and comments. Not here: whether
 //! it is a statement at all, which whoever is asked says.
 
+use std::mem;
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::terminal::clean_line;
@@ -56,6 +58,25 @@ pub(super) fn is_complete(text: &str) -> bool {
         return true;
     }
     cut(text).rest.is_empty()
+}
+
+/// What a text says, as it would be typed: commands of a line each, and statements, the last of which may lack its semicolon.
+pub(super) fn typed(text: &str) -> Vec<String> {
+    let (mut all, mut begun) = (Vec::new(), String::new());
+    for line in text.lines() {
+        // Within a statement a line is a part of it, whatever it looks like.
+        begun.push_str(line);
+        begun.push('\n');
+        if begun.trim().is_empty() {
+            begun.clear();
+        } else if is_complete(&begun) {
+            all.push(mem::take(&mut begun));
+        }
+    }
+    if !begun.trim().is_empty() {
+        all.push(format!("{begun};"));
+    }
+    all
 }
 
 /// The line of a statement that is at fault, and under it a mark. Line and column are counted from 1, the latter in characters.
@@ -199,6 +220,19 @@ mod tests {
         }
         assert_eq!(cut("SELECT 1; SELECT 2"), Cut { whole: vec!["SELECT 1"], rest: "SELECT 2", is_open: false });
         assert!(cut("SELECT 'a").is_open && !cut("SELECT 'a'").is_open);
+    }
+
+    #[test]
+    fn a_text_is_taken_as_it_would_be_typed() {
+        let text = "-- costs\n\\format csv\n\nSELECT 1,\n\\d 2;\nSELECT 3; SELECT 4\n, 5";
+        let typed = typed(text);
+        assert_eq!(typed.len(), 4, "{typed:?}");
+        assert_eq!(typed[1], "\\format csv\n");
+        let whole: Vec<Vec<&str>> = typed.iter().map(|typed| cut(typed).whole).collect();
+        assert_eq!(whole[2], ["SELECT 1,\n\\d 2"], "a line within a statement is no command");
+        assert_eq!(whole[3], ["SELECT 3", "SELECT 4\n, 5"]);
+        assert_eq!(super::typed("SELECT 1 -- one"), ["SELECT 1 -- one\n;"]);
+        assert_eq!(super::typed("\n \n"), [""; 0]);
     }
 
     #[test]

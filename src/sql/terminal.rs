@@ -13,8 +13,10 @@ use unicode_width::UnicodeWidthStr;
 
 use super::ask::Stop;
 
-/// What shows a long answer, if `PAGER` names nothing: lines are cut off and not folded, and what fits on a screen stays on it.
-const PAGER: &str = "less -SFRX";
+/// What shows a long answer, if `PAGER` names nothing; without a word where there is no such program.
+const PAGER: &str = "command -v less >/dev/null || exit 127; exec less";
+/// How `less` does so, if `LESS` does not say it: lines are cut off and not folded, and what fits on a screen stays on it.
+const LESS: &str = "SFRX";
 /// What a shell says of a program that cannot be started.
 const NOT_STARTED: [i32; 2] = [126, 127];
 
@@ -95,16 +97,46 @@ impl Screen {
             !fits
         })
     }
+
+    /// Are there a few lines, of which one is wider than the screen? Many lines are read in a pager, which cuts them off.
+    pub(super) fn is_narrow_for(self, text: &str) -> bool {
+        text.lines().count() < self.lines && text.lines().any(|line| line.width() > self.columns)
+    }
 }
 
-/// Shows a clean text; in a pager if it is taller than the screen. `pager` is what `PAGER` says.
+/// What shows long answers.
+#[derive(Debug)]
+pub(super) struct Pager {
+    /// A line for `sh`; empty for none.
+    command: String,
+    less: String,
+}
+
+impl Pager {
+    /// By what the variables `PAGER` and `LESS` say.
+    pub(super) fn of(pager: Option<String>, less: Option<String>) -> Self {
+        Self { command: pager.unwrap_or_else(|| PAGER.to_owned()), less: less.unwrap_or_else(|| LESS.to_owned()) }
+    }
+
+    /// Shows a text; it may be left before all is read. False if there is no such program.
+    fn shows(&self, text: &str) -> bool {
+        let mut command = Command::new("sh");
+        command.args(["-c", &self.command]).env("LESS", &self.less).stdin(Stdio::piped());
+        let Ok(mut child) = command.spawn() else { return false };
+        if let Some(mut into) = child.stdin.take() {
+            let _ = into.write_all(text.as_bytes());
+        }
+        child.wait().is_ok_and(|status| !status.code().is_some_and(|code| NOT_STARTED.contains(&code)))
+    }
+}
+
+/// Shows a clean text; in a pager if it is taller than the screen.
 ///
 /// # Errors
 /// If the terminal takes no text.
-pub(super) fn show(text: &str, screen: Option<Screen>, pager: Option<String>, stop: &Stop) -> Result<()> {
-    let pager = pager.unwrap_or_else(|| PAGER.to_owned());
+pub(super) fn show(text: &str, screen: Option<Screen>, pager: &Pager, stop: &Stop) -> Result<()> {
     let is_tall = screen.is_some_and(|screen| screen.overflows(text));
-    if is_tall && !pager.trim().is_empty() && is_shown_by(&pager, text) {
+    if is_tall && !pager.command.trim().is_empty() && pager.shows(text) {
         return Ok(());
     }
     let mut out = io::stdout().lock();
@@ -116,15 +148,6 @@ pub(super) fn show(text: &str, screen: Option<Screen>, pager: Option<String>, st
         out.write_all(line.as_bytes())?;
     }
     Ok(out.flush()?)
-}
-
-/// Lets a pager show a text; it may be left before all is read. False if there is no such program.
-fn is_shown_by(pager: &str, text: &str) -> bool {
-    let Ok(mut child) = Command::new("sh").args(["-c", pager]).stdin(Stdio::piped()).spawn() else { return false };
-    if let Some(mut into) = child.stdin.take() {
-        let _ = into.write_all(text.as_bytes());
-    }
-    child.wait().is_ok_and(|status| !status.code().is_some_and(|code| NOT_STARTED.contains(&code)))
 }
 
 /// How long something took, for people.
@@ -175,6 +198,10 @@ mod tests {
             assert_eq!(screen.overflows(text), overflows, "{text:?}");
         }
         assert!(screen.overflows("漢字漢\n\n"), "wide characters take two columns");
+        for (text, is_narrow) in [("1234\n", false), ("12345\nb\n", true), ("漢字漢\n", true), ("12345\nb\nc\n", false)]
+        {
+            assert_eq!(screen.is_narrow_for(text), is_narrow, "{text:?}");
+        }
     }
 
     #[test]
@@ -188,7 +215,9 @@ mod tests {
 
     #[test]
     fn a_pager_that_is_not_there_loses_nothing() {
-        assert!(!is_shown_by("streamgauge-has-no-such-pager", "text\n"));
-        assert!(is_shown_by("cat > /dev/null", "text\n"));
+        let shows = |command: &str| Pager::of(Some(command.to_owned()), None).shows("text\n");
+        assert!(!shows("streamgauge-has-no-such-pager"));
+        assert!(shows("cat > /dev/null"));
+        assert!(shows("test \"$LESS\" = SFRX && cat > /dev/null"), "whoever names `less` alone sees lines cut off");
     }
 }
