@@ -154,6 +154,7 @@ fn statements_and_commands_are_answered_at_a_terminal() {
     let short = terminal.enter("SELECT value FROM generate_series(1, 10);");
     assert!(!short.contains("paged:"), "{short}");
     // A row that is wider than the screen is a line a value, unless somebody wants it otherwise.
+    terminal.enter("\\x auto");
     let wide = "SELECT 7 AS narrow, repeat('w', 200) AS wide;";
     let answer = terminal.enter(wide);
     assert!(answer.contains("-[ 1 ]") && answer.contains("narrow | 7\r\n"), "{answer}");

@@ -16,6 +16,10 @@ use super::terminal::{clean, clean_line};
 const ROWS_MAX: usize = 100_000;
 /// Bytes of values that are laid out. They are held several times: as values, as lines, and by a pager.
 pub(super) const BYTES_MAX: usize = 64 << 20;
+/// What stands between two columns.
+const GAP: usize = 3;
+/// Columns of a screen that are worth being used for words.
+const FOLDED_MIN: usize = 20;
 /// What stands where no value is.
 const NULL: &str = "[null]";
 
@@ -83,6 +87,21 @@ impl Grid {
         &self.rows
     }
 
+    /// Breaks texts of the last column between words, so that lines are no wider than a screen, if there is room for some words.
+    pub(super) fn fold_last(&mut self, columns: usize) {
+        let Some(last) = self.columns.len().checked_sub(1) else { return };
+        let values = |nth: usize| self.rows.iter().filter_map(move |row| row[nth].as_deref());
+        let width = |nth: usize| values(nth).chain([self.columns[nth].name.as_str()]).map(UnicodeWidthStr::width).max();
+        let before: usize = (0..last).filter_map(width).map(|width| width + GAP).sum();
+        let room = columns.saturating_sub(before + GAP);
+        if room < FOLDED_MIN {
+            return;
+        }
+        for text in self.rows.iter_mut().filter_map(|row| row[last].as_mut()) {
+            *text = folded(text, room);
+        }
+    }
+
     /// A line a row; several where a value has several.
     pub(super) fn table(&self) -> String {
         let mut widths: Vec<usize> = self.columns.iter().map(|column| column.name.width()).collect();
@@ -132,6 +151,21 @@ impl Grid {
         }
         out
     }
+}
+
+/// A text in lines of a width, broken between words; a word that is wider has a line of its own.
+fn folded(text: &str, width: usize) -> String {
+    let (mut out, mut used) = (String::new(), 0);
+    for word in text.split(' ') {
+        let wide = word.width();
+        let fits = out.is_empty() || used + 1 + wide <= width;
+        if !out.is_empty() {
+            out.push(if fits { ' ' } else { '\n' });
+        }
+        out.push_str(word);
+        used = if fits && used > 0 { used + 1 + wide } else { wide };
+    }
+    out
 }
 
 /// Lines of a value; an empty one is one line.
@@ -192,6 +226,22 @@ mod tests {
         let expected =
             ["-[ 1 ]----", "plan | a", "     |   漢b", "x    | 1", "-[ 2 ]----", "plan | c", "x    | 2", "     | 30"];
         assert_eq!(grid.records().lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_a_list_says_is_folded_between_words() {
+        let mut grid = Grid::named([("column", false), ("about", false)]);
+        grid.row(row(&[Some("BilledCost"), Some("What is on the invoice, in the currency of the bill.")]));
+        grid.row(row(&[None, Some("x")]));
+        let wide = grid.table();
+        grid.fold_last(30);
+        assert_eq!(grid.table(), wide, "there is no room for words");
+        grid.fold_last(40);
+        let table = grid.table();
+        assert!(table.lines().all(|line| line.len() <= 40) && table.lines().count() == 6, "{table}");
+        assert!(table.contains("| What is on the invoice,\n            | in the currency of the\n"), "{table}");
+        assert_eq!(folded("a  b", 1), "a\n\nb");
+        assert_eq!(folded("", 9), "");
     }
 
     #[test]

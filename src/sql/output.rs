@@ -154,8 +154,19 @@ pub(super) fn on_screen(answer: Rows<'_>, shape: Shape, expanded: Expanded, scre
     Ok(Shown { text: clean(&String::from_utf8_lossy(&bytes)), rows, is_cut })
 }
 
+/// A list of ours, whose last column says what the others are: in lines that fit.
+pub(super) fn listed(mut grid: Grid, expanded: Expanded, screen: Option<Screen>) -> Shown {
+    if let Some(Screen { columns, .. }) = screen {
+        grid.fold_last(columns);
+    }
+    Shown::of(&grid, expanded, None)
+}
+
 /// All rows of an answer, as far as they can be laid out.
-fn laid_out(answer: Rows<'_>) -> Result<Grid> {
+///
+/// # Errors
+/// Why the answer broke off, or cannot be shown.
+pub(super) fn laid_out(answer: Rows<'_>) -> Result<Grid> {
     let mut grid = Grid::of(&answer.schema);
     for batch in answer.batches {
         grid.push(&batch?)?;

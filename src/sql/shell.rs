@@ -240,7 +240,7 @@ impl Shell {
                 let begun_us = app::env().clock.now_us();
                 let queries = self.asker.queries()?;
                 ensure!(queries.len() > 0, "the server has no saved queries; its settings name them under `queries`");
-                self.show(Shown::of(&queries, self.expanded, self.screen), begun_us)
+                self.show(output::listed(queries, self.expanded, self.screen), begun_us)
             }
             Command::Run(name, params) => self.answer(|asker| asker.saved(&name, &params)),
             Command::Format(shape) => {
@@ -307,9 +307,9 @@ impl Shell {
     /// Shows a list that a statement makes; `nothing` is what is said if it is empty.
     fn list(&self, statement: &str, nothing: impl FnOnce() -> String) -> Result<()> {
         let begun_us = app::env().clock.now_us();
-        let shown = output::on_screen(self.asker.sql(statement)?, Shape::Table, self.expanded, self.screen)?;
-        ensure!(shown.rows > 0, nothing());
-        self.show(shown, begun_us)
+        let grid = output::laid_out(self.asker.sql(statement)?)?;
+        ensure!(grid.len() > 0, nothing());
+        self.show(output::listed(grid, self.expanded, self.screen), begun_us)
     }
 
     /// Shows an answer, how many rows it has, and how long it took.
