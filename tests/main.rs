@@ -29,6 +29,8 @@ mod notifiers;
 mod overload;
 mod page;
 mod pg;
+mod pg_clients;
+mod pg_peers;
 mod prometheus_api;
 mod promql_hostile;
 mod promql_peers;

@@ -10,19 +10,11 @@ use std::{
 use crate::{
     auth::token,
     support::{
+        postgres::started,
         process::{installed, skipped},
-        server::{Server, eventually},
+        server::eventually,
     },
 };
-
-/// A server that speaks the protocol, with settings; and its port.
-fn started(folder: &std::path::Path, args: &[&str]) -> (Server, String) {
-    let mut server = Server::start(folder, &[&["--pg-listen", "127.0.0.1:0"], args].concat());
-    let listening = server.event("PostgreSQL protocol: listening");
-    let address = listening["address"].as_str().unwrap();
-    let port = address.rsplit(':').next().unwrap().to_owned();
-    (server, port)
-}
 
 /// What psql prints, and what it complains of.
 fn psql(port: &str, user: &str, password: &str, args: &[&str]) -> (bool, String, String) {

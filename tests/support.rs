@@ -4,6 +4,7 @@ pub mod form;
 pub mod grafana_client;
 pub mod mail;
 pub mod openapi;
+pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod random;
