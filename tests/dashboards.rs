@@ -1,7 +1,8 @@
 //! The dashboards of `dashboards/`: each is whole in itself, and each panel's queries answer what the panel needs, over the data of the demo.
 //!
 //! What Grafana would fill in is filled in by `fill`; `client` has its own client code do that, and show what is answered. Queries of its data source
-//! for PostgreSQL are asked over HTTP here.
+//! for PostgreSQL are asked by the protocol over one connection, as text and in one message, as that data source asks; types of columns are those
+//! that it would see.
 //! `UPDATE=1 cargo test --workspace --test main dashboards` writes the files in canonical form.
 
 mod client;
@@ -16,11 +17,13 @@ use std::{
 };
 
 use serde_json::{Map, Value};
+use tokio::runtime::Runtime;
+use tokio_postgres::{Client, types::Type};
 
 use self::fill::{Filling, Variable};
 use crate::support::{
     form::form,
-    grafana_client,
+    grafana_client, postgres,
     server::{Server, now_ms, within},
 };
 
@@ -53,6 +56,34 @@ const POINTS: i64 = 400;
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 /// Between two looks at all panels.
 const PAUSE: Duration = Duration::from_secs(3);
+
+/// What dashboards ask: a demo, over HTTP and by the PostgreSQL protocol.
+struct Sources {
+    server: Server,
+    runtime: Runtime,
+    sql: Client,
+}
+
+impl Sources {
+    fn demo(folder: &Path) -> Self {
+        let server = Server::demo(folder, &["--days", "10", "--pg-listen", "127.0.0.1:0"]);
+        let printed = server.log_text();
+        let after = printed.split("psql -h 127.0.0.1 -p ").nth(1).expect("how psql asks");
+        let port = after.split_whitespace().next().expect("a port");
+        let runtime = Runtime::new().unwrap();
+        let settings = format!("host=127.0.0.1 port={port} user=grafana dbname=streamgauge");
+        let sql = runtime.block_on(postgres::connect(&settings));
+        Self { server, runtime, sql }
+    }
+
+    fn rows(&self, sql: &str) -> Result<postgres::Told, String> {
+        let told = self.runtime.block_on(postgres::ask(&self.sql, sql));
+        told.map_err(|error| {
+            let reason = error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+            format!("{reason}\n{sql}")
+        })
+    }
+}
 
 fn files() -> Vec<(String, PathBuf)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards");
@@ -258,12 +289,12 @@ fn provisioning_has_every_data_source_that_is_chosen() {
 #[test]
 fn every_panel_is_answered_in_the_shape_that_it_needs() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::demo(folder.path(), &["--days", "10"]);
+    let sources = Sources::demo(folder.path());
     let mut last = (0, Vec::new());
     // Alerts begin to fire, and rates of the server's own metrics need two scrapes.
     let answered = within(SETTLED_WITHIN, || {
         thread::sleep(PAUSE);
-        last = all_panels(&server);
+        last = all_panels(&sources);
         last.1.is_empty().then_some(())
     });
     let (asked, failed) = last;
@@ -282,10 +313,10 @@ fn every_panel_is_answered_in_the_shape_that_it_needs() {
 }
 
 /// Asks everything of all dashboards: how many queries that are, and what is wrong with the answers.
-fn all_panels(server: &Server) -> (usize, Vec<String>) {
+fn all_panels(sources: &Sources) -> (usize, Vec<String>) {
     let (mut failed, mut empty, mut asked) = (Vec::new(), BTreeSet::new(), 0);
     for (name, dashboard) in dashboards() {
-        let filling = match filling(server, &name, &dashboard) {
+        let filling = match filling(sources, &name, &dashboard) {
             Ok(filling) => filling,
             Err(error) => {
                 failed.push(error);
@@ -298,7 +329,7 @@ fn all_panels(server: &Server) -> (usize, Vec<String>) {
         let answers: Vec<_> = thread::scope(|scope| {
             let filling = &filling;
             let asked: Vec<_> =
-                targets.map(|(panel, target)| (panel, target, scope.spawn(|| ask(server, filling, target)))).collect();
+                targets.map(|(panel, target)| (panel, target, scope.spawn(|| ask(sources, filling, target)))).collect();
             asked.into_iter().map(|(panel, target, answer)| (panel, target, answer.join().unwrap())).collect()
         });
         asked += answers.len();
@@ -311,9 +342,9 @@ fn all_panels(server: &Server) -> (usize, Vec<String>) {
                 Err(error) => failed.push(format!("{name}: {title} {}: {error}", target["refId"])),
             }
         }
-        failed.extend(without_data(server, &name, &dashboard, filling.variables.clone()));
+        failed.extend(without_data(sources, &name, &dashboard, filling.variables.clone()));
         for annotation in list(&dashboard["annotations"], "list").iter().filter(|note| !note["target"].is_null()) {
-            let rows = ask(server, &filling, &annotation["target"]).map(|answer| answer.rows());
+            let rows = ask(sources, &filling, &annotation["target"]).map(|answer| answer.rows());
             if !rows.as_ref().is_ok_and(|rows| *rows > 0) {
                 failed.push(format!("{name}: annotations: {rows:?}"));
             }
@@ -325,11 +356,16 @@ fn all_panels(server: &Server) -> (usize, Vec<String>) {
 }
 
 /// Panels of one number that have none for a day of which nothing is known.
-fn without_data(server: &Server, name: &str, dashboard: &Value, variables: BTreeMap<String, Variable>) -> Vec<String> {
+fn without_data(
+    sources: &Sources,
+    name: &str,
+    dashboard: &Value,
+    variables: BTreeMap<String, Variable>,
+) -> Vec<String> {
     let filling = Filling { variables, from: 1_000_000_000, to: 1_000_086_400, step: 60 };
     let numbers = list(dashboard, "panels").iter().filter(|panel| panel["type"] == "stat" || panel["type"] == "gauge");
     let in_sql = numbers.filter(|panel| panel["targets"][0]["rawSql"].is_string());
-    let shown = |panel: &Value| ask(server, &filling, &panel["targets"][0]).and_then(|answer| answer.shape("stat"));
+    let shown = |panel: &Value| ask(sources, &filling, &panel["targets"][0]).and_then(|answer| answer.shape("stat"));
     let lacking = in_sql.map(|panel| (panel, shown(panel))).filter(|(_, shown)| *shown != Ok(1));
     lacking.map(|(panel, shown)| format!("{name}: {} without data: {shown:?}", text(panel, "title"))).collect()
 }
@@ -338,7 +374,7 @@ fn without_data(server: &Server, name: &str, dashboard: &Value, variables: BTree
 ///
 /// # Errors
 /// If a variable has no values.
-fn filling(server: &Server, name: &str, dashboard: &Value) -> Result<Filling, String> {
+fn filling(sources: &Sources, name: &str, dashboard: &Value) -> Result<Filling, String> {
     let to = now_ms() / 1000 + 1;
     let range = fill::seconds(text(&dashboard["time"], "from").trim_start_matches("now-"));
     let mut filling = Filling { variables: BTreeMap::new(), from: to - range, to, step: (range / POINTS).max(60) };
@@ -346,7 +382,7 @@ fn filling(server: &Server, name: &str, dashboard: &Value) -> Result<Filling, St
         let found = match text(variable, "type") {
             "datasource" => Variable::one("chosen"),
             "query" => {
-                let values = values(server, &filling, &variable["query"]);
+                let values = values(sources, &filling, &variable["query"])?;
                 if values.is_empty() {
                     return Err(format!("{name}: ${} has no values", text(variable, "name")));
                 }
@@ -363,39 +399,44 @@ fn filling(server: &Server, name: &str, dashboard: &Value) -> Result<Filling, St
 }
 
 /// Values that a variable's query finds.
-fn values(server: &Server, filling: &Filling, query: &Value) -> Vec<String> {
+///
+/// # Errors
+/// If it is SQL and is not answered.
+fn values(sources: &Sources, filling: &Filling, query: &Value) -> Result<Vec<String>, String> {
     if let Some(sql) = query.as_str() {
-        return server.sql(&filling.sql(sql));
+        let rows = sources.rows(&filling.sql(sql))?.rows;
+        return Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect());
     }
     let query = filling.fill(text(query, "query"));
     let inner = query.strip_prefix("label_values(").and_then(|inner| inner.strip_suffix(')')).expect("label_values");
     let (selector, label) = inner.rsplit_once(',').unwrap();
     let times = [("match[]", selector), ("start", &filling.from.to_string()), ("end", &filling.to.to_string())];
-    let answer = server.get(&format!("/api/v1/label/{}/values?{}", label.trim(), form(&times)), None);
+    let answer = sources.server.get(&format!("/api/v1/label/{}/values?{}", label.trim(), form(&times)), None);
     let answer: Value = serde_json::from_str(&answer.body).unwrap();
-    list(&answer, "data").iter().map(|value| value.as_str().unwrap().to_owned()).collect()
+    Ok(list(&answer, "data").iter().map(|value| value.as_str().unwrap().to_owned()).collect())
 }
 
 /// What a query answers.
 enum Reply {
     /// Numbers of series that have one: those of each.
     Series(Vec<Vec<f64>>),
-    /// Names and types of columns, and the rows.
+    /// Names of columns and, as PostgreSQL calls them, their types, and the rows.
     Rows(Vec<(String, String)>, Vec<Vec<Value>>),
 }
 
-fn ask(server: &Server, filling: &Filling, target: &Value) -> Result<Reply, String> {
+fn ask(sources: &Sources, filling: &Filling, target: &Value) -> Result<Reply, String> {
     if let Some(sql) = target["rawSql"].as_str() {
-        let sql = filling.sql(sql);
-        let answer = server.call("POST", "/api/v1/sql", None, sql.as_bytes());
-        let answer: Value = serde_json::from_str(&answer.body).map_err(|error| error.to_string())?;
-        if answer["status"] != "success" {
-            return Err(format!("{}\n{sql}", text(&answer, "error")));
-        }
-        let columns = list(&answer["data"], "columns").iter();
-        let columns =
-            columns.map(|column| (text(column, "name").to_owned(), text(column, "type").to_owned())).collect();
-        let rows = list(&answer["data"], "rows").iter().map(|row| row.as_array().unwrap().clone()).collect();
+        let told = sources.rows(&filling.sql(sql))?;
+        let value = |(text, (_, kind)): (Option<String>, &(String, Type))| match text {
+            Some(text) if is_number(kind.name()) => text
+                .parse::<f64>()
+                .ok()
+                .and_then(serde_json::Number::from_f64)
+                .map_or(Value::String(text), Value::Number),
+            text => text.map_or(Value::Null, Value::String),
+        };
+        let rows = told.rows.into_iter().map(|row| row.into_iter().zip(&told.columns).map(value).collect()).collect();
+        let columns = told.columns.iter().map(|(name, kind)| (name.clone(), kind.name().to_owned())).collect();
         return Ok(Reply::Rows(columns, rows));
     }
     let expr = filling.fill(text(target, "expr"));
@@ -406,7 +447,7 @@ fn ask(server: &Server, filling: &Filling, target: &Value) -> Result<Reply, Stri
     } else {
         format!("/api/v1/query_range?{}", form(&[("query", &expr), ("start", &from), ("end", &to), ("step", &step)]))
     };
-    let answer = server.get(&path, None);
+    let answer = sources.server.get(&path, None);
     let answer: Value = serde_json::from_str(&answer.body).map_err(|error| error.to_string())?;
     if answer["status"] != "success" {
         return Err(format!("{}\n{expr}", text(&answer, "error")));
@@ -418,6 +459,11 @@ fn ask(server: &Server, filling: &Filling, target: &Value) -> Result<Reply, Stri
     };
     let series = list(&answer["data"], "result").iter().map(numbers).filter(|numbers| !numbers.is_empty());
     Ok(Reply::Series(series.collect()))
+}
+
+/// Is a type of PostgreSQL one that Grafana draws?
+fn is_number(kind: &str) -> bool {
+    ["int2", "int4", "int8", "float4", "float8", "numeric"].contains(&kind)
 }
 
 impl Reply {
@@ -453,10 +499,9 @@ impl Reply {
             let is_one = panel != "stat" && panel != "gauge" || self.rows() <= 1;
             return if is_one { Ok(self.rows()) } else { Err(format!("{} series for one number", self.rows())) };
         };
-        let is_number = |kind: &str| ["int", "uint", "float", "decimal"].iter().any(|begin| kind.starts_with(begin));
         let (times, others): (Vec<_>, Vec<_>) = columns.iter().partition(|(name, _)| name == "time");
         let numbers = others.iter().filter(|(_, kind)| is_number(kind)).count();
-        let names = others.iter().filter(|(_, kind)| kind == "string").count();
+        let names = others.iter().filter(|(_, kind)| kind == "text").count();
         let shape = (times.len(), names, numbers);
         let is_known = |row: &&Vec<Value>| {
             row.iter().zip(columns).any(|(value, (name, kind))| name != "time" && is_number(kind) && !value.is_null())
@@ -464,12 +509,12 @@ impl Reply {
         let is_fit = match panel {
             "timeseries" => {
                 let at: Vec<String> = rows.iter().map(|row| row[0].to_string()).collect();
-                let is_time = times.iter().all(|(_, kind)| kind == "timestamp" || kind == "float64");
+                let is_time = times.iter().all(|(_, kind)| kind == "timestamptz" || kind == "float8");
                 columns[0].0 == "time" && is_time && at.is_sorted() && numbers > 0 && names + numbers == others.len()
             }
             "stat" | "gauge" => rows.len() == 1 && shape == (0, 0, 1),
             "barchart" | "piechart" => names == 1 && numbers > 0 && rows.iter().all(|row| !row[0].is_null()),
-            "table" => others.iter().all(|(_, kind)| is_number(kind) || kind == "string" || kind == "timestamp"),
+            "table" => others.iter().all(|(_, kind)| is_number(kind) || kind == "text" || kind == "timestamptz"),
             _ => false,
         };
         let shown = if panel == "table" { rows.len() } else { rows.iter().filter(is_known).count() };

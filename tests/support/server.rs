@@ -71,7 +71,12 @@ impl Server {
     /// Starts a demo whose temporary folder is below `folder`, and waits until everything is there. Its log is what it prints.
     pub fn demo(folder: &Path, args: &[&str]) -> Self {
         let mut command = binary();
-        command.args(["demo", "--listen", "127.0.0.1:0", "--pg-listen", "off"]).args(args).env("TMPDIR", folder);
+        if !args.contains(&"--pg-listen") {
+            command.args(["demo", "--pg-listen", "off"]);
+        } else {
+            command.arg("demo");
+        }
+        command.args(["--listen", "127.0.0.1:0"]).args(args).env("TMPDIR", folder);
         let mut process = Process::start("demo", &mut command, folder);
         let log = folder.join("demo.log");
         let printed = within(DEMO_PATIENCE, || {
