@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use axum_server::{Handle, tls_rustls::RustlsConfig};
+use axum_server::tls_rustls::RustlsConfig;
 use ingest::{
     billing::{
         Loads,
@@ -31,16 +31,22 @@ use schemas::Dataset;
 use storage::{Clock, Env, Probe, Random, Storage, View};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
+    task::{JoinError, JoinHandle},
 };
 use tracing::{info, warn};
 
 use crate::{
     auth::{self, Auth, Token},
     config::{self, Config},
-    folder,
+    flight_sql, folder,
     glue::service::{Server, Service},
-    http::{self, Shared, about::About, listen, metrics::Metrics, page::Parts},
+    http::{
+        self, Shared,
+        about::About,
+        listen::{self, Seats, Serving},
+        metrics::Metrics,
+        page::Parts,
+    },
     postgres::{self, Listener},
     reload::Watched,
     retention, tls,
@@ -76,6 +82,7 @@ pub async fn serve(config: Config, beside: impl AsyncFnOnce(Reached) -> Result<(
         .with_context(|| format!("cannot listen on {}: is another server running there?", config.listen))?;
     let address = listener.local_addr()?;
     let pg = Listener::bind(&config.pg)?;
+    let flight = flight_sql::Listener::bind(&config.flight)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let (data_dir, tables) = (config.storage.data_dir.display(), &config.storage.tables.root);
     info!(%address, scheme, %data_dir, %tables, "listening; reading the log");
@@ -86,9 +93,8 @@ pub async fn serve(config: Config, beside: impl AsyncFnOnce(Reached) -> Result<(
     let refused = own_metrics(&registry)?;
     let about = About::new(&config, env.clock.clone())?;
     let shared = Shared::new(about, auth.clone(), Metrics::register(&registry, env.clock.clone())?, registry.clone());
-    let handle = Handle::new();
-    let server = listen::serve(listener, tls.clone(), http::router(shared.clone()), handle.clone(), refused);
-    let mut server = Serving { task: tokio::spawn(server), handle };
+    let seats = Seats::new(listen::CONNECTIONS_MAX, refused);
+    let mut server = listen::serve(listener, tls.clone(), http::router(shared.clone()), seats);
     let watches = [tokens, certificates].into_iter().flatten().map(tokio::spawn).collect();
     let _watches = Watches(watches);
 
@@ -100,22 +106,26 @@ pub async fn serve(config: Config, beside: impl AsyncFnOnce(Reached) -> Result<(
             info!(signal = name, "stopping before the log was read: nothing is lost");
             return Ok(());
         }
-        ended = server.ended() => return Err(ended),
+        ended = server.ended() => return Err(broken(ended)),
     };
     let rates = shared.rates().run();
     let _beside = Watches(vec![tokio::spawn(pull.run()), tokio::spawn(service.clone().run()), tokio::spawn(rates)]);
-    let pg = pg.map(|pg| pg.serve(engine, (auth, tls), random, &registry)).transpose()?;
+    let open = (auth.clone(), tls.clone());
+    let pg = pg.map(|pg| pg.serve(engine.clone(), open, random.clone(), &registry)).transpose()?;
+    let flight = flight.map(|flight| flight.serve(engine, (auth, tls), random, &registry)).transpose()?;
     let url = format!("{}/api/v1/write", reached.url);
     info!(url, "ready; to send metrics, give Prometheus `remote_write: [{{url: \"{url}\"}}]`");
 
     let mut done = Ok(());
     tokio::select! {
         name = signals.next() => info!(signal = name, "stopping; a second signal stops at once"),
-        ended = server.ended() => warn!(error = format!("{ended:#}"), "stopping: connections are no longer accepted"),
+        ended = server.ended() => {
+            warn!(error = format!("{:#}", broken(ended)), "stopping: connections are no longer accepted");
+        }
         ended = beside(reached) => done = ended,
     }
     tokio::select! {
-        stopped = stop((&server, pg.as_ref()), &storage, &service) => done.and(stopped),
+        stopped = stop((&server, flight.as_ref(), pg.as_ref()), &storage, &service) => done.and(stopped),
         name = signals.next() => bail!("stopped at once by a second signal: acknowledged rows are in the log signal={name}"),
     }
 }
@@ -184,16 +194,18 @@ pub(crate) fn engine(
 
 /// Ends requests, commits and closes, each in its time.
 async fn stop(
-    (server, pg): (&Serving, Option<&postgres::Serving>),
+    (server, flight, pg): (&Serving, Option<&Serving>, Option<&postgres::Serving>),
     storage: &Storage,
     service: &Service,
 ) -> Result<()> {
-    server.handle.graceful_shutdown(Some(DRAIN_MAX));
-    // Connections that are still there after the time are closed by the server itself.
+    // Connections that are still there after the time are closed by the servers themselves.
     let drained = waiting("requests", DRAIN_MAX + Duration::from_secs(1), async {
-        while server.handle.connection_count() > 0 || !server.task.is_finished() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let flight = async {
+            if let Some(flight) = flight {
+                flight.stop(DRAIN_MAX).await;
+            }
+        };
+        tokio::join!(server.stop(DRAIN_MAX), flight);
     });
     // What waits for other Alertmanagers goes out meanwhile, and messages under way end.
     let told = waiting("notifications", DRAIN_MAX, service.close());
@@ -210,7 +222,8 @@ async fn stop(
         warn!("not all notifications under way ended: they are told again after the next start");
     }
     if drained.is_none() {
-        warn!(connections = server.handle.connection_count(), "requests were cut");
+        let connections = server.connections() + flight.map_or(0, Serving::connections);
+        warn!(connections, "requests were cut");
     }
     match waiting("storage", COMMIT_MAX, storage.close()).await {
         Some(closed) => closed.context("not everything could be committed: the rest is in the log")?,
@@ -331,20 +344,12 @@ fn crash_probe() -> Result<Probe> {
 
 type JoinTask = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The HTTP server while it runs.
-struct Serving {
-    task: JoinHandle<std::io::Result<()>>,
-    handle: Handle<SocketAddr>,
-}
-
-impl Serving {
-    /// Why it ended, which it does not by itself.
-    async fn ended(&mut self) -> anyhow::Error {
-        match (&mut self.task).await {
-            Ok(Ok(())) => anyhow!("the HTTP server ended"),
-            Ok(Err(error)) => anyhow!(error).context("the HTTP server failed"),
-            Err(error) => anyhow!(error).context("the HTTP server failed"),
-        }
+/// Why the HTTP server ended, which it does not by itself.
+fn broken(ended: Result<std::io::Result<()>, JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Ok(())) => anyhow!("the HTTP server ended"),
+        Ok(Err(error)) => anyhow!(error).context("the HTTP server failed"),
+        Err(error) => anyhow!(error).context("the HTTP server failed"),
     }
 }
 

@@ -14,7 +14,10 @@ mod tokens;
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use axum::http::{HeaderMap, Method, header::AUTHORIZATION};
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use clap::ValueEnum;
 use parking_lot::{Mutex, RwLock};
 use serde::Deserialize;
@@ -26,6 +29,11 @@ use session::Sessions;
 pub(crate) use tokens::tokens;
 pub use tokens::{Token, holds_token, joined, new_token, parse_file};
 
+/// Base64 with or without what fills it up: drivers of Flight SQL leave that off.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// Longest `Authorization` header that is looked at; ours are below 200 bytes.
 const HEADER_BYTES_MAX: usize = 4096;
 
@@ -177,6 +185,12 @@ impl Auth {
         if token.scopes.contains(&scope) { Ok(()) } else { Err(Denied::Scope(scope)) }
     }
 
+    /// The token that a request shows, good or not.
+    #[must_use]
+    pub fn secret(headers: &HeaderMap) -> Option<String> {
+        presented(headers).and_then(|(_, secret)| String::from_utf8(secret).ok())
+    }
+
     /// May a request with these headers do what needs `scope`? Gives the token's name.
     ///
     /// # Errors
@@ -222,7 +236,7 @@ fn presented(headers: &HeaderMap) -> Option<(Option<String>, Vec<u8>)> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let pair = BASE64_STANDARD.decode(credentials).ok()?;
+    let pair = BASE64.decode(credentials).ok()?;
     let colon = pair.iter().position(|byte| *byte == b':')?;
     let name = String::from_utf8(pair[..colon].to_vec()).ok()?;
     Some((Some(name), pair[colon + 1..].to_vec()))

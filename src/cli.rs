@@ -106,7 +106,7 @@ Examples:
 
 The token is shown once; the server needs only its hash. Put the printed entry into the file that `auth.tokens_file` names:
 a running server takes it within seconds. Clients send `Authorization: Bearer <token>`, or basic authentication with the
-token's name as user and the token as password; so do psql and others that speak the PostgreSQL protocol.";
+token's name as user and the token as password; so do psql and others that speak the PostgreSQL protocol or Flight SQL.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -167,8 +167,11 @@ struct Serve {
     #[arg(long, value_name = "ADDR", value_parser = config::address)]
     listen: Option<SocketAddr>,
     /// Address for the PostgreSQL protocol; `off` for none [default: 127.0.0.1:4032].
-    #[arg(long, value_name = "ADDR", value_parser = config::pg_address)]
-    pg_listen: Option<config::PgListen>,
+    #[arg(long, value_name = "ADDR", value_parser = config::listening)]
+    pg_listen: Option<config::Listening>,
+    /// Address for Arrow Flight SQL; `off` for none [default: 127.0.0.1:4033].
+    #[arg(long, value_name = "ADDR", value_parser = config::listening)]
+    flight_listen: Option<config::Listening>,
     /// Listen where other machines can connect although no tokens are configured.
     #[arg(long)]
     insecure: bool,
@@ -285,8 +288,8 @@ impl Cli {
 
 impl Serve {
     fn run(self) -> Result<()> {
-        let Self { config, data_dir, listen, pg_listen, insecure, log_format, log_level } = self;
-        let overrides = Overrides { data_dir, listen, pg_listen, insecure, log_format, log_level };
+        let Self { config, data_dir, listen, pg_listen, flight_listen, insecure, log_format, log_level } = self;
+        let overrides = Overrides { data_dir, listen, pg_listen, flight_listen, insecure, log_format, log_level };
         let config = Config::load(config.as_deref(), overrides)?;
         telemetry::start(&config.log)?;
         let runtime = runtime()?;

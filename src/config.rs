@@ -38,7 +38,7 @@ pub use raw::Refused;
 pub use shown::Shown;
 use units::{Size, Span};
 
-use crate::{auth, postgres, telemetry, tls};
+use crate::{auth, flight_sql, postgres, telemetry, tls};
 
 const DEFAULTS: &str = include_str!("defaults.yaml");
 
@@ -55,6 +55,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Of the PostgreSQL protocol.
     pub pg: postgres::Config,
+    /// Of Flight SQL.
+    pub flight: flight_sql::Config,
     /// Was it said that a reachable server without tokens is meant?
     pub insecure: bool,
     /// Memory and its shares.
@@ -91,7 +93,9 @@ pub struct Overrides {
     /// `--listen`
     pub listen: Option<SocketAddr>,
     /// `--pg-listen`
-    pub pg_listen: Option<PgListen>,
+    pub pg_listen: Option<Listening>,
+    /// `--flight-listen`
+    pub flight_listen: Option<Listening>,
     /// `--insecure`
     pub insecure: bool,
     /// `--log-format`
@@ -149,7 +153,7 @@ impl Config {
 
     fn overridden(mut self, overrides: Overrides) -> Result<Self> {
         self.shown.override_with(&overrides);
-        let Overrides { data_dir, listen, pg_listen, insecure, log_format, log_level } = overrides;
+        let Overrides { data_dir, listen, pg_listen, flight_listen, insecure, log_format, log_level } = overrides;
         if let Some(level) = &log_level {
             telemetry::filter(level).context("--log-level")?;
         }
@@ -160,8 +164,11 @@ impl Config {
             self.storage.data_dir = data_dir;
         }
         self.listen = listen.unwrap_or(self.listen);
-        if let Some(PgListen(listen)) = pg_listen {
+        if let Some(Listening(listen)) = pg_listen {
             self.pg.listen = listen;
+        }
+        if let Some(Listening(listen)) = flight_listen {
+            self.flight.listen = listen;
         }
         self.insecure |= insecure;
         self.log.format = log_format.unwrap_or(self.log.format);
@@ -172,7 +179,7 @@ impl Config {
     /// A server that other machines can reach needs tokens, or the word that it is meant to be open.
     fn check_exposure(&self) -> Result<()> {
         let is_far = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
-        let far = [Some(self.listen), self.pg.listen].into_iter().flatten().find(is_far);
+        let far = [Some(self.listen), self.pg.listen, self.flight.listen].into_iter().flatten().find(is_far);
         let Some(far) = far.filter(|_| !self.auth.is_closed() && !self.insecure) else { return Ok(()) };
         bail!(
             "refusing to listen on {}: other machines could read and write everything there. Either configure tokens \
@@ -189,6 +196,7 @@ impl Raw {
         let Self {
             listen,
             pg,
+            flight,
             tenant,
             memory,
             insecure,
@@ -232,6 +240,7 @@ impl Raw {
         Ok(Config {
             listen: listen_address(origin, &required(origin, "listen", listen)?)?,
             pg: required(origin, "pg", pg)?.validate(origin)?,
+            flight: required(origin, "flight", flight)?.validate(origin)?,
             insecure: insecure.unwrap_or(false),
             memory: budget,
             tls: tls.and_then(|tls| tls.validate(origin).transpose()).transpose()?,
@@ -260,9 +269,17 @@ impl Raw {
 impl raw::Pg {
     fn validate(self, origin: &str) -> Result<postgres::Config, Refused> {
         let listen = required(origin, "pg.listen", self.listen)?;
-        let PgListen(address) = pg_address(&listen.value).map_err(|reason| Refused::at(origin, &listen, reason))?;
+        let Listening(address) = listening(&listen.value).map_err(|reason| Refused::at(origin, &listen, reason))?;
         let idle = within(origin, &required(origin, "pg.idle", self.idle)?, span(1)..=span(7 * 86_400))?;
         Ok(postgres::Config { listen: address, idle: idle.0 })
+    }
+}
+
+impl raw::Flight {
+    fn validate(self, origin: &str) -> Result<flight_sql::Config, Refused> {
+        let listen = required(origin, "flight.listen", self.listen)?;
+        let Listening(address) = listening(&listen.value).map_err(|reason| Refused::at(origin, &listen, reason))?;
+        Ok(flight_sql::Config { listen: address })
     }
 }
 
@@ -419,19 +436,19 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("`{text}` is no address to listen on: {hint}"))
 }
 
-/// Where the PostgreSQL protocol is listened for; none if nowhere.
+/// Where a protocol beside HTTP is listened for; none if nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PgListen(pub Option<SocketAddr>);
+pub struct Listening(pub Option<SocketAddr>);
 
-/// Reads an address to listen on, or `off`; also what `--pg-listen` takes.
+/// Reads an address to listen on, or `off`; also what `--pg-listen` and `--flight-listen` take.
 ///
 /// # Errors
 /// What is wrong, and how addresses are written.
-pub fn pg_address(text: &str) -> Result<PgListen, String> {
+pub fn listening(text: &str) -> Result<Listening, String> {
     if text == "off" {
-        return Ok(PgListen(None));
+        return Ok(Listening(None));
     }
-    address(text).map(|address| PgListen(Some(address))).map_err(|reason| format!("{reason}; or `off`"))
+    address(text).map(|address| Listening(Some(address))).map_err(|reason| format!("{reason}; or `off`"))
 }
 
 /// Tenants are folder names, here and in object stores.
@@ -511,9 +528,9 @@ impl Display for Config {
         let storage = &self.storage;
         let bytes = |count: usize| Size(u64::try_from(count).unwrap_or(u64::MAX));
         writeln!(f, "address        {scheme}://{}", self.listen)?;
-        match self.pg.listen {
-            Some(address) => writeln!(f, "postgresql     {address}")?,
-            None => writeln!(f, "postgresql     off")?,
+        for (protocol, listen) in [("postgresql", self.pg.listen), ("flight", self.flight.listen)] {
+            let address = listen.map_or_else(|| "off".to_owned(), |address| address.to_string());
+            writeln!(f, "{protocol:14} {address}")?;
         }
         writeln!(f, "data           {} (tenant {})", storage.data_dir.display(), storage.tenant)?;
         tables::show(&storage.tables, f)?;

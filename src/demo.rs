@@ -35,7 +35,8 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   streamgauge demo                                      a month of data, in a folder that is deleted afterwards
   streamgauge demo --days 7                             sooner there
-  streamgauge demo --listen 127.0.0.1:0 --pg-listen off beside another server
+  streamgauge demo --listen 127.0.0.1:0 --pg-listen off --flight-listen off
+                                                        beside another server
   streamgauge demo --data-dir ./demo                    stays, for `streamgauge serve --config ./demo/streamgauge.yaml`
 
 A small company: nodes, containers, three services and a shop, a sample a minute; the bills of AWS, Azure and Google Cloud,
@@ -57,8 +58,11 @@ pub struct Demo {
     #[arg(long, value_name = "ADDR", value_parser = config::address)]
     listen: Option<SocketAddr>,
     /// Address for the PostgreSQL protocol; `off` for none.
-    #[arg(long, value_name = "ADDR", value_parser = config::pg_address)]
-    pg_listen: Option<config::PgListen>,
+    #[arg(long, value_name = "ADDR", value_parser = config::listening)]
+    pg_listen: Option<config::Listening>,
+    /// Address for Arrow Flight SQL; `off` for none.
+    #[arg(long, value_name = "ADDR", value_parser = config::listening)]
+    flight_listen: Option<config::Listening>,
     /// Folder for everything, which stays; it is made, or is empty [default: one in the system's folder for such, deleted at the end].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -82,7 +86,7 @@ impl Demo {
     /// # Errors
     /// Why it cannot begin or go on.
     pub fn run(self) -> Result<()> {
-        let Self { days, seed, listen, pg_listen, data_dir, keep, log_level } = self;
+        let Self { days, seed, listen, pg_listen, flight_listen, data_dir, keep, log_level } = self;
         let clock = app::env().clock;
         let begun_ms = clock.now_us().div_euclid(1000);
         let calendar = Calendar::new(seed, begun_ms, days);
@@ -94,7 +98,8 @@ impl Demo {
             None => Folder::temporary(begun_ms, keep)?,
         };
         let settings = settings::write(&folder.path, &bills, told)?;
-        let overrides = Overrides { listen, pg_listen, log_level: Some(log_level), ..Overrides::default() };
+        let overrides =
+            Overrides { listen, pg_listen, flight_listen, log_level: Some(log_level), ..Overrides::default() };
         let config = Config::load(Some(&settings), overrides)?;
         telemetry::start(&config.log)?;
         let guide = Guide { folder: folder.path.clone(), is_kept: folder.is_kept, begun_ms };

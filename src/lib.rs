@@ -15,6 +15,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod demo;
+pub mod flight_sql;
 pub mod focus;
 pub mod folder;
 pub mod glue;

@@ -106,7 +106,7 @@ impl Player {
         };
         match self.side {
             Side::Ours => command
-                .args(["serve", "--pg-listen", "off", "--listen", &address, "--data-dir"])
+                .args(["serve", "--pg-listen", "off", "--flight-listen", "off", "--listen", &address, "--data-dir"])
                 .arg(data)
                 .arg("--config")
                 .arg(self.path("streamgauge.yaml")),

@@ -165,7 +165,18 @@ fn a_folder_or_an_address_in_use_is_refused_with_a_reason() {
     let data = folder.path().join("data");
     let serve = |listen: &str, data: &std::path::Path| {
         run(binary()
-            .args(["serve", "--log-format", "json", "--pg-listen", "off", "--listen", listen, "--data-dir"])
+            .args([
+                "serve",
+                "--log-format",
+                "json",
+                "--pg-listen",
+                "off",
+                "--flight-listen",
+                "off",
+                "--listen",
+                listen,
+                "--data-dir",
+            ])
             .arg(data))
     };
     let (code, _, err) = serve("127.0.0.1:0", &data);

@@ -99,7 +99,9 @@ fn a_demo_that_is_kept_can_be_served_again_and_begins_with_nothing() {
     let samples = demo.sql(count);
     assert!(demo.terminate().success());
     let settings = data.join("streamgauge.yaml");
-    let (code, _, err) = run(binary().args(["demo", "--listen", "127.0.0.1:0", "--pg-listen", "off"]).args(options));
+    let (code, _, err) = run(binary()
+        .args(["demo", "--listen", "127.0.0.1:0", "--pg-listen", "off", "--flight-listen", "off"])
+        .args(options));
     assert!(code == 1 && err.contains("is not empty") && err.contains("streamgauge serve --config"), "{code} {err}");
     let (code, out, err) = run(binary()
         .arg("sql")

@@ -149,7 +149,7 @@ fn a_start_on_a_read_only_disk_is_refused_with_the_reason_and_loses_nothing() {
     run("mount", &["-o", "remount,ro"], folder.path());
     let mut command = Command::new(env!("CARGO_BIN_EXE_streamgauge"));
     let output = command
-        .args(["serve", "--pg-listen", "off", "--listen", "127.0.0.1:0", "--data-dir"])
+        .args(["serve", "--pg-listen", "off", "--flight-listen", "off", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(home.data())
         .output()
         .unwrap();

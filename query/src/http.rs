@@ -12,7 +12,6 @@
 //!
 //! Invariants: rows are sent as they come and never collected; a client that goes away drops the body, and with it the query.
 
-mod ahead;
 mod exemplars;
 mod expression;
 mod federate;

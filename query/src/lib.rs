@@ -10,6 +10,7 @@
 //! never lacks its labels.
 //! Not here: what a view is (`storage`), what datasets there are (`schemas`), authentication (the binary).
 
+mod ahead;
 mod asof;
 mod calls;
 mod comments;
@@ -42,6 +43,7 @@ mod testing;
 pub mod types;
 mod views;
 
+pub use ahead::ahead;
 pub use billing::{TagRules, Tags};
 pub use comments::comment;
 pub use engine::{Answer, Catalog, Config, Engine};

@@ -32,6 +32,18 @@ pub enum Parameter {
     List(Vec<Option<String>>, Option<&'static str>),
 }
 
+impl Parameter {
+    /// A number that stays exact: a quoted literal takes the type of what it is compared with.
+    #[must_use]
+    pub fn decimal(text: String) -> Self {
+        let digits = text.bytes().filter(u8::is_ascii_digit).count();
+        let scale = text.split_once('.').map_or(0, |(_, behind)| behind.len());
+        const KNOWN: [&str; 3] = ["DECIMAL(38, 0)", "DECIMAL(38, 9)", "DECIMAL(38, 18)"];
+        let fits = [0, 9, 18].iter().position(|known| *known >= scale);
+        Self::One(Some(text), fits.filter(|_| digits <= 20).map(|fit| KNOWN[fit]))
+    }
+}
+
 /// What a query takes and gives.
 #[derive(Debug, Clone)]
 pub struct Described {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+
 use super::*;
 
 const NOON_US: i64 = 1_800_000_000_000_000;
@@ -37,6 +39,17 @@ fn a_generated_token_is_let_in_by_its_printed_hash_until_it_expires() {
     assert_eq!(at(NOON_US).check(&bearer("sg_other"), Some(Scope::Write)), Err(Denied::Unknown));
     assert_eq!(at(NOON_US).check(&HeaderMap::new(), Some(Scope::Write)), Err(Denied::Unknown));
     assert_eq!(at(NOON_US).check(&HeaderMap::new(), None), Ok(None));
+}
+
+#[test]
+fn basic_credentials_are_read_with_and_without_padding() {
+    for name in ["a", "ab", "abc"] {
+        let pair = BASE64_STANDARD_NO_PAD.encode(format!("{name}:sg_secret"));
+        let bare = HeaderMap::from_iter([(AUTHORIZATION, format!("Basic {pair}").parse().unwrap())]);
+        assert_eq!(Auth::secret(&bare).as_deref(), Some("sg_secret"), "{name}");
+        assert_eq!(Auth::secret(&basic(name, "sg_secret")).as_deref(), Some("sg_secret"), "{name}");
+    }
+    assert_eq!(Auth::secret(&HeaderMap::new()), None);
 }
 
 #[test]

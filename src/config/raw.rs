@@ -37,6 +37,7 @@ pub struct Raw {
     pub cache: Option<Cache>,
     pub listen: Option<Spanned<String>>,
     pub pg: Option<Pg>,
+    pub flight: Option<Flight>,
     pub tenant: Option<Spanned<String>>,
     pub memory: Option<Spanned<Memory>>,
     pub insecure: Option<bool>,
@@ -86,6 +87,13 @@ pub struct Cache {
 pub struct Pg {
     pub listen: Option<Spanned<String>>,
     pub idle: Option<Spanned<Span>>,
+}
+
+/// Flight SQL.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Flight {
+    pub listen: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -378,6 +386,7 @@ impl Raw {
                 listen: top.listen.or(below.listen),
                 idle: top.idle.or(below.idle),
             }),
+            flight: lay(self.flight, below.flight, |top, below| Flight { listen: top.listen.or(below.listen) }),
             tenant: self.tenant.or(below.tenant),
             memory: self.memory.or(below.memory),
             insecure: self.insecure.or(below.insecure),

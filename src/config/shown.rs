@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
-use super::{Overrides, PgListen, outbound};
+use super::{Listening, Overrides, outbound};
 
 /// Stands for what is not shown, as Prometheus has it.
 const SECRET: &str = "<secret>";
@@ -49,11 +49,11 @@ impl Shown {
         set("data_dir", overrides.data_dir.as_deref().map(path));
         set("listen", overrides.listen.map(|address| address.to_string().into()));
         set("insecure", overrides.insecure.then_some(true.into()));
-        if let (Some(PgListen(listen)), Some(Value::Object(pg))) = (overrides.pg_listen, self.0.get_mut("pg")) {
-            pg.insert(
-                "listen".to_owned(),
-                listen.map_or_else(|| "off".to_owned(), |address| address.to_string()).into(),
-            );
+        for (section, listening) in [("pg", overrides.pg_listen), ("flight", overrides.flight_listen)] {
+            if let (Some(Listening(listen)), Some(Value::Object(section))) = (listening, self.0.get_mut(section)) {
+                let address = listen.map_or_else(|| "off".to_owned(), |address| address.to_string());
+                section.insert("listen".to_owned(), address.into());
+            }
         }
         let format = overrides.log_format.map(|format| format.name().into());
         let log = [("format", format), ("level", overrides.log_level.clone().map(Value::from))];

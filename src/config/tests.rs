@@ -27,7 +27,7 @@ fn the_documented_file_says_what_the_defaults_are() {
 }
 
 /// Every setting outside of lists and maps.
-const SETTINGS: [&str; 79] = [
+const SETTINGS: [&str; 81] = [
     "data_dir",
     "data",
     "roots",
@@ -46,6 +46,8 @@ const SETTINGS: [&str; 79] = [
     "pg",
     "listen",
     "idle",
+    "flight",
+    "listen",
     "tenant",
     "memory",
     "insecure",
@@ -139,8 +141,21 @@ fn the_documented_file_names_every_setting() {
     }
     // An unknown key is answered with those that are known, so the list above cannot go stale unnoticed.
     let known = read("zzz: 1").unwrap_err();
-    let sections =
-        ["s3", "cache", "pg", "tls", "auth", "storage", "remote_write", "sql", "promql", "billing", "alerting", "log"];
+    let sections = [
+        "s3",
+        "cache",
+        "pg",
+        "flight",
+        "tls",
+        "auth",
+        "storage",
+        "remote_write",
+        "sql",
+        "promql",
+        "billing",
+        "alerting",
+        "log",
+    ];
     let inner: String = sections.iter().map(|section| read(&format!("{section}: {{zzz: 1}}")).unwrap_err()).collect();
     let listed = |text: &str| text.matches("keys here are").count() + text.matches(", ").count();
     assert_eq!(listed(&known) + listed(&inner), SETTINGS.len(), "{known} {inner}");
@@ -286,7 +301,8 @@ fn the_command_line_stands_over_the_file() {
     let overrides = Overrides {
         data_dir: Some("elsewhere".into()),
         listen: Some("127.0.0.1:7".parse().unwrap()),
-        pg_listen: Some(pg_address("off").unwrap()),
+        pg_listen: Some(listening("off").unwrap()),
+        flight_listen: Some(listening("127.0.0.1:9").unwrap()),
         insecure: true,
         log_format: Some(telemetry::Format::Json),
         log_level: Some("debug".into()),
@@ -294,6 +310,7 @@ fn the_command_line_stands_over_the_file() {
     let config = read("data_dir: here\nlog: {level: warn}").unwrap().overridden(overrides).unwrap();
     assert_eq!(config.storage.data_dir, PathBuf::from("elsewhere"));
     assert_eq!((config.listen.port(), config.insecure, config.pg.listen), (7, true, None));
+    assert_eq!(config.flight.listen, Some("127.0.0.1:9".parse().unwrap()));
     assert_eq!(config.log, telemetry::Config { format: telemetry::Format::Json, level: "debug".into() });
 }
 

@@ -1,7 +1,7 @@
 //! Accepts connections, with limits that keep slow or many clients from starving the others.
 //!
-//! Called by `app`; hands requests to the router of `http`. TLS, if configured, is spoken here.
-//! Invariants: at most [`CONNECTIONS_MAX`] connections; a connection that does not say what it wants is closed in time.
+//! Called by `app` for HTTP and for Flight SQL, which is HTTP/2; hands requests to a router. TLS, if configured, is spoken here.
+//! Invariants: as many connections as there are [`Seats`]; a connection that does not say what it wants is closed in time.
 //! Not here: limits on bodies, which are layers of the router and of the handlers.
 
 use std::{
@@ -26,6 +26,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::{JoinError, JoinHandle},
     time::Sleep,
 };
 
@@ -50,6 +51,50 @@ const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Connections that may be open at a time.
+pub struct Seats {
+    free: Arc<Semaphore>,
+    refused: IntCounter,
+}
+
+/// A server while it runs.
+pub struct Serving {
+    task: JoinHandle<io::Result<()>>,
+    handle: Handle<SocketAddr>,
+}
+
+impl Seats {
+    /// So many; who finds none is counted by `refused`.
+    #[must_use]
+    pub fn new(most: usize, refused: IntCounter) -> Self {
+        Self { free: Arc::new(Semaphore::new(most)), refused }
+    }
+}
+
+impl Serving {
+    /// How it ended, which it does not by itself.
+    ///
+    /// # Errors
+    /// If it panicked.
+    pub async fn ended(&mut self) -> Result<io::Result<()>, JoinError> {
+        (&mut self.task).await
+    }
+
+    /// Lets nobody in any more, and waits until requests have ended; those that take longer than `most` are cut.
+    pub async fn stop(&self, most: Duration) {
+        self.handle.graceful_shutdown(Some(most));
+        while self.connections() > 0 || !self.task.is_finished() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Connections that are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.handle.connection_count()
+    }
+}
+
 /// Opens `address` for connections.
 ///
 /// # Errors
@@ -62,20 +107,21 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// Serves `router` on `listener` until `handle` says to stop.
-///
-/// # Errors
-/// If the listener cannot be used.
-pub async fn serve(
+/// Serves `router` on `listener` until it is told to stop.
+#[must_use]
+pub fn serve(listener: TcpListener, tls: Option<RustlsConfig>, router: Router, seats: Seats) -> Serving {
+    let handle = Handle::new();
+    Serving { task: tokio::spawn(accept(listener, (tls, handle.clone()), router, seats)), handle }
+}
+
+async fn accept(
     listener: TcpListener,
-    tls: Option<RustlsConfig>,
+    (tls, handle): (Option<RustlsConfig>, Handle<SocketAddr>),
     router: Router,
-    handle: Handle<SocketAddr>,
-    refused: IntCounter,
+    Seats { free: seats, refused }: Seats,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let server = axum_server::from_tcp(listener)?.handle(handle);
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     match tls {
         Some(tls) => {

@@ -141,7 +141,9 @@ impl Home {
     pub fn start(&self, env: &[(&str, &str)]) -> Result<Process, ExitStatus> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_streamgauge"));
         command.arg("serve").arg("--config").arg(self.config()).arg("--data-dir").arg(self.data());
-        command.args(["--listen", &format!("127.0.0.1:{}", self.port), "--pg-listen", "off"]).envs(env.iter().copied());
+        command
+            .args(["--listen", &format!("127.0.0.1:{}", self.port), "--pg-listen", "off", "--flight-listen", "off"])
+            .envs(env.iter().copied());
         let mut process = Process::start("streamgauge", &mut command, &self.folder);
         process.ready(&self.url("/-/ready")).map(|()| process)
     }

@@ -55,8 +55,10 @@ impl Server {
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        if !args.contains(&"--pg-listen") {
-            command.args(["--pg-listen", "off"]);
+        for listener in ["--pg-listen", "--flight-listen"] {
+            if !args.contains(&listener) {
+                command.args([listener, "off"]);
+            }
         }
         let process = Process::start(&name, command.args(args).envs(env.iter().copied()), folder);
         let log = folder.join(format!("{name}.log"));
@@ -71,12 +73,12 @@ impl Server {
     /// Starts a demo whose temporary folder is below `folder`, and waits until everything is there. Its log is what it prints.
     pub fn demo(folder: &Path, args: &[&str]) -> Self {
         let mut command = binary();
-        if !args.contains(&"--pg-listen") {
-            command.args(["demo", "--pg-listen", "off"]);
-        } else {
-            command.arg("demo");
+        command.args(["demo", "--listen", "127.0.0.1:0"]).args(args).env("TMPDIR", folder);
+        for listener in ["--pg-listen", "--flight-listen"] {
+            if !args.contains(&listener) {
+                command.args([listener, "off"]);
+            }
         }
-        command.args(["--listen", "127.0.0.1:0"]).args(args).env("TMPDIR", folder);
         let mut process = Process::start("demo", &mut command, folder);
         let log = folder.join("demo.log");
         let printed = within(DEMO_PATIENCE, || {

@@ -30,21 +30,12 @@ pub(crate) fn read(value: Option<&Bytes>, oid: Oid, is_binary: bool) -> Result<P
         // A text of a type that SQL has no literal for stays what it is.
         return Ok(match oid {
             types::BYTEA => Parameter::One(Some(text), None),
-            types::NUMERIC => decimal(text),
+            types::NUMERIC => Parameter::decimal(text),
             _ => Parameter::One(Some(text), types::sql(oid)),
         });
     }
     let text = binary(value.clone(), oid)?;
-    Ok(if oid == types::NUMERIC { decimal(text) } else { Parameter::One(Some(text), types::sql(oid)) })
-}
-
-/// A number that stays exact: a quoted literal takes the type of what it is compared with.
-fn decimal(text: String) -> Parameter {
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    let scale = text.split_once('.').map_or(0, |(_, behind)| behind.len());
-    const KNOWN: [&str; 3] = ["DECIMAL(38, 0)", "DECIMAL(38, 9)", "DECIMAL(38, 18)"];
-    let fits = [0, 9, 18].iter().position(|known| *known >= scale);
-    Parameter::One(Some(text), fits.filter(|_| digits <= 20).map(|fit| KNOWN[fit]))
+    Ok(if oid == types::NUMERIC { Parameter::decimal(text) } else { Parameter::One(Some(text), types::sql(oid)) })
 }
 
 fn utf8(value: &[u8]) -> Result<String, Failure> {

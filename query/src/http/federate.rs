@@ -9,6 +9,8 @@
 
 mod text;
 
+use std::io;
+
 use axum::{
     Router,
     body::Body,
@@ -19,9 +21,9 @@ use axum::{
 };
 use promql::{CUSTOM, Histogram, STALE};
 
-use super::{ahead::ahead, failure, params::Params};
+use super::{failure, params::Params};
 use crate::{
-    Engine, Error, ErrorKind,
+    Engine, Error, ErrorKind, ahead,
     raw::{Raw, RawSeries},
 };
 
@@ -63,7 +65,7 @@ async fn federate(State(engine): State<Engine>, RawQuery(url): RawQuery, headers
 }
 
 fn respond(engine: &Engine, raw: Raw, escaping: Escaping) -> Response {
-    let parts = futures::stream::iter(Writer { raw, escaping, at: 0, family: None }.map(Ok));
+    let parts = futures::stream::iter(Writer { raw, escaping, at: 0, family: None }.map(Ok::<_, io::Error>));
     ([(header::CONTENT_TYPE, escaping.content_type())], Body::from_stream(ahead(engine, parts))).into_response()
 }
 

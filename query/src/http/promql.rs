@@ -7,6 +7,8 @@
 
 pub(super) mod write;
 
+use std::io;
+
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -18,11 +20,10 @@ use axum::{
 use promql::{Outcome, Query};
 
 use super::{
-    ahead::ahead,
     failure,
     params::{Params, duration_ms, invalid, time_ms},
 };
-use crate::{Engine, Error, Found, Result, When};
+use crate::{Engine, Error, Found, Result, When, ahead};
 
 use write::Writer;
 
@@ -125,6 +126,6 @@ fn respond(engine: &Engine, mut found: Found, time_ms: i64, limit: usize, stats:
     if writer.is_done() {
         return (json, first).into_response();
     }
-    let parts = futures::stream::iter(std::iter::once(first).chain(writer).map(Ok));
+    let parts = futures::stream::iter(std::iter::once(first).chain(writer).map(Ok::<_, io::Error>));
     (json, Body::from_stream(ahead(engine, parts))).into_response()
 }

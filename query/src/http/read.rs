@@ -26,8 +26,8 @@ use axum::{
 use datafusion::execution::memory_pool::MemoryConsumer;
 use futures::{FutureExt, stream};
 
-use super::{ahead::ahead, cut_off, failure};
-use crate::{Engine, Error, ErrorKind, Result, raw::Raw};
+use super::{cut_off, failure};
+use crate::{Engine, Error, ErrorKind, Result, ahead, raw::Raw};
 
 use frames::Frames;
 use request::{Answer, DECODED_BYTES_MAX, Query, Request};
