@@ -307,7 +307,7 @@ fn every_panel_is_answered_in_the_shape_that_it_needs() {
         assert!(known, "{name} has no panel {title}");
     }
     if grafana_client::is_there() {
-        let failed = client::what_grafana_lacks(&server, folder.path());
+        let failed = client::what_grafana_lacks(&sources, folder.path());
         assert!(failed.is_empty(), "{}", failed.join("\n"));
     }
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::{MAY_BE_EMPTY, dashboards, fill::Variable, filling, list, text, values};
-use crate::support::{grafana_client, server::Server};
+use super::{MAY_BE_EMPTY, Sources, dashboards, fill::Variable, filling, list, text, values};
+use crate::support::grafana_client;
 
 /// A variable as the client knows it.
 fn variable(variable: &Variable) -> Value {
@@ -30,15 +30,15 @@ enum Wanted<'a> {
 }
 
 /// Asks all of it of each dashboard; what is wrong with the answers. Their files are in `folder`.
-pub fn what_grafana_lacks(server: &Server, folder: &Path) -> Vec<String> {
+pub fn what_grafana_lacks(sources: &Sources, folder: &Path) -> Vec<String> {
     let mut failed = Vec::new();
     for (name, dashboard) in dashboards() {
-        let filling = filling(server, &name, &dashboard).unwrap();
+        let filling = filling(sources, &name, &dashboard).unwrap();
         let (mut steps, mut wanted) = (Vec::new(), Vec::new());
         let queries = list(&dashboard["templating"], "list").iter().map(|variable| &variable["query"]);
         for query in queries.filter(|query| query.is_object()) {
             steps.push(json!({"call": "variable", "query": query["query"]}));
-            wanted.push(Wanted::Values(values(server, &filling, query)));
+            wanted.push(Wanted::Values(values(sources, &filling, query).unwrap()));
         }
         let of_metrics = |panel: &&Value| panel["targets"][0]["expr"].is_string();
         for panel in list(&dashboard, "panels").iter().filter(of_metrics) {
@@ -57,7 +57,7 @@ pub fn what_grafana_lacks(server: &Server, folder: &Path) -> Vec<String> {
             "settings": settings, "variables": variables, "steps": steps,
             "from": filling.from * 1000, "to": filling.to * 1000,
         });
-        let shown = grafana_client::run(&server.url(""), "", &input, folder);
+        let shown = grafana_client::run(&sources.server.url(""), "", &input, folder);
         for (wanted, answer) in wanted.iter().zip(shown.answers) {
             let (what, is_fit) = match wanted {
                 Wanted::Values(values) => ("a variable", answer.as_ref().is_ok_and(|found| *found == json!(values))),
