@@ -178,7 +178,7 @@ impl ExecutionPlan for AsofJoinExec {
                 // Held by the cell from here on.
                 let Some(held) = cell.get() else { return internal_err!("right side of an ASOF JOIN is gone") };
                 let right = held.nearest.to(&values(&sides.left, &left)?)?;
-                let columns = [left.columns(), right.columns()].concat();
+                let columns = [left.columns(), &right].concat();
                 metrics.record_output(left.num_rows());
                 Ok(RecordBatch::try_new(Arc::clone(&of), columns)?)
             };

@@ -4,11 +4,11 @@
 
 use arrow::{
     array::{Array, ArrayRef, RecordBatch, UInt32Array},
-    compute::take_record_batch,
+    compute::take,
     datatypes::DataType,
     row::{RowConverter, Rows, SortField},
 };
-use datafusion::common::{DataFusionError, Result, exec_err, plan_err};
+use datafusion::common::{Result, exec_err, plan_err};
 
 use super::node::Side;
 
@@ -71,12 +71,13 @@ impl Nearest {
     }
 
     /// The nearest row to each of the left ones, whose keys and times are `columns`; of a row that meets none, nulls.
-    pub(super) fn to(&self, columns: &[ArrayRef]) -> Result<RecordBatch> {
+    pub(super) fn to(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
         let places = self.layout.converter.convert_columns(columns)?;
         let is_whole = whole(columns);
         let found =
             (0..places.num_rows()).map(|row| if is_whole(row) { self.find(places.row(row).data()) } else { None });
-        take_record_batch(&self.batch, &UInt32Array::from_iter(found)).map_err(DataFusionError::from)
+        let found = UInt32Array::from_iter(found);
+        self.batch.columns().iter().map(|column| Ok(take(column, &found, None)?)).collect()
     }
 
     fn find(&self, place: &[u8]) -> Option<u32> {

@@ -66,13 +66,11 @@ fn node(join: Join) -> Result<LogicalPlan> {
                     Some((pair, Side::of(op)?))
                 });
                 let Some(found) = found else {
-                    return plan_err!(
-                        "MATCH_CONDITION compares a time of the left table with one of the right by >=, >, <= or <"
-                    );
+                    return plan_err!("{IN_MATCH}");
                 };
                 times = Some(found);
             }
-            (_, true) => return plan_err!("MATCH_CONDITION is one comparison: write MATCH_CONDITION (a.ts >= b.ts)"),
+            (_, true) => return plan_err!("{IN_MATCH}"),
             (Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }), false) => match sides(left, right) {
                 Some((pair, _)) => on.push(pair),
                 None => return plan_err!("{IN_ON}"),
@@ -84,6 +82,7 @@ fn node(join: Join) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(Node::new(left, right, on, times, side)?) }))
 }
 
+const IN_MATCH: &str = "MATCH_CONDITION compares one time of the left table with one of the right by >=, >, <= or <: write MATCH_CONDITION (a.ts >= b.ts)";
 const IN_ON: &str =
     "ON of an ASOF JOIN has equal keys of both tables and nothing else: put other conditions into WHERE";
 

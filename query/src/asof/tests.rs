@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use serde_json::json;
+
 use crate::testing::books::{ask, books, try_ask};
 
 const TABLES: &str = "WITH seen(host, at, load) AS (VALUES ('a', 10, 1), ('a', 20, 2), ('a', 30, 3), ('b', 20, 4), (NULL, 20, 5), ('a', NULL, 6)), \
@@ -67,8 +69,8 @@ async fn joins_are_grouped_counted_joined_again_and_stand_in_brackets() {
 async fn what_is_no_asof_join_is_refused_with_words_that_help() {
     for (rest, words) in [
         ("MATCH_CONDITION (at = since) ON host = on_host", "by >=, >, <= or <"),
-        ("MATCH_CONDITION (at >= load) ON host = on_host", "of the left table with one of the right"),
-        ("MATCH_CONDITION (at >= since AND at > 3) ON host = on_host", "one comparison"),
+        ("MATCH_CONDITION (at >= load) ON host = on_host", "one time of the left table with one of the right"),
+        ("MATCH_CONDITION (at >= since AND at > 3) ON host = on_host", "compares one time"),
         ("MATCH_CONDITION (at >= since) ON host = on_host AND load > 1", "put other conditions into WHERE"),
         ("MATCH_CONDITION (host >= version) ON host = on_host", "compares times or numbers"),
         ("MATCH_CONDITION (at >= since) USING (host)", "takes its keys from ON"),
@@ -82,7 +84,11 @@ async fn what_is_no_asof_join_is_refused_with_words_that_help() {
 
 #[tokio::test]
 async fn conditions_on_the_left_reach_its_table_and_only_columns_in_use_are_read() {
-    let bench = books(&[(schemas::costs(), &[]), (schemas::exchange_rates(), &[])]);
+    let cost = [json!({"BillingCurrency": "USD", "BilledCost": "1", "BillingPeriodStart": "2026-11-01T00:00:00Z"})];
+    let rate = [
+        json!({"source": "s", "Month": "2026-11-01", "FromCurrency": "USD", "ToCurrency": "EUR", "Rate": "1", "loaded_at": "2026-11-01T00:00:00Z"}),
+    ];
+    let bench = books(&[(schemas::costs(), &cost), (schemas::exchange_rates(), &rate)]);
     let plan = bench
         .plan(
             "SELECT c.BilledCost, r.Rate FROM costs c ASOF JOIN exchange_rates r MATCH_CONDITION (c.BillingPeriodStart >= r.Month) \

@@ -51,7 +51,7 @@ async fn views_are_listed_like_tables_and_described_like_them() {
     assert!(tables.contains(&format!("streamgauge public costs BASE TABLE {}", schemas::costs().about)));
     assert!(!tables.iter().any(|table| table.contains("costs_parts")), "{tables:?}");
     let columns = ask(&bench, "SHOW COLUMNS FROM untagged").await;
-    assert_eq!(columns[4], "streamgauge public untagged tag Utf8 NO");
+    assert_eq!(columns[4], "streamgauge public untagged tag text NO");
     assert_eq!(ask(&bench, "DESCRIBE savings").await.len(), 14);
 }
 

@@ -12,8 +12,8 @@ fn plan() -> Plan {
     world::plan_of(
         "route: {receiver: finance}\n\
          receivers:\n\
-         - {name: finance, fallback: ops, slack_configs: [{api_url: 'http://finance/', username: u}]}\n\
-         - {name: ops, webhook_configs: [{url: 'http://hook/'}], slack_configs: [{api_url: 'http://ops/', username: u}]}\n",
+         - {name: finance, fallback: ops, slack_configs: [{api_url: 'http://finance/', username: u, icon_emoji: e, icon_url: i}]}\n\
+         - {name: ops, webhook_configs: [{url: 'http://hook/'}], slack_configs: [{api_url: 'http://ops/', username: u, icon_emoji: e, icon_url: i}]}\n",
     )
 }
 
