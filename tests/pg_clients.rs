@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use futures::TryStreamExt as _;
 use tokio::runtime::Runtime;
 use tokio_postgres::{
@@ -20,7 +20,7 @@ use tokio_postgres::{
 use crate::{
     auth::token,
     support::{
-        postgres::{connect, started},
+        postgres::{ask, connect, started},
         process::{installed, skipped},
         server::now_ms,
     },
@@ -163,6 +163,48 @@ fn errors_have_their_codes_and_the_connection_goes_on() {
         client.batch_execute("SET statement_timeout = '200ms'").await.unwrap();
         assert_eq!(code(&client, ENDLESS).await, SqlState::QUERY_CANCELED);
         assert_eq!(client.query("SELECT 1", &[]).await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn grafana_asks_for_its_editor_and_with_its_macros() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, port) = started(folder.path(), &[]);
+    let now_ms = now_ms();
+    assert_eq!(server.write("temperature", &[(now_ms, 21.5)], None).status, 204);
+    let at = |offset_ms: i64| {
+        let time = DateTime::from_timestamp_millis(now_ms + offset_ms).unwrap();
+        time.to_rfc3339_opts(SecondsFormat::Nanos, true)
+    };
+    let around = format!("timestamp BETWEEN '{}' AND '{}'", at(-3_600_000), at(3_600_000));
+    Runtime::new().unwrap().block_on(async {
+        let client = connect(&anybody(&port)).await;
+        client.simple_query("-- ping").await.unwrap();
+        for (asked, expected) in [
+            ("SELECT current_setting('server_version_num')::int/100 as version", Some("1500")),
+            ("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'", None),
+            ("SELECT datname FROM pg_database WHERE datistemplate = false", Some("streamgauge")),
+            ("SELECT schema_name FROM information_schema.schemata WHERE schema_name = 'public'", Some("public")),
+        ] {
+            let rows = ask(&client, asked).await.unwrap().rows;
+            assert_eq!(rows.first().and_then(|row| row[0].as_deref()), expected, "{asked}");
+        }
+        for (time, kind) in [
+            ("timestamp AS \"time\"", Type::TIMESTAMPTZ),
+            ("extract(epoch from timestamp) as \"time\"", Type::FLOAT8),
+            ("floor(extract(epoch from timestamp)/300)*300 AS \"time\"", Type::FLOAT8),
+            ("time_bucket('300.000s',timestamp) AS \"time\"", Type::TIMESTAMPTZ),
+        ] {
+            let asked = format!(
+                "SELECT {time}, labels->>'job' AS metric, avg(value) AS temperature FROM metrics \
+                 WHERE metric = 'temperature' AND {around} GROUP BY 1, 2 ORDER BY 1"
+            );
+            let told = ask(&client, &asked).await.unwrap();
+            let columns = [("time", kind), ("metric", Type::TEXT), ("temperature", Type::FLOAT8)];
+            assert_eq!(told.columns, columns.map(|(name, kind)| (name.to_owned(), kind)), "{asked}");
+            let rows: Vec<_> = told.rows.iter().map(|row| [row[1].as_deref(), row[2].as_deref()]).collect();
+            assert_eq!(rows, [[Some("test"), Some("21.5")]], "{asked}");
+        }
     });
 }
 

@@ -44,6 +44,9 @@ SELECT schemaname, viewname, viewowner FROM pg_views WHERE schemaname = 'public'
 -- @@
 SELECT true, NULL, 'a', DATE '2020-01-01', CASE WHEN true THEN 1.5 END, 'x'::text, CAST(1 AS double precision), 1::smallint, 1::bigint,
     upper('a'), coalesce('a', 'b'), count(*), count(*), max(\"BilledCost\") IS NULL, TIMESTAMPTZ '2026-03-29 01:59:59.123456+00' FROM costs;
+-- @@
+SELECT n, t.t, x FROM generate_series(1::bigint, 2::bigint) AS n, generate_series(3::bigint, 3::bigint) AS t, unnest(ARRAY['a', 'b']) AS x
+    ORDER BY n, x;
 ";
 
 /// Numbers of a relation, a table's name and others that the statements were recorded with, and what they are here; `#` is the table's number.
@@ -68,7 +71,7 @@ enum Differs {
 use Differs::{Fewer, Names, Refused, Types, Values};
 
 /// Every difference, by file and place, with its reason. One that is none any more has to go.
-const LISTED: [(&str, usize, Differs, &str); 27] = [
+const LISTED: [(&str, usize, Differs, &str); 26] = [
     ("dbeaver", 4, Fewer, "there is no schema of TOAST tables"),
     ("dbeaver", 4, Values(&["nspowner", "nspacl"]), "all is owned by one role, and lists of privileges are empty"),
     ("dbeaver", 5, Fewer, "types that no value has are not listed"),
@@ -85,7 +88,6 @@ const LISTED: [(&str, usize, Differs, &str); 27] = [
     ("metabase", 6, Values(&["estimated_row_count"]), "rows are not counted ahead"),
     ("pgadmin", 0, Values(&["version"]), "it says who it is"),
     ("pgcli", 0, Types, "a number without a type has 8 bytes"),
-    ("pgcli", 3, Names, "the column of unnest() is called by its call"),
     ("pgcli", 4, Fewer, "there is no schema of TOAST tables"),
     ("pgcli", 5, Fewer, "tables of information_schema are not listed"),
     ("pgcli", 6, Fewer, "tables of information_schema are not listed"),
@@ -190,7 +192,7 @@ async fn differences(ours: &Client, theirs: &Client) -> (Vec<String>, Vec<(&'sta
             );
         }
     }
-    assert_eq!(asked, 72);
+    assert_eq!(asked, 73);
     (unlisted, gone)
 }
 

@@ -236,6 +236,7 @@ public class PgClient {
         equal(columns.get("ProviderName").get("TYPE_NAME"), "text");
         equal(all(about.getPrimaryKeys(null, "public", "costs")), List.of());
         equal(all(about.getIndexInfo(null, "public", "costs", false, true)), List.of());
+        equal(all(about.getBestRowIdentifier(null, "public", "costs", DatabaseMetaData.bestRowTemporary, true)), List.of());
         equal(all(about.getImportedKeys(null, "public", "costs")), List.of());
         equal(all(about.getExportedKeys(null, "public", "costs")), List.of());
         equal(all(about.getProcedures(null, null, "%")), List.of());

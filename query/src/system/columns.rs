@@ -1,7 +1,7 @@
 //! What columns the tables of the system catalog have: those of PostgreSQL 15, in its order, whether there is anything in them or not.
 
 /// The tables, and their columns with types: `o` a number of an object, `i` 4 bytes, `h` 2 bytes, `l` 8 bytes, `f` a float of 4 bytes, `b`
-/// yes or no, `z` a time, `t` text, `a` a list of texts. `pg_database` has a column of
+/// yes or no, `z` a time, `t` text, `a` a list of texts, `v` one of numbers of 2 bytes. `pg_database` has a column of
 /// version 16 too, for which its clients ask.
 pub(super) const COLUMNS: [(&str, &str); 37] = [
     ("pg_am", "oid:o amname:t amhandler:t amtype:t"),
@@ -51,8 +51,8 @@ pub(super) const COLUMNS: [(&str, &str); 37] = [
     (
         "pg_index",
         "indexrelid:o indrelid:o indnatts:h indnkeyatts:h indisunique:b indnullsnotdistinct:b indisprimary:b indisexclusion:b \
-         indimmediate:b indisclustered:b indisvalid:b indcheckxmin:b indisready:b indislive:b indisreplident:b indkey:a \
-         indcollation:a indclass:a indoption:a indexprs:t indpred:t",
+         indimmediate:b indisclustered:b indisvalid:b indcheckxmin:b indisready:b indislive:b indisreplident:b indkey:v \
+         indcollation:a indclass:a indoption:v indexprs:t indpred:t",
     ),
     ("pg_inherits", "inhrelid:o inhparent:o inhseqno:i inhdetachpending:b"),
     (

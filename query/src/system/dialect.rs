@@ -12,9 +12,9 @@ use datafusion::sql::{
     parser::Statement,
     sqlparser::{
         ast::{
-            AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArguments, ObjectName,
-            ObjectNamePart, Select, SelectItem, SetExpr, Statement as Sql, TableFactor, Value, ValueWithSpan, Visit,
-            VisitMut, Visitor, VisitorMut,
+            AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArguments, Ident, ObjectName,
+            ObjectNamePart, Select, SelectItem, SetExpr, Statement as Sql, TableAlias, TableAliasColumnDef,
+            TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
         },
         dialect::GenericDialect,
         parser::Parser,
@@ -79,6 +79,7 @@ impl VisitorMut for Dialect {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        name_column(factor);
         if let TableFactor::Table { name, args, .. } = factor
             && args.is_some()
         {
@@ -164,6 +165,27 @@ impl VisitorMut for Dialect {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Calls the column of a function that gives one by the table's name, as PostgreSQL does: `FROM generate_series(1, 3) AS day` has `day`.
+fn name_column(factor: &mut TableFactor) {
+    let alias = match factor {
+        TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality: false, .. }
+            if array_exprs.len() == 1 =>
+        {
+            let unnamed = || TableAlias { explicit: true, name: Ident::new("unnest"), columns: Vec::new(), at: None };
+            alias.get_or_insert_with(unnamed)
+        }
+        TableFactor::Table { name, args: Some(_), alias: Some(alias), .. }
+            if ["generate_series", "range"].iter().any(|known| name.to_string().eq_ignore_ascii_case(known)) =>
+        {
+            alias
+        }
+        _ => return,
+    };
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, Int64Array, ListBuilder, RecordBatch,
-        StringArray, StringBuilder, TimestampMicrosecondArray, UInt32Array,
+        ArrayRef, BooleanArray, Float32Array, Int16Array, Int16Builder, Int32Array, Int64Array, ListBuilder,
+        RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray, UInt32Array,
     },
     datatypes::{Field, Schema, SchemaRef},
 };
@@ -180,6 +180,11 @@ fn batch(columns: &str, rows: &[Vec<Cell>]) -> Result<RecordBatch> {
                     })
                     .collect::<BooleanArray>(),
             ),
+            "v" => {
+                let mut lists = ListBuilder::new(Int16Builder::new());
+                rows.iter().for_each(|_| lists.append_null());
+                Arc::new(lists.finish())
+            }
             "a" => {
                 let mut lists = ListBuilder::new(StringBuilder::new());
                 rows.iter().for_each(|_| lists.append_null());
