@@ -87,6 +87,12 @@ impl Postgres {
     }
 
     fn run(&self, program: &str, args: &[&str]) {
+        let is_good = self.succeeds(program, args);
+        let log = fs::read_to_string(self.data.join("log")).unwrap_or_default();
+        assert!(is_good, "{program} {args:?}: {log}");
+    }
+
+    fn succeeds(&self, program: &str, args: &[&str]) -> bool {
         let program = self.programs.join(program);
         let mut command = if self.is_root { Command::new("runuser") } else { Command::new(&program) };
         if self.is_root {
@@ -94,14 +100,12 @@ impl Postgres {
         }
         // What is started keeps the streams that it is given.
         let status = command.args(args).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        let is_good = status.expect("a program of PostgreSQL runs").success();
-        let log = fs::read_to_string(self.data.join("log")).unwrap_or_default();
-        assert!(is_good, "{} {args:?}: {log}", program.display());
+        status.is_ok_and(|status| status.success())
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        self.run("pg_ctl", &["-D", &self.data.display().to_string(), "-m", "immediate", "stop"]);
+        let _ = self.succeeds("pg_ctl", &["-D", &self.data.display().to_string(), "-m", "immediate", "stop"]);
     }
 }
