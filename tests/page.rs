@@ -166,6 +166,7 @@ fn the_overview_shows_health_rates_storage_series_spend_alerts_and_silences() {
         "href=\"graph?g0.expr=%7B__name__%3D%22evil_seconds%22%7D\"",
         ">silenced</span>",
         "<td class=\"t\">silences</td>",
+        "<td class=\"t\"><time>20",
         ">samples</a>",
         ">costs_daily</a>",
         "Samples a second",

@@ -45,7 +45,7 @@ pub(super) fn firing(service: &Service) -> Html {
             name(alert),
             text(short(&labels(&alert.labels))),
             text(short(says.unwrap_or_default())),
-            text(times::show(alert.starts_ms)),
+            time(alert.starts_ms),
         ]
     };
     let rows: Vec<Vec<Html>> = alerts.iter().take(LISTED).map(row).collect();
@@ -53,6 +53,11 @@ pub(super) fn firing(service: &Service) -> Html {
     let mut html = table("Active alerts", &heads, &rows);
     html.add(&rest(alerts.len()));
     html
+}
+
+/// A time in one piece: the hyphens of its date are places where a line may end.
+fn time(ms: i64) -> Html {
+    Html::of("<time>{}</time>", &[&times::show(ms)])
 }
 
 /// The name, as a link to what made it, if that is one.
@@ -84,7 +89,7 @@ pub(super) fn silences(service: &Service) -> Html {
         vec![
             text(state),
             text(short(&silence.matchers.to_string())),
-            text(times::show(silence.ends_ms)),
+            time(silence.ends_ms),
             text(short(&silence.created_by)),
             text(short(&silence.comment)),
         ]
