@@ -9,6 +9,7 @@ mod counter_increase;
 mod currency;
 mod date_trunc;
 mod invoice;
+pub(crate) mod is_among;
 mod stretches;
 mod tags;
 mod time_bucket;
@@ -36,7 +37,7 @@ use crate::{Error, ErrorKind, Fault, Result};
 
 /// Functions that are the same in every query, and stand-ins for those that need a query's tables.
 pub(crate) fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
-    [date_trunc::date_trunc(), invoice::tolerance(), time_bucket::time_bucket()]
+    [date_trunc::date_trunc(), invoice::tolerance(), is_among::is_among(), time_bucket::time_bucket()]
         .into_iter()
         .chain(currency::functions(None))
 }

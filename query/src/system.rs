@@ -11,6 +11,8 @@ mod columns;
 mod dialect;
 mod functions;
 pub(crate) mod headings;
+mod nothing;
+mod subqueries;
 mod tables;
 mod type_rows;
 

@@ -1,10 +1,10 @@
 //! Puts a statement of PostgreSQL's dialect into the one that is planned here.
 //!
 //! Called by the gate with each statement, before it looks at it. Changes only what has no meaning here otherwise: functions and
-//! operators named with `pg_catalog`, casts to types of the catalog, lists written as texts after `ANY`, and the places where clients ask
-//! for the path of schemas, of which there is one.
+//! operators named with `pg_catalog`, casts to types of the catalog, lists written as texts after `ANY`, queries in the place of values
+//! that planning does not take there (`subqueries`), and those over what the catalog has nothing of (`nothing`).
 //!
-//! Invariant: what is put in are literals, functions, and the names of catalog tables; the gate sees it.
+//! Invariant: what is put in are literals, functions, the names of catalog tables, and what was there; the gate sees it.
 
 use std::ops::ControlFlow;
 
@@ -12,16 +12,16 @@ use datafusion::sql::{
     parser::Statement,
     sqlparser::{
         ast::{
-            AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArguments, Ident, ObjectName,
-            ObjectNamePart, Select, SelectItem, SetExpr, Statement as Sql, TableAlias, TableAliasColumnDef,
-            TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+            AccessExpr, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
+            Query, Select, SelectItem, Statement as Sql, TableAlias, TableAliasColumnDef, TableFactor, Value,
+            ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
         },
         dialect::GenericDialect,
         parser::Parser,
     },
 };
 
-use super::headings;
+use super::{headings, nothing::Nothing, subqueries};
 use crate::{types, views};
 
 /// Tables of the catalog that are named as numbers.
@@ -44,7 +44,8 @@ pub(crate) fn translate(statement: &mut Statement) {
     }
     if let Statement::Statement(sql) = sql {
         let asks_catalog = Visit::visit(sql.as_ref(), &mut NamesCatalog).is_break();
-        let _: ControlFlow<()> = VisitMut::visit(sql.as_mut() as &mut Sql, &mut Dialect { asks_catalog });
+        let catalog = asks_catalog.then(|| Nothing::of(sql));
+        let _: ControlFlow<()> = VisitMut::visit(sql.as_mut() as &mut Sql, &mut Dialect { catalog });
     }
 }
 
@@ -65,12 +66,26 @@ impl Visitor for NamesCatalog {
 }
 
 struct Dialect {
-    /// Does the statement name tables of the catalog? Others are left as they are where that has a meaning.
-    asks_catalog: bool,
+    /// Of a statement that names tables of the catalog. Others are left as they are where that has a meaning.
+    catalog: Option<Nothing>,
 }
 
 impl VisitorMut for Dialect {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        subqueries::in_order(query);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        if let Some(nothing) = &self.catalog {
+            nothing.in_select(select);
+        }
+        subqueries::functions_as_tables(select);
+        subqueries::in_select(select);
+        ControlFlow::Continue(())
+    }
 
     /// Once what is in it is as it will be planned.
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
@@ -93,16 +108,8 @@ impl VisitorMut for Dialect {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        // The path of schemas, however it is taken apart: it has one.
-        if let Expr::InSubquery { expr: what, subquery, negated } = expr
-            && subquery.to_string().contains("current_setting('search_path')")
-        {
-            let list = vec![text(views::SCHEMA)];
-            *expr = Expr::InList { expr: std::mem::replace(what, Box::new(null())), list, negated: *negated };
-        }
-        if self.asks_catalog
-            && let Some(value) = of_subquery(expr)
-        {
+        let known = self.catalog.as_ref().and_then(|nothing| nothing.instead(expr));
+        if let Some(value) = known.or_else(|| subqueries::array(expr)) {
             *expr = value;
         }
         ControlFlow::Continue(())
@@ -242,38 +249,6 @@ fn cast(inner: &mut Expr, data_type: &DataType) -> Option<Cast> {
     })
 }
 
-/// What a query in the place of a value is, where planning could not tell.
-fn of_subquery(expr: &mut Expr) -> Option<Expr> {
-    match expr {
-        Expr::Function(Function { name, args: FunctionArguments::Subquery(_), .. })
-            if name.to_string().eq_ignore_ascii_case("array") =>
-        {
-            // Lists of roles and options, of which there are none.
-            parsed("string_to_array(NULL, ',')")
-        }
-        Expr::Subquery(query) => {
-            let asked = query.to_string();
-            if ["pg_attrdef", "pg_collation", "array_upper"].iter().any(|empty| asked.contains(empty)) {
-                return parsed("CAST(NULL AS VARCHAR)");
-            }
-            // Columns of keys, of which there are none.
-            if asked.contains("generate_subscripts") {
-                return parsed("string_to_array(NULL, ',')");
-            }
-            // A row at most is asked for, which planning believes of an aggregate only.
-            if let SetExpr::Select(select) = query.body.as_mut()
-                && let [SelectItem::UnnamedExpr(item)] = select.projection.as_mut_slice()
-                && select.selection.is_some()
-                && !matches!(item, Expr::Function(_))
-            {
-                *item = parsed(&format!("max({item})"))?;
-            }
-            None
-        }
-        _ => None,
-    }
-}
-
 /// Calls whose answer is another expression.
 fn known(call: &str) -> Option<Expr> {
     let lower = call.to_lowercase();
@@ -400,6 +375,6 @@ pub(super) fn null() -> Expr {
 }
 
 /// An expression of ours; none if it does not parse, which leaves what was there.
-fn parsed(text: &str) -> Option<Expr> {
+pub(super) fn parsed(text: &str) -> Option<Expr> {
     Parser::new(&GenericDialect {}).try_with_sql(text).ok()?.parse_expr().ok()
 }

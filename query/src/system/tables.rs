@@ -7,7 +7,7 @@ use arrow::{
         ArrayRef, BooleanArray, Float32Array, Int16Array, Int16Builder, Int32Array, Int64Array, ListBuilder,
         RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray, UInt32Array,
     },
-    datatypes::{Field, Schema, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use datafusion::{catalog::SchemaProvider, common::Result, datasource::TableType};
 
@@ -96,6 +96,22 @@ fn columns(name: &str) -> Option<&'static str> {
 /// Is there a table of this name?
 pub(super) fn has(name: &str) -> bool {
     columns(name).is_some()
+}
+
+/// Is it a table of what there is none of here? It has no rows, whatever tables and views there are.
+pub(super) fn is_empty(name: &str) -> bool {
+    let schema = Arc::new(Schema::new(vec![Field::new("value", DataType::Float64, true)]));
+    let of = |name: &str, is_view| Relation { name: name.to_owned(), is_view, schema: Arc::clone(&schema) };
+    let some = [of(schemas::costs().name, false), of(views::VIEWS[0].name, true)];
+    matches!(named(name, &some), Ok(Some(batch)) if batch.num_rows() == 0)
+}
+
+/// Does a table have lists under this name? They are NULL, all of them.
+pub(super) fn has_lists(column: &str) -> bool {
+    COLUMNS
+        .iter()
+        .flat_map(|(_, columns)| columns.split_whitespace())
+        .any(|known| known.strip_suffix(":a") == Some(column))
 }
 
 /// The rows of a table; none if there is no such table.
