@@ -33,9 +33,13 @@ use crate::{
 /// Readings of a segment that is being written before its state is believed to be damage.
 const READINGS: u32 = 5;
 
-/// Segments of a log, open.
+/// Segments of a log, open, by first LSN.
 #[derive(Debug, Default)]
-pub(super) struct Segments(BTreeMap<u64, (PathBuf, File)>);
+pub(super) struct Segments {
+    open: BTreeMap<u64, (PathBuf, File)>,
+    /// First LSN of the newest of the first look, once there was one.
+    newest_before: Option<u64>,
+}
 
 /// One of them, read.
 struct Segment {
@@ -50,13 +54,20 @@ impl Segments {
     pub(super) fn open(&mut self, folder: &Folder) -> Result<()> {
         for (first_lsn, path) in recovery::segment_paths(&folder.wal_dir())? {
             match File::open(&path) {
-                Ok(file) => _ = self.0.entry(first_lsn).or_insert((path, file)),
+                Ok(file) => _ = self.open.entry(first_lsn).or_insert((path, file)),
                 // Trimmed since the folder was listed: its rows are in the tables that are pinned next, or it is open already.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
         }
+        self.newest_before = self.newest_before.or_else(|| Some(self.open.last_key_value().map_or(0, |(lsn, _)| *lsn)));
         Ok(())
+    }
+
+    /// Is a segment missing before this one? The server takes away the oldest, so one that is missing among those of one look was moved
+    /// away by people, who were told what that means; one that came and went between two looks is missing without a trace.
+    fn lacks_before(&self, first_lsn: u64, next_lsn: Option<u64>) -> bool {
+        self.newest_before.is_some_and(|newest| first_lsn > newest) && next_lsn.is_some_and(|next| next != first_lsn)
     }
 }
 
@@ -74,7 +85,7 @@ impl Backups {
         let committed = Committed(pinned.tables.iter().map(position).collect());
         let mut copy = LogCopy { source: log.clone(), rows: BTreeMap::new(), segments: Vec::new(), staged: Vec::new() };
         let mut next_lsn = None;
-        for (first_lsn, (path, file)) in &pinned.segments.0 {
+        for (first_lsn, (path, file)) in &pinned.segments.open {
             let segment = match read(path, file, folder, (&source.datasets, &committed)).await {
                 Ok(Some(segment)) => segment,
                 Ok(None) => continue,
@@ -83,12 +94,14 @@ impl Backups {
                     return Ok(None);
                 }
             };
-            if next_lsn.is_some_and(|next_lsn| next_lsn != *first_lsn) {
+            if pinned.segments.lacks_before(*first_lsn, next_lsn) {
                 return Err(Failed::Gone(format!("{} has gone on while it was looked at", folder.wal_dir().display())));
             }
             next_lsn = Some(segment.recovered.next_lsn);
-            // Those before the first that holds a row are of no use; those after it hold the place of their records.
-            if copy.segments.is_empty() && segment.recovered.appends.is_empty() {
+            // Those before the first that holds a row are of no use, if the tables show that they were there: a log that begins in
+            // the middle belongs to tables that know its beginning. Those after it hold the place of their records.
+            let known = segment.recovered.next_lsn.cast_signed() <= committed.max() + 1;
+            if copy.segments.is_empty() && segment.recovered.appends.is_empty() && known {
                 continue;
             }
             count(&segment.recovered, &mut copy.rows);

@@ -99,7 +99,9 @@ async fn a_restored_log_is_not_that_of_the_lost_node() {
 
 #[tokio::test]
 async fn segments_that_are_trimmed_while_tables_are_pinned_are_in_the_backup() {
-    let home = Home::new(vec![schemas::samples()]);
+    let mut home = Home::new(vec![schemas::samples()]);
+    // A segment for every append.
+    home.config.wal_segment_bytes = 1;
     let storage = home.start().await;
     let source = home.source().await;
     let (folder, _) = source.folder.as_ref().unwrap();
