@@ -88,12 +88,7 @@ fn the_unit_of_backups_calls_commands_that_are_there() {
     let commands: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("ExecStart=")).collect();
     assert_eq!(commands.len(), 2);
     for command in commands {
-        let words: Vec<&str> = command.split(' ').skip(1).collect();
-        let (code, help, err) = run(binary().arg(words[0]).arg("--help"));
-        assert_eq!(code, 0, "{command}: {err}");
-        for option in words.iter().filter(|word| word.starts_with("--")) {
-            assert!(help.split_whitespace().any(|word| word == *option), "{command}: there is no {option}");
-        }
+        are_options_of_a_command(&command.split(' ').skip(1).collect::<Vec<_>>());
     }
     let folder = tempdir().unwrap();
     let files = ["streamgauge-backup.service", "streamgauge-backup.timer"].map(|name| {
@@ -103,6 +98,16 @@ fn the_unit_of_backups_calls_commands_that_are_there() {
     });
     let command = &mut Command::new("systemd-analyze");
     finds_right("systemd-analyze", command.arg("verify").args(&files), "apt-get install -y systemd");
+}
+
+/// A command, and options that its help names.
+fn are_options_of_a_command(words: &[&str]) {
+    let (code, help, err) = run(binary().arg(words[0]).arg("--help"));
+    assert_eq!(code, 0, "{words:?}: {err}");
+    for option in words.iter().filter(|word| word.starts_with("--")) {
+        let option = option.split('=').next().unwrap_or_default();
+        assert!(help.split_whitespace().any(|word| word == option), "{words:?}: there is no {option}");
+    }
 }
 
 #[test]
@@ -226,6 +231,34 @@ fn the_chart_makes_no_server_without_tokens_unless_it_is_told_to() {
     let args = &set["spec"]["template"]["spec"]["containers"][0]["args"];
     are_options_of_serve(&texts(args));
     assert!(texts(args).contains(&"--insecure"), "{args}");
+}
+
+#[test]
+fn the_chart_backs_up_where_it_is_told_to_beside_the_server_and_not_as_it() {
+    let values = |backup: Value| json!({"insecure": true, "settings": "{}", "backup": backup});
+    let job = |backup: Value| {
+        let rendered = rendered(&values(backup))?;
+        assert_eq!(rendered["errors"], json!([]));
+        Some(rendered["manifests"]["streamgauge/templates/backup.yaml"].as_str().unwrap_or_default().trim().to_owned())
+    };
+    let Some(none) = job(json!({})) else { return };
+    assert_eq!(none, "");
+    let job = yaml(&job(json!({"to": "/backup", "claim": "vault"})).unwrap());
+    let template = &job["spec"]["jobTemplate"]["spec"]["template"];
+    let pod = &template["spec"];
+    for (list, name) in [("initContainers", "backup"), ("containers", "restore")] {
+        let container = &pod[list][0];
+        assert_eq!((&container["name"], container["volumeMounts"].as_array().map(Vec::len)), (&json!(name), Some(3)));
+        are_options_of_a_command(&texts(&container["args"]));
+    }
+    let server = yaml(
+        rendered(&values(json!({}))).unwrap()["manifests"]["streamgauge/templates/statefulset.yaml"].as_str().unwrap(),
+    );
+    let selector = &server["spec"]["selector"]["matchLabels"];
+    let near = &pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0];
+    assert_eq!(&near["labelSelector"]["matchLabels"], selector, "where its volume is");
+    assert_ne!(template["metadata"]["labels"]["app.kubernetes.io/name"], selector["app.kubernetes.io/name"]);
+    assert_eq!(pod["volumes"][0]["persistentVolumeClaim"]["claimName"], "data-gauge-streamgauge-0");
 }
 
 /// The chart with these values, as `tests/support/render_chart.py` prints it; nothing if Helm's engine is not there.
