@@ -1,4 +1,5 @@
-//! The `restore` command: makes a data folder, with its tables in it or in a bucket, of the newest backup that is whole; or only says which one is.
+//! The `restore` command: makes a data folder, with its tables in it or in a bucket, of the newest backup that is whole; or only says
+//! which one is.
 //!
 //! Called by `cli`. Writes into an empty place and over nothing. Reading and writing is storage's work.
 
