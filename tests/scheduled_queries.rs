@@ -179,6 +179,24 @@ fn a_slot_that_was_missed_is_told_once_with_its_file_and_a_message_is_not_posted
 }
 
 #[test]
+fn a_file_that_slack_does_not_take_holds_up_no_message() {
+    let (_, at) = soon();
+    let files = Files::new(&query("numbers", "bot", &at));
+    files.receiver.answers("/api/files.getUploadURLExternal", 200, r#"{"ok":false,"error":"missing_scope"}"#);
+    files.receiver.answers("/api/chat.postMessage", 200, r#"{"ok":true,"channel":"C1","ts":"1.2"}"#);
+    let server = files.start();
+    let ended = || rows(&server, "dead") == 1 && rows(&server, "sent") == 1;
+    within(PATIENCE, || ended().then_some(())).expect("the mail is sent, and why Slack has no file is written down");
+    let messages = files.told("/api/chat.postMessage");
+    assert_eq!(messages.len(), 1);
+    let text = messages[0].body["text"].as_str().unwrap();
+    let why = "no place for the file: Slack answered: missing_scope";
+    assert!(text.contains("\n=20") && text.contains(&format!("There is no file: {why}. <http")), "{text}");
+    assert_eq!(server.sql("SELECT error FROM notifications WHERE event = 'dead'"), [why]);
+    assert!(files.told("/api/files.completeUploadExternal").is_empty());
+}
+
+#[test]
 fn schedules_are_checked_before_anything_runs() {
     for (queries, why) in [
         (
