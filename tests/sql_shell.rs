@@ -155,11 +155,11 @@ fn statements_and_commands_are_answered_at_a_terminal() {
     assert!(!short.contains("paged:"), "{short}");
     // A row that is wider than the screen is a line a value, unless somebody wants it otherwise.
     terminal.enter("\\x auto");
-    let wide = "SELECT 7 AS narrow, repeat('w', 200) AS wide;";
-    let answer = terminal.enter(wide);
+    let wide = format!("SELECT 7 AS narrow, '{}' AS wide;", "w".repeat(200));
+    let answer = terminal.enter(&wide);
     assert!(answer.contains("-[ 1 ]") && answer.contains("narrow | 7\r\n"), "{answer}");
     terminal.enter("\\x off");
-    assert!(!terminal.enter(wide).contains("-[ 1 ]"));
+    assert!(!terminal.enter(&wide).contains("-[ 1 ]"));
     terminal.leave();
 }
 

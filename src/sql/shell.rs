@@ -34,8 +34,9 @@ const NAMES: &str = "\
     SELECT kind, name, part FROM (\
     SELECT 'column' AS kind, table_name AS name, column_name AS part, ordinal_position AS place \
     FROM information_schema.columns WHERE table_schema = 'public' UNION ALL \
-    SELECT DISTINCT 'function', routine_name, '', 0 FROM information_schema.routines WHERE NOT starts_with(routine_name, 'pg_') UNION ALL \
-    SELECT DISTINCT 'metric', metric, '', 0 FROM series WHERE day >= current_date() - INTERVAL '1 day') \
+    SELECT DISTINCT 'function' AS kind, routine_name AS name, '' AS part, 0 AS place \
+    FROM information_schema.routines WHERE NOT starts_with(routine_name, 'pg_') UNION ALL \
+    SELECT DISTINCT 'metric' AS kind, metric AS name, '' AS part, 0 AS place FROM series WHERE day >= current_date() - INTERVAL '1 day') \
     ORDER BY kind, name, place LIMIT 20000";
 const TABLES: &str = "SELECT table_name AS \"table\", table_type AS \"type\", coalesce(comment, '') AS \"about\" \
                       FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name";
