@@ -17,7 +17,10 @@ use futures::TryStreamExt;
 use parking_lot::Mutex;
 use query::Answer;
 use serde::Deserialize;
-use tokio::runtime::Runtime;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
 
 use super::{ANSWER_BYTES_MAX, Way, layout::Grid, statement};
 use crate::{cli, client::Refused};
@@ -85,14 +88,20 @@ impl Asker {
     }
 
     /// From now on Ctrl-C ends a question, and not the program.
-    pub(super) fn stop_at_ctrl_c(&self) -> Stop {
+    ///
+    /// # Errors
+    /// If the system does not hand over the signal.
+    pub(super) fn stop_at_ctrl_c(&self) -> Result<Stop> {
         let stop = self.stop.clone();
+        let _within = self.runtime.enter();
+        // Taken over now and not when the task begins: the line editor puts back after each line what it found before it.
+        let mut interrupts = signal(SignalKind::interrupt()).context("Ctrl-C cannot be taken over")?;
         self.runtime.spawn(async move {
-            while tokio::signal::ctrl_c().await.is_ok() {
+            while interrupts.recv().await.is_some() {
                 stop.ask();
             }
         });
-        self.stop.clone()
+        Ok(self.stop.clone())
     }
 
     /// Asks in SQL.

@@ -49,7 +49,7 @@ pub(super) fn run(way: Way) -> Result<()> {
     let shape = Shape::from(way.format);
     let asked = way.asked()?;
     let asker = Arc::new(Asker::new(way)?);
-    let stop = asker.stop_at_ctrl_c();
+    let stop = asker.stop_at_ctrl_c()?;
     let names = Arc::default();
     let mut typing = Typing::begin(Arc::clone(&names), asker.secrets())?;
     let mut shell = Shell {
