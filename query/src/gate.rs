@@ -58,7 +58,8 @@ pub(crate) fn with_headings(text: &str) -> Result<(Statement, Headings)> {
         refused(format!("not valid SQL: {}", error.message)).of(Fault::Syntax).at(Some(position))
     })?;
     check_depth(&tokens)?;
-    let tokens = arrows::subscripts(tokens);
+    let mut tokens = arrows::subscripts(tokens);
+    number_places(&mut tokens)?;
     let mut parser = DFParserBuilder::new(tokens).with_dialect(&dialect).with_recursion_limit(NESTING_MAX).build()?;
     let mut statements = parser.parse_statements()?;
     let Some(mut statement) = statements.pop_front() else {
@@ -73,6 +74,25 @@ pub(crate) fn with_headings(text: &str) -> Result<(Statement, Headings)> {
     system::translate(&mut statement);
     check_statement(&statement)?;
     Ok((statement, headings))
+}
+
+/// Makes `$1`, `$2`, … of `?`, as drivers of ODBC and JDBC write places, in the order of the text.
+fn number_places(tokens: &mut [TokenWithSpan]) -> Result<()> {
+    let (mut places, mut has_names) = (0, false);
+    for token in tokens {
+        match &mut token.token {
+            Token::Placeholder(name) if name == "?" => {
+                places += 1;
+                *name = format!("${places}");
+            }
+            Token::Placeholder(_) => has_names = true,
+            _ => {}
+        }
+    }
+    if places > 0 && has_names {
+        return Err(refused("parameters are written ?, ?, … or $1, $2, …, not both ways in one query"));
+    }
+    Ok(())
 }
 
 fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {

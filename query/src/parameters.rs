@@ -254,4 +254,13 @@ mod tests {
         assert_eq!(error.to_string(), "no value for parameter $2 parameters=1");
         assert_eq!(count(&gate::check("SELECT $3 + $1").unwrap()).unwrap(), 3);
     }
+
+    #[test]
+    fn question_marks_are_places_in_the_order_of_the_text() {
+        let values = ["a", "b", "c"].map(|value| Parameter::One(Some(value.to_owned()), None));
+        let text = written("SELECT x FROM t WHERE y = ? AND z = '?' /* ? */ ORDER BY ? LIMIT ?", &values).unwrap();
+        assert_eq!(text, "SELECT x FROM t WHERE y = 'a' AND z = '?' ORDER BY 'b' LIMIT 'c'");
+        let mixed = written("SELECT ?, $1", &values).unwrap_err();
+        assert!(mixed.to_string().contains("not both ways"), "{mixed}");
+    }
 }

@@ -47,7 +47,7 @@ async fn values(handle: &Bytes, columns: Vec<(&str, ArrayRef)>) -> Vec<FlightDat
 async fn a_prepared_statement_is_asked_with_one_value_after_the_other_until_it_is_closed() {
     let server = server();
     let mut anna = Client::of(&server, "anna");
-    let query = "SELECT value, $2 AS word FROM generate_series(1, 10) WHERE value > $1 ORDER BY value";
+    let query = "SELECT value, $2 AS word FROM generate_series(1, 10) WHERE value > CAST($1 AS BIGINT) ORDER BY value";
     let prepared = prepare(&mut anna, query).await.unwrap();
     let places = schema(prepared.parameter_schema);
     assert_eq!(places.fields().iter().map(|place| place.name().as_str()).collect::<Vec<_>>(), ["$1", "$2"]);
