@@ -21,6 +21,7 @@ mod demo;
 mod deploy;
 mod disk;
 mod docs;
+mod flight;
 mod focus;
 mod grafana;
 mod labels;

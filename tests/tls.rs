@@ -55,7 +55,7 @@ impl Identity {
 }
 
 /// Settings that name `cert.pem`, `key.pem` and, if wanted, `clients.pem` of the folder.
-fn settings(folder: &Path, clients: bool) -> String {
+pub fn settings(folder: &Path, clients: bool) -> String {
     let at = |name: &str| folder.join(name).display().to_string();
     let clients = if clients { format!("  client_ca: {}\n", at("clients.pem")) } else { String::new() };
     let text = format!("tls:\n  cert: {}\n  key: {}\n{clients}", at("cert.pem"), at("key.pem"));
