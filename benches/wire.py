@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""The PostgreSQL protocol beside PostgreSQL itself: a million rows to psql, and the time of a new connection.
+"""The protocols of SQL beside PostgreSQL itself: a million rows to psql and over Flight SQL, and the time of a new connection.
 
-    benches/wire.py rows          1,000,000 rows × 5 columns to psql, as a query and as a copy: rows per CPU second of either server
+    benches/wire.py rows          1,000,000 rows × 5 columns to psql, as a query and as a copy, and over Flight SQL to ADBC: rows per CPU second
     benches/wire.py connect       connect, SELECT 1, disconnect: without TLS and a password, and with both
 
 The rows are samples that came in by remote write; PostgreSQL has a table of what our server gives for the same query, in memory by then. CPU is
 user and system time of the server by the kernel's accounting: of PostgreSQL that of its first process and of the children it has seen end. Rounds
-alternate, and the first of each is not counted. Needs psql, PostgreSQL's server (apt-get install postgresql-15) and, for `connect`, psycopg and
-openssl. Program: STREAMGAUGE by environment, or target/release. What is started is stopped by its process id.
+alternate, and the first of each is not counted. PostgreSQL has no Flight SQL: that is beside its answer to psql. Needs psql, PostgreSQL's server
+(apt-get install postgresql-15) and, for Flight SQL, adbc-driver-flightsql and pyarrow; for `connect`, psycopg and openssl. Program: STREAMGAUGE by environment, or target/release. What is started is stopped by its process id.
 """
 
 import argparse, glob, os, shutil, socket, statistics, struct, subprocess, sys, tempfile, time
@@ -15,7 +15,7 @@ import argparse, glob, os, shutil, socket, statistics, struct, subprocess, sys, 
 from promql import STREAMGAUGE
 from rules import Server, bodies, labels
 
-PORT, PG_PORT, THEIR_PORT = 14300, 14301, 14302
+PORT, PG_PORT, THEIR_PORT, FLIGHT_PORT = 14300, 14301, 14302, 14303
 QUERY = "SELECT ts, metric, series_id, value, CAST(value AS DECIMAL(18, 3)) AS amount FROM samples WHERE metric = 'wire'"
 HERTZ = os.sysconf("SC_CLK_TCK")
 
@@ -32,6 +32,27 @@ def psql(port, *args, user="bench", database="streamgauge"):
     if done.returncode != 0:
         sys.exit(f"psql at {port}: {done.stderr[:500]}")
     return done.stdout
+
+
+def flight():
+    """Rows and seconds of the query over Flight SQL, batch by batch as psql reads them."""
+    import adbc_driver_flightsql.dbapi
+
+    begun = time.time()
+    with adbc_driver_flightsql.dbapi.connect(f"grpc://127.0.0.1:{FLIGHT_PORT}", autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute(QUERY)
+        count = sum(batch.num_rows for batch in cursor.fetch_record_batch())
+    assert count == 1_000_000, count
+    return time.time() - begun
+
+
+def has_flight():
+    try:
+        import adbc_driver_flightsql.dbapi, pyarrow  # noqa: F401
+    except ModuleNotFoundError as missing:
+        print(f"SKIPPED: {missing.name} is missing: pip install adbc-driver-flightsql adbc-driver-manager pyarrow")
+        return False
+    return True
 
 
 class Postgres:
@@ -65,7 +86,7 @@ class Postgres:
 
 def ours(work, settings=""):
     path = os.path.join(work, "streamgauge.yaml")
-    open(path, "w").write(f"pg: {{listen: '127.0.0.1:{PG_PORT}'}}\nsql: {{rows_max: 2000000}}\n{settings}")
+    open(path, "w").write(f"pg: {{listen: '127.0.0.1:{PG_PORT}'}}\nflight: {{listen: '127.0.0.1:{FLIGHT_PORT}'}}\nsql: {{rows_max: 2000000}}\n{settings}")
     return Server("streamgauge", work, path)
 
 
@@ -85,6 +106,7 @@ def rows(arguments, work):
         count = [psql(port, "-At", "-c", "SELECT count(*), sum(value) FROM samples WHERE metric = 'wire'").strip() for port in (PG_PORT, THEIR_PORT)]
         print(f"rows and their sum: {count[0]} and {count[1]}")
         servers = {"streamgauge": (PG_PORT, server.process.pid), "postgresql": (THEIR_PORT, peer.pid)}
+        theirs = {}
         ways = {"query": ["-c", QUERY, "-o", "/dev/null"], "copy": ["-c", f"\\copy ({QUERY}) TO '/dev/null'"]}
         for way, asked in ways.items():
             spent = {name: [] for name in servers}
@@ -101,6 +123,17 @@ def rows(arguments, work):
                 print(f"{way:6} {name:12} {used:6.2f} CPU s {wall:6.2f} s  {1_000_000 / used:12,.0f} rows per CPU s")
             used = {name: statistics.median(one for one, _ in rounds[1:]) for name, rounds in spent.items()}
             print(f"{way:6} rows per CPU s beside PostgreSQL: {used['postgresql'] / used['streamgauge']:.2f}")
+            theirs.setdefault(way, used["postgresql"])
+        if has_flight():
+            spent = []
+            for _ in range(arguments.rounds + 1):
+                before = cpu(server.process.pid)
+                wall = flight()
+                time.sleep(0.3)
+                spent.append((cpu(server.process.pid) - before, wall))
+            used, wall = (statistics.median(column) for column in zip(*spent[1:]))
+            print(f"flight streamgauge  {used:6.2f} CPU s {wall:6.2f} s  {1_000_000 / used:12,.0f} rows per CPU s")
+            print(f"flight rows per CPU s beside PostgreSQL's query: {theirs['query'] / used:.2f}")
     finally:
         server.stop()
         peer.stop()
@@ -161,7 +194,7 @@ def connect(arguments, work):
     open(tokens, "w").write(made.stdout[made.stdout.index("- name"):])
     settings = f"tls: {{cert: {cert}, key: {key}}}\nauth: {{tokens_file: {tokens}}}\n"
     path = os.path.join(work, "secure.yaml")
-    open(path, "w").write(f"pg: {{listen: '127.0.0.1:{PG_PORT}'}}\ndata_dir: {work}/secure\nlisten: 127.0.0.1:{PORT}\n{settings}")
+    open(path, "w").write(f"pg: {{listen: '127.0.0.1:{PG_PORT}'}}\nflight: {{listen: 'off'}}\ndata_dir: {work}/secure\nlisten: 127.0.0.1:{PORT}\n{settings}")
     log = open(os.path.join(work, "secure.log"), "w+")
     process = subprocess.Popen([STREAMGAUGE, "serve", "--config", path], stdout=log, stderr=log)
     try:

@@ -16,8 +16,8 @@ use crate::support::{
 
 /// Exit code of the script when a package is missing.
 const MISSING: i32 = 77;
-/// Ports of HTTP and of the PostgreSQL protocol.
-const PORTS: [u16; 2] = [4090, 4032];
+/// Ports of HTTP, of the PostgreSQL protocol, and of Flight SQL.
+const PORTS: [u16; 3] = [4090, 4032, 4033];
 const TOKENS: [(&str, &str); 2] =
     [("SEND_TOKEN", "0123456789abcdef0123456789abcdef"), ("READ_TOKEN", "fedcba9876543210fedcba9876543210")];
 
@@ -113,7 +113,7 @@ fn are_options_of_a_command(words: &[&str]) {
 #[test]
 fn the_image_opens_both_ports_and_is_nobody_in_particular() {
     let file = text("Dockerfile");
-    let exposed = format!("EXPOSE {} {}", PORTS[0], PORTS[1]);
+    let exposed = format!("EXPOSE {}", PORTS.map(|port| port.to_string()).join(" "));
     for line in ["USER 65532:65532", &exposed, "STOPSIGNAL SIGTERM"] {
         assert!(file.lines().any(|known| known == line), "{line}");
     }
@@ -149,7 +149,7 @@ fn the_compose_file_starts_servers_that_know_one_another() {
     let rules = deploy().join("rules");
     let settings = text("compose/streamgauge.yaml").replace("/etc/streamgauge/rules", rules.to_str().unwrap());
     let said = checked(&folder, &settings);
-    for part in ["0.0.0.0:4090", "0.0.0.0:4032", "prometheus: write, read", "grafana: read"] {
+    for part in ["0.0.0.0:4090", "0.0.0.0:4032", "0.0.0.0:4033", "prometheus: write, read", "grafana: read"] {
         assert!(said.contains(part), "{part} in\n{said}");
     }
 
