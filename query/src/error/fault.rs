@@ -168,7 +168,6 @@ mod tests {
         ("SELECT 1 = ARRAY[1]", Fault::UnknownFunction),
         ("SELECT time_bucket('1h', 5)", Fault::UnknownFunction),
         ("SELECT value FROM samples a, samples b", Fault::AmbiguousColumn),
-        ("SELECT 1 AS a, 2 AS a", Fault::DuplicateName),
         ("SELECT * FROM samples a JOIN samples a ON true", Fault::DuplicateName),
         ("WITH a AS (SELECT 1), a AS (SELECT 2) SELECT * FROM a", Fault::DuplicateName),
         ("SELECT value, count(*) FROM samples GROUP BY metric", Fault::Grouping),

@@ -13,8 +13,8 @@ use datafusion::sql::{
     sqlparser::{
         ast::{
             AccessExpr, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
-            Query, Select, SelectItem, Statement as Sql, TableAlias, TableAliasColumnDef, TableFactor, Value,
-            ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+            Query, Select, Statement as Sql, TableAlias, TableAliasColumnDef, TableFactor, Value, ValueWithSpan, Visit,
+            VisitMut, Visitor, VisitorMut,
         },
         dialect::GenericDialect,
         parser::Parser,

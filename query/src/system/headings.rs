@@ -308,7 +308,6 @@ mod tests {
             "t.b AS \"b 5\"",
             "(SELECT 2) AS \"?column? 8\"",
             "4 AS \"x 10\"",
-            "AS \"int4 11\"",
         ];
         for given in given {
             assert!(text.contains(given), "{given}: {text}");
