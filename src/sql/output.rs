@@ -154,12 +154,12 @@ pub(super) fn on_screen(answer: Rows<'_>, shape: Shape, expanded: Expanded, scre
     Ok(Shown { text: clean(&String::from_utf8_lossy(&bytes)), rows, is_cut })
 }
 
-/// A list of ours, whose last column says what the others are: in lines that fit.
+/// A list of ours, whose last column says what the others are: in lines that fit, if they can be made so.
 pub(super) fn listed(mut grid: Grid, expanded: Expanded, screen: Option<Screen>) -> Shown {
     if let Some(Screen { columns, .. }) = screen {
         grid.fold_last(columns);
     }
-    Shown::of(&grid, expanded, None)
+    Shown::of(&grid, expanded, screen)
 }
 
 /// All rows of an answer, as far as they can be laid out.
