@@ -152,7 +152,7 @@ def measure(server, pid, file, arguments):
 def demo(work):
     """A demo that is ready."""
     log = os.path.join(work, "demo.log")
-    command = [STREAMGAUGE, "demo", "--listen", f"127.0.0.1:{PORT}", "--pg-listen", f"127.0.0.1:{PG_PORT}"]
+    command = [STREAMGAUGE, "demo", "--listen", f"127.0.0.1:{PORT}", "--pg-listen", f"127.0.0.1:{PG_PORT}", "--flight-listen", "off"]
     process = subprocess.Popen(command, stdout=open(log, "w"), stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": work})
     while "What receivers are told:" not in open(log).read():
         if process.poll() is not None:
