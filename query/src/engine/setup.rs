@@ -54,6 +54,9 @@ pub(super) fn template(runtime: Arc<RuntimeEnv>) -> SessionState {
     options.sql_parser.collect_spans = true;
     options.sql_parser.parse_float_as_decimal = true;
     options.execution.time_zone = Some("UTC".to_owned());
+    // Of each sort, for the end of its merge. Plans of dashboards have dozens of sorts of a few rows, each in every partition; DataFusion's
+    // 10 MB for each would be all memory there is before a row is read.
+    options.execution.sort_spill_reservation_bytes = 1 << 20;
     options.execution.parquet.max_in_list_size = IN_LIST_MAX;
     // Each scan decides for itself; see `table`.
     options.execution.parquet.pushdown_filters = false;

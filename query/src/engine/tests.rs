@@ -98,6 +98,21 @@ async fn a_spill_folder_lets_a_sort_exceed_its_memory() {
     assert_eq!(rows(&engine, sql).await.unwrap(), [json!([3_000_000])]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_sorts_of_a_few_rows_need_no_room_for_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let spill_dir = Some(dir.path().to_owned());
+    let engine = Bench::new().engine_with(Config { memory_bytes: 64 << 20, spill_dir, ..Config::default() });
+    // As a dashboard's panels are asked: at the same time, each with sorts of its own.
+    let sort = |seed: u32| {
+        format!(
+            "SELECT max(n) AS n FROM (SELECT row_number() OVER (ORDER BY i * {seed} % 10007) AS n FROM generate_series(1, 20000) AS a(i))"
+        )
+    };
+    let sql = format!("SELECT sum(n) FROM ({})", (1..=20).map(sort).collect::<Vec<_>>().join(" UNION ALL "));
+    assert_eq!(rows(&engine, &sql).await.unwrap(), [json!([400_000])]);
+}
+
 #[tokio::test]
 async fn time_is_limited() {
     let engine = Bench::new().engine_with(Config { timeout_ms: 200, ..Config::default() });

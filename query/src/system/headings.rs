@@ -302,13 +302,8 @@ mod tests {
         let statement =
             gate::check("SELECT 1, 1, a, CAST(a AS VARCHAR), t.b, t.*, (SELECT 1), (SELECT 2), 3 AS x, 4 AS x FROM t");
         let text = statement.unwrap().to_string();
-        let given = [
-            "1 AS \"?column? 2\"",
-            "AS \"a 4\"",
-            "t.b AS \"b 5\"",
-            "(SELECT 2) AS \"?column? 8\"",
-            "4 AS \"x 10\"",
-        ];
+        let given =
+            ["1 AS \"?column? 2\"", "AS \"a 4\"", "t.b AS \"b 5\"", "(SELECT 2) AS \"?column? 8\"", "4 AS \"x 10\""];
         for given in given {
             assert!(text.contains(given), "{given}: {text}");
         }
