@@ -131,6 +131,8 @@ impl VisitorMut for Dialect {
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
                 if let Some(plain) = escaped_by_backslash(pattern, escape_char.as_ref()) {
                     (**pattern, *escape_char) = (text(&plain), None);
+                } else if let Some(computed) = computed_with_backslash(pattern, escape_char.as_ref()) {
+                    (**pattern, *escape_char) = (computed, None);
                 }
             }
             Expr::CompoundFieldAccess { root, access_chain } => {
@@ -327,6 +329,14 @@ fn escaped_by_backslash(pattern: &Expr, escape: Option<&ValueWithSpan>) -> Optio
         plain.push(char);
     }
     Some(plain)
+}
+
+/// The same of a pattern that is computed: what escapes is replaced when it is known; what is escaped by itself stands for itself.
+fn computed_with_backslash(pattern: &Expr, escape: Option<&ValueWithSpan>) -> Option<Expr> {
+    let Value::SingleQuotedString(escape) = &escape?.value else { return None };
+    let escape = escape.chars().next().filter(|escape| !['\\', '\''].contains(escape))?;
+    let doubled = format!("replace(replace({pattern}, '\\', '\\\\'), '{escape}{escape}', chr(1))");
+    parsed(&format!("replace(replace({doubled}, '{escape}', '\\'), chr(1), '{escape}')"))
 }
 
 /// The items of a list that is written as a text, `'{r,p}'`, cast or not.

@@ -42,11 +42,11 @@ const fn of(name: &'static str, gives: Gives) -> Function {
 
 /// What is computed of texts: of each argument as text, the result.
 type OfTexts = fn(&[Option<&str>]) -> Option<String>;
-const OF_TEXTS: [OfTexts; 6] = [quote_ident, format_type, current_setting, encoding, owner, size_pretty];
+const OF_TEXTS: [OfTexts; 7] = [quote_ident, format_type, current_setting, encoding, owner, size_pretty, type_number];
 
 const VERSION: &str = "PostgreSQL 15.0 (Streamgauge), read-only";
 
-static FUNCTIONS: [Function; 56] = [
+static FUNCTIONS: [Function; 57] = [
     of("_pg_expandarray", Gives::Null),
     of("col_description", Gives::Null),
     of("current_catalog", Gives::Text(views::CATALOG)),
@@ -101,6 +101,7 @@ static FUNCTIONS: [Function; 56] = [
     of("quote_ident", Gives::Row(0)),
     of("session_user", Gives::Text("streamgauge")),
     of("shobj_description", Gives::Null),
+    of("to_regtype", Gives::Row(6)),
     of("txid_current", Gives::Zero),
     of("version", Gives::Text(VERSION)),
 ];
@@ -248,6 +249,13 @@ fn encoding(args: &[Option<&str>]) -> Option<String> {
 
 fn owner(args: &[Option<&str>]) -> Option<String> {
     args.first().copied().flatten().map(|_| "streamgauge".to_owned())
+}
+
+/// The number of a type by its name; null if there is none, as drivers ask of extensions.
+fn type_number(args: &[Option<&str>]) -> Option<String> {
+    let name = args.first().copied().flatten()?.to_lowercase();
+    let name = name.rsplit('.').next().unwrap_or(&name);
+    types::NAMES.iter().find(|(_, short, long)| *short == name || *long == name).map(|(number, ..)| number.to_string())
 }
 
 fn size_pretty(args: &[Option<&str>]) -> Option<String> {
