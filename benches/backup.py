@@ -58,7 +58,8 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        command = streamgauge("serve", "--data-dir", data, "--listen", self.url.removeprefix("http://"), "--pg-listen", "off", "--flight-listen", "off")
+        address = self.url.removeprefix("http://")
+        command = streamgauge("serve", "--data-dir", data, "--listen", address, "--pg-listen", "off", "--flight-listen", "off")
         self.log = open(data.with_suffix(".log"), "ab")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         for _ in range(6000):

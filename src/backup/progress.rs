@@ -27,7 +27,7 @@ impl Progress {
     /// Prints, if it is time to.
     pub(crate) fn show(&self, Copied { files, bytes }: Copied) {
         let now_us = self.clock.now_us();
-        if now_us - self.shown_us.get() < PRINT_US {
+        if files.1 == 0 || now_us - self.shown_us.get() < PRINT_US {
             return;
         }
         self.shown_us.set(now_us);
