@@ -150,9 +150,11 @@ pub(super) fn functions_as_tables(select: &mut Select) {
         }
     }
     // A word without brackets, which planning takes for a column.
-    let is_user = |name: &Ident| name.quote_style.is_none() && name.value.eq_ignore_ascii_case("user");
+    let is_user = |call: &Function| {
+        matches!(call.args, FunctionArguments::None) && call.name.to_string().eq_ignore_ascii_case("user")
+    };
     outside(&mut select.projection, |expr| {
-        if matches!(expr, Expr::Identifier(name) if is_user(name))
+        if matches!(expr, Expr::Function(call) if is_user(call))
             && let Some(call) = expression("current_user()")
         {
             *expr = call;
