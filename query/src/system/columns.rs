@@ -3,7 +3,7 @@
 /// The tables, and their columns with types: `o` a number of an object, `i` 4 bytes, `h` 2 bytes, `l` 8 bytes, `f` a float of 4 bytes, `b`
 /// yes or no, `z` a time, `t` text, `a` a list of texts, `v` one of numbers of 2 bytes. `pg_database` has a column of
 /// version 16 too, for which its clients ask.
-pub(super) const COLUMNS: [(&str, &str); 37] = [
+pub(super) const COLUMNS: [(&str, &str); 38] = [
     ("pg_am", "oid:o amname:t amhandler:t amtype:t"),
     ("pg_attrdef", "oid:o adrelid:o adnum:h adbin:t"),
     (
@@ -61,6 +61,10 @@ pub(super) const COLUMNS: [(&str, &str); 37] = [
     ),
     ("pg_matviews", "schemaname:t matviewname:t matviewowner:t tablespace:t hasindexes:b ispopulated:b definition:t"),
     ("pg_namespace", "oid:o nspname:t nspowner:o nspacl:a"),
+    (
+        "pg_opclass",
+        "oid:o opcmethod:o opcname:t opcnamespace:o opcowner:o opcfamily:o opcintype:o opcdefault:b opckeytype:o",
+    ),
     ("pg_policy", "oid:o polname:t polrelid:o polcmd:t polpermissive:b polroles:t polqual:t polwithcheck:t"),
     (
         "pg_proc",

@@ -290,6 +290,13 @@ fn field(root: &Expr, chain: &[AccessExpr]) -> Option<Expr> {
 
 /// A relation by its name, or by its number.
 fn regclass(inner: &mut Expr) -> Option<Cast> {
+    if matches!(inner, Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) {
+        // A name that comes with the values: of the catalog, or a number.
+        let of = |(name, number): &(&str, u32)| format!("WHEN '{name}' THEN {number} ");
+        let cases: String = CATALOG.iter().map(of).collect();
+        let name = format!("replace(CAST({inner} AS VARCHAR), 'pg_catalog.', '')");
+        return Some(value(parsed(&format!("CASE {name} {cases} ELSE CAST({name} AS BIGINT) END"))?));
+    }
     let Some(name) = literal(inner) else { return Some(Cast::Type(DataType::Text)) };
     if name.parse::<u32>().is_ok() {
         return Some(value(parsed(&name)?));

@@ -22,6 +22,9 @@ use super::{
 /// Functions that give the items of a list as rows.
 const OF_LISTS: [&str; 3] = ["aclexplode", "pg_options_to_table", "unnest"];
 
+/// Function that gives the places of a list as rows, which planning does not know.
+const OF_PLACES: &str = "generate_subscripts";
+
 /// Tables of the catalog, as a statement sees them.
 pub(super) struct Nothing {
     /// Names of `WITH` queries, which hide them.
@@ -41,9 +44,14 @@ impl Nothing {
     pub fn in_select(&self, select: &mut Select) {
         let takes_all = self.is_of_select(select);
         outside(&mut select.projection, |expr| {
-            if query_of(expr).is_some_and(|query| takes_all || self.is_of(query))
-                && let Some(value) = empty(expr)
-            {
+            let value = match expr {
+                Expr::Function(call) if takes_all && call.name.to_string().eq_ignore_ascii_case(OF_PLACES) => {
+                    parsed("CAST(NULL AS BIGINT)")
+                }
+                _ if query_of(expr).is_some_and(|query| takes_all || self.is_of(query)) => empty(expr),
+                _ => None,
+            };
+            if let Some(value) = value {
                 *expr = value;
             }
         });
@@ -227,5 +235,8 @@ mod tests {
         let nothing =
             "SELECT (SELECT array_agg(t.typname) FROM pg_type t WHERE t.oid = ANY (p.polroles)) FROM pg_policy p";
         assert_eq!(rows(&engine, nothing).await.unwrap(), Vec::<Value>::new());
+        let places = "SELECT max(k.at) FROM (SELECT unnest(i.indkey) AS key, generate_subscripts(i.indkey, 1) AS at \
+                      FROM pg_constraint c JOIN pg_index i ON c.conindid = i.indexrelid) AS k";
+        assert_eq!(rows(&engine, places).await.unwrap(), [json!([null])]);
     }
 }
