@@ -12,7 +12,7 @@ use datafusion::{
         object_store::ObjectStoreUrl,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
-    optimizer::Analyzer,
+    optimizer::{Analyzer, Optimizer},
     prelude::SessionConfig,
 };
 
@@ -77,12 +77,15 @@ pub(super) fn template(runtime: Arc<RuntimeEnv>) -> SessionState {
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(decimal::Rule));
     rules.push(Arc::new(asof::Rule));
+    // Before what would put columns that are left out between a condition and its join.
+    let mut optimizers = Optimizer::new().rules;
+    optimizers.insert(0, Arc::new(asof::PushDown));
     SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_expr_planners(planners)
         .with_analyzer_rules(rules)
-        .with_optimizer_rule(Arc::new(asof::PushDown))
+        .with_optimizer_rules(optimizers)
         .with_query_planner(Arc::new(asof::Planner))
         .with_scalar_functions(scalar_functions.filter(|f| !UNBOUNDED.contains(&f.name())).collect())
         .with_physical_optimizer_rule(Arc::new(YieldInJoins))

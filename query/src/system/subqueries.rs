@@ -18,7 +18,7 @@ use datafusion::{
     sql::sqlparser::{
         ast::{
             Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByKind,
-            Query, Select, SelectItem, SetExpr, TableAliasColumnDef, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+            Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
         },
         dialect::GenericDialect,
         parser::Parser,
@@ -31,8 +31,6 @@ use crate::functions::is_among;
 
 /// Functions that are tables of one row in the place of one.
 const ONE_ROW: [&str; 3] = ["current_schemas", "parse_ident", "string_to_array"];
-/// Functions that are tables of one column here.
-const SERIES: [&str; 2] = ["generate_series", "range"];
 
 /// Names of aggregates.
 static AGGREGATES: LazyLock<HashSet<String>> = LazyLock::new(|| {
@@ -120,12 +118,11 @@ pub(super) fn is_aggregate(select: &Select) -> bool {
     select.having.is_some() || Visit::visit(&select.projection, &mut Aggregates(0)).is_break()
 }
 
-/// Functions in the place of tables as PostgreSQL has them: any one is a table of one column, which is called as the table is. Only where
-/// there is one that is no table here; elsewhere the names are DataFusion's, and are known.
+/// Functions in the place of tables that are none here, as PostgreSQL has them: tables of one column, which is called as the table is.
 pub(super) fn functions_as_tables(select: &mut Select) {
-    let called = |factor: &TableFactor, known: &[&str]| match factor {
+    let is_one_row = |factor: &TableFactor| match factor {
         TableFactor::Table { name, args: Some(_), alias: Some(_), .. } => {
-            known.iter().any(|known| name.to_string().eq_ignore_ascii_case(known))
+            ONE_ROW.iter().any(|known| name.to_string().eq_ignore_ascii_case(known))
         }
         _ => false,
     };
@@ -134,19 +131,14 @@ pub(super) fn functions_as_tables(select: &mut Select) {
         factors.push(&mut table.relation);
         factors.extend(table.joins.iter_mut().map(|join| &mut join.relation));
     }
-    if !factors.iter().any(|factor| called(factor, &ONE_ROW)) {
+    if !factors.iter().any(|factor| is_one_row(factor)) {
         return;
     }
     for factor in factors {
-        if called(factor, &ONE_ROW)
+        if is_one_row(factor)
             && let Some(derived) = one_row(factor)
         {
             *factor = derived;
-        } else if called(factor, &SERIES)
-            && let TableFactor::Table { alias: Some(alias), .. } = factor
-            && alias.columns.is_empty()
-        {
-            alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
         }
     }
     // A word without brackets, which planning takes for a column.

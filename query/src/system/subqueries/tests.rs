@@ -85,7 +85,7 @@ async fn functions_are_tables_as_postgresql_has_them() {
             json!([["public"]]),
         ),
         (format!("SELECT CASE WHEN s[1] = 'public' THEN user END FROM {path} AS s"), json!([["streamgauge"]])),
-        ("SELECT sum(value) FROM generate_series(1, 2) AS g".to_owned(), json!([[3]])),
+        ("SELECT sum(g) FROM generate_series(1, 2) AS g".to_owned(), json!([[3]])),
     ])
     .await;
 }
