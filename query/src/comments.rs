@@ -142,6 +142,8 @@ mod tests {
         let found = ask(&bench, places).await;
         assert_eq!((found[0].as_str(), found[3].as_str()), ("timestamp 1 - -", "value 4 53 -"), "{found:?}");
         assert_eq!(types::listed("Dictionary(Int32, Utf8)"), "text");
+        assert_eq!(types::listed("List(Utf8)"), "ARRAY");
+        assert_eq!(types::listed("List(Struct(\"of\": Utf8))"), "jsonb");
         assert_eq!(types::listed("Timestamp(Microsecond, None)"), "timestamp without time zone");
     }
 

@@ -189,7 +189,11 @@ pub(crate) fn listed(written: &str) -> &str {
         "Timestamp" if written.contains('"') => "timestamp with time zone",
         "Timestamp" => "timestamp without time zone",
         "Interval" | "Duration" => "interval",
-        "List" | "LargeList" | "FixedSizeList" | "ListView" | "LargeListView" => "ARRAY",
+        // As `list` has it.
+        "List" | "LargeList" | "FixedSizeList" | "ListView" | "LargeListView" => {
+            let is_nested = ["Map(", "Struct(", "Union(", "List("].iter().any(|of| written[bare.len()..].contains(of));
+            if is_nested { "jsonb" } else { "ARRAY" }
+        }
         "Map" | "Struct" | "Union" => "jsonb",
         "Dictionary" => written.split_once(", ").map_or(written, |(_, values)| listed(values.trim_end_matches(')'))),
         _ => written,
