@@ -295,7 +295,7 @@ fn regclass(inner: &mut Expr) -> Option<Cast> {
         let of = |(name, number): &(&str, u32)| format!("WHEN '{name}' THEN {number} ");
         let cases: String = CATALOG.iter().map(of).collect();
         let name = format!("replace(CAST({inner} AS VARCHAR), 'pg_catalog.', '')");
-        return Some(value(parsed(&format!("CASE {name} {cases} ELSE CAST({name} AS BIGINT) END"))?));
+        return Some(value(parsed(&format!("CASE {name} {cases} ELSE TRY_CAST({name} AS BIGINT) END"))?));
     }
     let Some(name) = literal(inner) else { return Some(Cast::Type(DataType::Text)) };
     if name.parse::<u32>().is_ok() {

@@ -9,8 +9,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SetExpr,
-    Statement as Sql, TableFactor, TableWithJoins, Value, Visit, Visitor,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, JoinOperator, ObjectName, ObjectNamePart, Query,
+    Select, SetExpr, Statement as Sql, TableFactor, TableWithJoins, Value, Visit, Visitor,
 };
 
 use super::{
@@ -46,7 +46,7 @@ impl Nothing {
         outside(&mut select.projection, |expr| {
             let value = match expr {
                 Expr::Function(call) if takes_all && call.name.to_string().eq_ignore_ascii_case(OF_PLACES) => {
-                    parsed("CAST(NULL AS BIGINT)")
+                    a_number(call)
                 }
                 _ if query_of(expr).is_some_and(|query| takes_all || self.is_of(query)) => empty(expr),
                 _ => None,
@@ -153,6 +153,12 @@ fn empty(expr: &Expr) -> Option<Expr> {
         }
         _ => None,
     }
+}
+
+/// A number of a list, and no constant: DataFusion takes a constant for an order that it then misses.
+fn a_number(call: &Function) -> Option<Expr> {
+    let FunctionArguments::List(args) = &call.args else { return None };
+    parsed(&format!("CAST(array_length({}) AS BIGINT)", args.args.first()?))
 }
 
 /// Is it a column of the catalog that has lists? All of them are NULL.
