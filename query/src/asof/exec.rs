@@ -1,6 +1,6 @@
 //! The operator: holds the right side, and lets the left one stream by.
 //!
-//! Rows of the left side stay in their order and in their partitions. The right side is read once, by whoever comes first; its rows and
+//! Rows of the left side stay in their partitions. The right side is read once, by whoever comes first; its rows and
 //! their places count against the memory of queries.
 
 use std::{fmt, sync::Arc};
@@ -151,10 +151,6 @@ impl ExecutionPlan for AsofJoinExec {
 
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
         InputDistributionRequirements::new(vec![Distribution::UnspecifiedDistribution, Distribution::SinglePartition])
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true, false]
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {

@@ -60,6 +60,10 @@ async fn joins_are_grouped_counted_joined_again_and_stand_in_brackets() {
         rows(&format!("SELECT x.load FROM (SELECT * FROM {join}) AS x WHERE x.since = 20 ORDER BY 1")).await,
         ["2", "3"]
     );
+    assert_eq!(
+        rows(&format!("SELECT at, load FROM {join} WHERE host = 'a' ORDER BY host, at DESC LIMIT 2")).await,
+        ["- 6", "30 3"]
+    );
     let twice = "SELECT load, d.version, e.version FROM (seen ASOF JOIN deployed AS d MATCH_CONDITION (at >= d.since) ON host = d.on_host) \
                  ASOF JOIN deployed AS e MATCH_CONDITION (at < e.since) ON host = e.on_host ORDER BY load LIMIT 2";
     assert_eq!(rows(twice).await, ["1 - v1", "2 v2 -"]);
