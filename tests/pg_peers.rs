@@ -173,6 +173,10 @@ async fn differences(ours: &Client, theirs: &Client) -> (Vec<String>, Vec<(&'sta
     let known = [numbers(ours).await, numbers(theirs).await];
     let (mut unlisted, mut gone, mut asked) = (Vec::new(), Vec::new(), 0);
     for (file, text) in FILES {
+        // What a client before has set.
+        for client in [ours, theirs] {
+            client.batch_execute("SET TimeZone TO 'UTC'").await.unwrap();
+        }
         for (at, statement) in text.split("-- @@").enumerate() {
             asked += 1;
             let listed: Vec<Differs> =
