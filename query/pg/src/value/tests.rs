@@ -77,7 +77,7 @@ fn exponents_are_written_as_postgresql_writes_them() {
         "-714704272472552.2",
     ];
     assert_eq!(texts(Arc::new(Float64Array::from(floats.to_vec()))), written);
-    let floats = [0.1, 1e6, 999_999.0, 1e-4, 1e-5, 1.234_567_1e9, f32::INFINITY, f32::MIN_POSITIVE];
+    let floats = [0.1, 1e6, 999_999.0, 1e-4, 1e-5, 1.234_567e9, f32::INFINITY, f32::MIN_POSITIVE];
     let written = ["0.1", "1e+06", "999999", "0.0001", "1e-05", "1.234567e+09", "Infinity", "1.1754944e-38"];
     assert_eq!(texts(Arc::new(Float32Array::from(floats.to_vec()))), written);
 }
