@@ -220,7 +220,7 @@ impl Raw {
         let data_dir = path(origin, required(origin, "data_dir", data_dir)?)?;
         let spill_dir = data_dir.join(SPILL);
         let alerting = required(origin, "alerting", alerting)?.validate(&data_dir, outside)?;
-        let billing = required(origin, "billing", billing)?.validate(&data_dir, outside)?;
+        let mut billing = required(origin, "billing", billing)?.validate(&data_dir, outside)?;
         telemetry::filter(&level.value).map_err(|error| Refused::at(origin, &level, error.to_string()))?;
         let (storage, retention_rules) = required(origin, "storage", storage)?.validate(
             origin,
@@ -231,7 +231,6 @@ impl Raw {
         let kept = |dataset: &schemas::Dataset| {
             storage.retention_days.get(dataset.name).copied().unwrap_or(dataset.retention_days)
         };
-        let mut billing = billing;
         billing.loads.kept_days = kept(schemas::costs());
         let kept_days = kept(schemas::samples());
         let remote_write = required(origin, "remote_write", remote_write)?.validate(origin, budget)?;
