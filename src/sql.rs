@@ -1,6 +1,6 @@
 //! The `sql` command: asks a running server, or reads a data folder by itself, and prints the rows.
 //!
-//! Called by `cli`. A statement of the command line or of stdin is answered, and that is all; at a terminal, [`shell`] takes one after
+//! Called by `cli`. A statement of the command line or of stdin is answered, and that is all; at a terminal, `shell` takes one after
 //! the other. Both ways print the same: a server writes with the code that is used here for a folder; tables are laid out here always.
 //! Not here: SQL (`query`), opening a data folder (`folder`).
 
