@@ -92,7 +92,7 @@ fn settings(folder: &Path, alertmanager: &Path, rules: &Path) -> String {
     format!(
         "data_dir: {}\n\
          # Small, so that the demo fits beside everything else.\n\
-         memory: 640MiB\n\
+         memory: 1GiB\n\
          storage: {{wal_segment_bytes: 16MiB}}\n\
          alerting:\n\
          \x20 config: {}\n\
