@@ -23,7 +23,7 @@ use datafusion::{
         parser::Statement,
         sqlparser::ast::{
             BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-            Ident, JoinConstraint, JoinOperator, ObjectName, Select, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+            Ident, JoinConstraint, JoinOperator, ObjectName, Select, TableFactor, TableWithJoins, VisitorMut,
         },
     },
 };
@@ -31,7 +31,7 @@ use datafusion::{
 pub(crate) use exec::Planner;
 pub(crate) use rule::{PushDown, Rule};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, statement};
 
 /// Marks the condition until types are settled. It is called by nobody, and no name that can be written without quotes.
 const MARK: &str = "asof match";
@@ -40,15 +40,8 @@ const MARK: &str = "asof match";
 ///
 /// # Errors
 /// `Invalid` if keys are written in a way that leaves no place for the mark.
-pub(crate) fn prepare(mut statement: &mut Statement) -> Result<()> {
-    while let Statement::Explain(explain) = statement {
-        statement = &mut explain.statement;
-    }
-    let Statement::Statement(sql) = statement else { return Ok(()) };
-    match sql.visit(&mut Joins) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+pub(crate) fn prepare(statement: &mut Statement) -> Result<()> {
+    statement::change(statement, &mut Joins)
 }
 
 /// The function that marks.

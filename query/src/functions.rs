@@ -33,7 +33,7 @@ use datafusion::{
 
 pub(crate) use tags::mandatory_tag;
 
-use crate::{Error, ErrorKind, Fault, Result};
+use crate::{Error, ErrorKind, Fault, Result, statement};
 
 /// Functions that are the same in every query, and stand-ins for those that need a query's tables.
 pub(crate) fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
@@ -48,11 +48,8 @@ pub(crate) fn windows() -> impl Iterator<Item = Arc<WindowUDF>> {
 }
 
 /// A session for a statement whose functions need tables; none if it needs no other.
-pub(crate) async fn bind(state: &SessionState, mut statement: &Statement) -> Result<Option<SessionState>> {
-    while let Statement::Explain(explain) = statement {
-        statement = &explain.statement;
-    }
-    let Statement::Statement(sql) = statement else { return Ok(None) };
+pub(crate) async fn bind(state: &SessionState, statement: &Statement) -> Result<Option<SessionState>> {
+    let Some(sql) = statement::asked(statement) else { return Ok(None) };
     if sql.visit(&mut NamesRates).is_continue() {
         return Ok(None);
     }

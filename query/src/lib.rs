@@ -36,6 +36,7 @@ mod raw;
 mod running;
 pub mod saved;
 mod series;
+mod statement;
 mod system;
 mod table;
 #[cfg(test)]

@@ -18,12 +18,12 @@ use datafusion::{
         parser::Statement,
         sqlparser::ast::{
             ExcludeSelectItem, Expr, Ident, JoinConstraint, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-            SetExpr, Statement as Sql, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+            SetExpr, TableFactor, TableWithJoins, VisitorMut,
         },
     },
 };
 
-use crate::{Error, ErrorKind, Fault, Position, Result};
+use crate::{Error, ErrorKind, Fault, Position, Result, statement};
 
 use scope::{Ctes, Layer, Schemas, constraint, layer_of, normal, outputs};
 
@@ -37,22 +37,8 @@ pub(crate) async fn resolve(state: &SessionState, statement: &mut Statement) -> 
         let columns = table.schema().fields().iter().map(|field| field.name().clone()).collect();
         schemas.insert(reference, columns);
     }
-    let mut sql = statement;
-    while let Statement::Explain(explain) = sql {
-        sql = &mut explain.statement;
-    }
-    match sql {
-        Statement::Statement(sql) => rename(sql, &schemas),
-        _ => Ok(()),
-    }
-}
-
-fn rename(statement: &mut Sql, schemas: &Schemas) -> Result<()> {
-    let mut names = Names { schemas, layers: Vec::new(), ctes: vec![HashMap::new()] };
-    match statement.visit(&mut names) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+    let mut names = Names { schemas: &schemas, layers: Vec::new(), ctes: vec![HashMap::new()] };
+    statement::change(statement, &mut names)
 }
 
 /// Walks a statement with the columns that can be seen at each place.

@@ -12,13 +12,13 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::sql::{
     parser::Statement,
     sqlparser::{
-        ast::{Array, Expr, LimitClause, Query, Statement as Sql, Value, Visit, VisitMut, Visitor, VisitorMut},
+        ast::{Array, Expr, LimitClause, Query, Value, Visit, Visitor, VisitorMut},
         dialect::GenericDialect,
         parser::Parser,
     },
 };
 
-use crate::{Error, ErrorKind, Fault, Result};
+use crate::{Error, ErrorKind, Fault, Result, statement};
 
 /// Most parameters of a query: what the wire can count.
 const PARAMETERS_MAX: usize = 65_535;
@@ -108,13 +108,9 @@ pub(crate) fn stated(statement: &Statement) -> BTreeMap<usize, String> {
         let Value::Placeholder(name) = &value.value else { return None };
         name.strip_prefix('$')?.parse().ok()
     }
-    let mut statement = statement;
-    while let Statement::Explain(explain) = statement {
-        statement = &explain.statement;
-    }
     let mut stated = Stated(BTreeMap::new());
-    if let Statement::Statement(sql) = statement {
-        let _ = Visit::visit(sql.as_ref(), &mut stated);
+    if let Some(sql) = statement::asked(statement) {
+        let _ = Visit::visit(sql, &mut stated);
     }
     stated.0
 }
@@ -147,15 +143,7 @@ pub fn sql_type(data_type: &DataType) -> Option<&'static str> {
 }
 
 fn visit(statement: &mut Statement, with: &mut dyn FnMut(usize, &mut Expr) -> Result<()>) -> Result<()> {
-    let mut sql = statement;
-    while let Statement::Explain(explain) = sql {
-        sql = &mut explain.statement;
-    }
-    let Statement::Statement(sql) = sql else { return Ok(()) };
-    match VisitMut::visit::<Places<'_>>(sql.as_mut() as &mut Sql, &mut Places(with)) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+    statement::change(statement, &mut Places(with))
 }
 
 struct Places<'a>(&'a mut dyn FnMut(usize, &mut Expr) -> Result<()>);

@@ -8,24 +8,17 @@ use std::ops::ControlFlow;
 use datafusion::sql::{
     parser::Statement,
     sqlparser::{
-        ast::{Expr, FunctionArg, FunctionArgExpr, TableFactor, Value, ValueWithSpan, Visit, Visitor},
+        ast::{Expr, FunctionArg, FunctionArgExpr, TableFactor, Value, ValueWithSpan, Visitor},
         tokenizer::Location,
     },
 };
 
 use super::NAMES;
-use crate::{Engine, Error, Position, Result};
+use crate::{Engine, Error, Position, Result, statement};
 
 /// Reads the expressions of all calls of a statement, which was read of `text`.
-pub(crate) fn check(engine: &Engine, mut statement: &Statement, text: &str) -> Result<()> {
-    while let Statement::Explain(explain) = statement {
-        statement = &explain.statement;
-    }
-    let Statement::Statement(sql) = statement else { return Ok(()) };
-    match sql.visit(&mut Calls { engine, text }) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+pub(crate) fn check(engine: &Engine, statement: &Statement, text: &str) -> Result<()> {
+    statement::look(statement, &mut Calls { engine, text })
 }
 
 struct Calls<'a> {

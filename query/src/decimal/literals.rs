@@ -16,28 +16,21 @@ use datafusion::{
         parser::Statement,
         sqlparser::ast::{
             CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-            UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+            UnaryOperator, Value, ValueWithSpan, VisitorMut,
         },
     },
 };
 
 use super::wide::{DIGITS_MAX, narrow, parse};
-use crate::{Error, ErrorKind, Fault, Position, Result};
+use crate::{Error, ErrorKind, Fault, Position, Result, statement};
 
 /// Functions whose value is one of their arguments, or a list of them.
 pub(super) const RETURN_AN_ARGUMENT: [&str; 8] =
     ["coalesce", "greatest", "ifnull", "least", "make_array", "nullif", "nvl", "nvl2"];
 
 /// Prepares the numbers of a statement.
-pub(crate) fn prepare(mut statement: &mut Statement) -> Result<()> {
-    while let Statement::Explain(explain) = statement {
-        statement = &mut explain.statement;
-    }
-    let Statement::Statement(sql) = statement else { return Ok(()) };
-    match sql.visit(&mut Numbers) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+pub(crate) fn prepare(statement: &mut Statement) -> Result<()> {
+    statement::change(statement, &mut Numbers)
 }
 
 /// The decimal that a number writes, with as few digits as it needs; `None` if it has none.

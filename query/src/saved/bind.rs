@@ -10,7 +10,7 @@ use std::{
 use datafusion::sql::{
     parser::Statement,
     sqlparser::{
-        ast::{Expr, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut},
+        ast::{Expr, Value, ValueWithSpan, Visit, Visitor, VisitorMut},
         dialect::GenericDialect,
         parser::Parser,
         tokenizer::Span,
@@ -18,28 +18,17 @@ use datafusion::sql::{
 };
 
 use super::invalid;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, statement};
 
 /// Puts values in place of all parameters.
 pub(crate) fn bind(statement: &mut Statement, values: &BTreeMap<String, Expr>) -> Result<()> {
-    let mut sql = statement;
-    while let Statement::Explain(explain) = sql {
-        sql = &mut explain.statement;
-    }
-    let Statement::Statement(sql) = sql else { return Ok(()) };
-    match sql.visit(&mut Binds(values)) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+    statement::change(statement, &mut Binds(values))
 }
 
 /// Names of all parameters.
-pub(super) fn placeholders(mut statement: &Statement) -> BTreeSet<String> {
-    while let Statement::Explain(explain) = statement {
-        statement = &explain.statement;
-    }
+pub(super) fn placeholders(statement: &Statement) -> BTreeSet<String> {
     let mut names = Names::default();
-    if let Statement::Statement(sql) = statement {
+    if let Some(sql) = statement::asked(statement) {
         let _ = sql.visit(&mut names);
     }
     names.0

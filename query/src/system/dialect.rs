@@ -13,8 +13,8 @@ use datafusion::sql::{
     sqlparser::{
         ast::{
             AccessExpr, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
-            Query, Select, Statement as Sql, TableAlias, TableAliasColumnDef, TableFactor, Value, ValueWithSpan, Visit,
-            VisitMut, Visitor, VisitorMut,
+            Query, Select, TableAlias, TableAliasColumnDef, TableFactor, Value, ValueWithSpan, Visit, VisitMut,
+            Visitor, VisitorMut,
         },
         dialect::GenericDialect,
         parser::Parser,
@@ -22,7 +22,7 @@ use datafusion::sql::{
 };
 
 use super::{headings, nothing::Nothing, subqueries};
-use crate::{types, views};
+use crate::{statement, types, views};
 
 /// Tables of the catalog that are named as numbers.
 const CATALOG: [(&str, u32); 8] = [
@@ -38,14 +38,10 @@ const CATALOG: [(&str, u32); 8] = [
 
 /// Translates a statement in place.
 pub(crate) fn translate(statement: &mut Statement) {
-    let mut sql = statement;
-    while let Statement::Explain(explain) = sql {
-        sql = &mut explain.statement;
-    }
-    if let Statement::Statement(sql) = sql {
-        let asks_catalog = Visit::visit(sql.as_ref(), &mut NamesCatalog).is_break();
+    if let Some(sql) = statement::asked_mut(statement) {
+        let asks_catalog = Visit::visit(sql, &mut NamesCatalog).is_break();
         let catalog = asks_catalog.then(|| Nothing::of(sql));
-        let _: ControlFlow<()> = VisitMut::visit(sql.as_mut() as &mut Sql, &mut Dialect { catalog });
+        let _: ControlFlow<()> = VisitMut::visit(sql, &mut Dialect { catalog });
     }
 }
 
