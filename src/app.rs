@@ -24,11 +24,9 @@ use ingest::{
     },
     remote_write::RemoteWrite,
 };
-use object_store::memory::InMemory;
 use prometheus::{IntCounter, IntGauge, Registry};
 use query::{Catalog, Engine};
-use schemas::Dataset;
-use storage::{Clock, Env, Probe, Random, Storage, View};
+use storage::{Clock, Env, Probe, Random, Storage};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::{JoinError, JoinHandle},
@@ -106,21 +104,21 @@ pub async fn serve(config: Config, beside: impl AsyncFnOnce(Reached) -> Result<(
             info!(signal = name, "stopping before the log was read: nothing is lost");
             return Ok(());
         }
-        ended = server.ended() => return Err(broken(ended)),
+        ended = server.ended() => return Err(broken("HTTP", ended)),
     };
     let rates = shared.rates().run();
     let _beside = Watches(vec![tokio::spawn(pull.run()), tokio::spawn(service.clone().run()), tokio::spawn(rates)]);
     let open = (auth.clone(), tls.clone());
     let pg = pg.map(|pg| pg.serve(engine.clone(), open, random.clone(), &registry)).transpose()?;
-    let flight = flight.map(|flight| flight.serve(engine, (auth, tls), random, &registry)).transpose()?;
+    let mut flight = flight.map(|flight| flight.serve(engine, (auth, tls), random, &registry)).transpose()?;
     let url = format!("{}/api/v1/write", reached.url);
     info!(url, "ready; to send metrics, give Prometheus `remote_write: [{{url: \"{url}\"}}]`");
 
     let mut done = Ok(());
     tokio::select! {
         name = signals.next() => info!(signal = name, "stopping; a second signal stops at once"),
-        ended = server.ended() => {
-            warn!(error = format!("{:#}", broken(ended)), "stopping: connections are no longer accepted");
+        error = closed(&mut server, flight.as_mut()) => {
+            warn!(error = format!("{error:#}"), "stopping: connections are no longer accepted");
         }
         ended = beside(reached) => done = ended,
     }
@@ -294,10 +292,8 @@ pub async fn check_queries(config: &Config) -> Result<()> {
     if config.query.queries.is_empty() {
         return Ok(());
     }
-    let views = |datasets: &[&'static Dataset]| datasets.iter().map(|dataset| Arc::new(View::empty(dataset))).collect();
-    let catalog = Catalog { store: Arc::new(InMemory::new()), datasets: schemas::all(), views: Arc::new(views) };
     let limits = query::Config { spill_dir: None, ..config.query.clone() };
-    let engine = Engine::new(limits, catalog, env().clock, &Registry::new())?;
+    let engine = Engine::new(limits, Catalog::empty(schemas::all()), env().clock, &Registry::new())?;
     engine.check_queries().await.map_err(folder::told).context("a saved query cannot be planned")
 }
 
@@ -345,11 +341,21 @@ fn crash_probe() -> Result<Probe> {
 type JoinTask = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Why the HTTP server ended, which it does not by itself.
-fn broken(ended: Result<std::io::Result<()>, JoinError>) -> anyhow::Error {
+/// Waits for a server to end by itself, which none does while all is well; and says how.
+async fn closed(http: &mut Serving, flight: Option<&mut Serving>) -> anyhow::Error {
+    let Some(flight) = flight else { return broken("HTTP", http.ended().await) };
+    tokio::select! {
+        ended = http.ended() => broken("HTTP", ended),
+        ended = flight.ended() => broken("Flight SQL", ended),
+    }
+}
+
+fn broken(what: &str, ended: Result<std::io::Result<()>, JoinError>) -> anyhow::Error {
+    let failed = || format!("the server of {what} failed");
     match ended {
-        Ok(Ok(())) => anyhow!("the HTTP server ended"),
-        Ok(Err(error)) => anyhow!(error).context("the HTTP server failed"),
-        Err(error) => anyhow!(error).context("the HTTP server failed"),
+        Ok(Ok(())) => anyhow!("the server of {what} ended"),
+        Ok(Err(error)) => anyhow!(error).context(failed()),
+        Err(error) => anyhow!(error).context(failed()),
     }
 }
 

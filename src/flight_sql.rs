@@ -66,7 +66,7 @@ impl Listener {
         let help = "Connections of Flight SQL refused because there were too many.";
         let refused = IntCounter::new("streamgauge_flight_connections_refused_total", help)?;
         registry.register(Box::new(refused.clone()))?;
-        let server = Server::new(engine, Arc::new(Tokens(auth)), Arc::new(move || random.bits()), registry)?;
+        let server = Server::new(engine, Arc::new(Tokens(auth)), random, registry)?;
         Ok(listen::serve(self.0, tls, server.router(), Seats::new(flight::CONNECTIONS_MAX, refused)))
     }
 }

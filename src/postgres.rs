@@ -91,7 +91,6 @@ impl Listener {
     ) -> Result<Serving> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let tls = tls.map(|tls| Arc::new(move || tls.get_inner()) as pg::Tls);
-        let random = Arc::new(move || random.bits());
         let server = Server::new(engine, (Arc::new(Tokens(auth)), tls), random, self.idle, registry)?;
         Ok(Serving { task: tokio::spawn(accept(listener, server.clone())), server })
     }

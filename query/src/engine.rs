@@ -22,7 +22,7 @@ use datafusion::{
     sql::parser::Statement,
 };
 use futures::StreamExt;
-use object_store::ObjectStore;
+use object_store::{ObjectStore, memory::InMemory};
 use roaring::RoaringBitmap;
 use schemas::Dataset;
 use storage::{Clock, View};
@@ -76,6 +76,15 @@ pub struct Catalog {
     pub datasets: Vec<&'static Dataset>,
     /// Gives the newest views of datasets, all of one moment, at once.
     pub views: Arc<Views>,
+}
+
+impl Catalog {
+    /// Tables of the datasets, without rows.
+    #[must_use]
+    pub fn empty(datasets: Vec<&'static Dataset>) -> Self {
+        let views = |of: &[&'static Dataset]| of.iter().map(|dataset| Arc::new(View::empty(dataset))).collect();
+        Self { store: Arc::new(InMemory::new()), datasets, views: Arc::new(views) }
+    }
 }
 
 /// Limits of queries.

@@ -56,3 +56,4 @@ pub use parameters::{Described, Parameter, sql_type};
 pub use promql::{Features, Query, Selector, Syntax, quoted};
 pub use running::Asking;
 pub use series::{Series, Wanted};
+pub use storage::Random;

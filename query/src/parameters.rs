@@ -42,6 +42,19 @@ impl Parameter {
         let fits = [0, 9, 18].iter().position(|known| *known >= scale);
         Self::One(Some(text), fits.filter(|_| digits <= 20).map(|fit| KNOWN[fit]))
     }
+
+    /// May a list have so many items?
+    ///
+    /// # Errors
+    /// `Invalid` if not: it is more than any list that a person or a page of a program asks for.
+    pub fn check_items(items: usize) -> Result<()> {
+        const ITEMS_MAX: usize = 10_000;
+        if items > ITEMS_MAX {
+            let message = format!("list has too many items items={items} items_max={ITEMS_MAX}");
+            return Err(Error::new(ErrorKind::Invalid, message).of(Fault::TooLarge));
+        }
+        Ok(())
+    }
 }
 
 /// What a query takes and gives.

@@ -58,10 +58,10 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts the newest that is installed, with a database `streamgauge` of a user of this name; none if there is no server.
+    /// Starts version 15, with a database `streamgauge` of a user of this name; none if it is not installed.
     pub fn start(folder: &Path) -> Option<Self> {
-        let versions = fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|entry| entry.path().join("bin"));
-        let programs = versions.filter(|programs| programs.join("initdb").is_file()).max()?;
+        let programs = Some(PathBuf::from("/usr/lib/postgresql/15/bin"));
+        let programs = programs.filter(|programs| programs.join("initdb").is_file())?;
         let data = folder.join("postgres");
         fs::create_dir(&data).expect("a folder");
         // It refuses to run as root.

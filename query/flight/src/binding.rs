@@ -7,17 +7,19 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     compute::cast,
     datatypes::DataType,
+    ipc::root_as_message,
     util::display::array_value_to_string,
 };
 use arrow_flight::{FlightData, decode::FlightRecordBatchStream, error::FlightError};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use prost::Message;
 use query::Parameter;
 use tokio::time::timeout;
 use tonic::Status;
 
 use crate::{
     failure,
-    limits::{ITEMS_MAX, VALUES_BYTES_MAX, VALUES_TIMEOUT},
+    limits::{VALUES_BYTES_MAX, VALUES_TIMEOUT},
     wire,
 };
 
@@ -49,14 +51,25 @@ async fn gather(
     let (mut gathered, mut bytes) = (Vec::new(), 0);
     while let Some(message) = messages.next().await.transpose()? {
         // A message without a body takes room as well.
-        bytes += message.data_header.len() + message.data_body.len() + size_of::<FlightData>();
+        bytes += message.encoded_len() + size_of::<FlightData>();
         if bytes > VALUES_BYTES_MAX {
             let message = format!("the values of the parameters are too large bytes_max={VALUES_BYTES_MAX}");
+            return Err(Status::invalid_argument(message));
+        }
+        // How much is in it would be the client's word, for which room is made before it is read.
+        if is_compressed(&message.data_header) {
+            let message = "values of parameters are not taken compressed: send them as they are";
             return Err(Status::invalid_argument(message));
         }
         gathered.push(message);
     }
     Ok(gathered)
+}
+
+fn is_compressed(header: &[u8]) -> bool {
+    let Ok(message) = root_as_message(header) else { return false };
+    let rows = message.header_as_record_batch().or_else(|| message.header_as_dictionary_batch()?.data());
+    rows.is_some_and(|rows| rows.compression().is_some())
 }
 
 /// The first value of a column.
@@ -77,10 +90,7 @@ fn parameter(column: &ArrayRef) -> Result<Parameter, Status> {
             });
         }
     };
-    if items.len() > ITEMS_MAX {
-        let message = format!("list has too many items items={} items_max={ITEMS_MAX}", items.len());
-        return Err(Status::invalid_argument(message));
-    }
+    Parameter::check_items(items.len()).map_err(|error| failure::status(&error))?;
     let items = normal(&items)?;
     let of = sql_type(items.data_type())?;
     Ok(Parameter::List((0..items.len()).map(|at| text(&items, at)).collect::<Result<_, _>>()?, of))
@@ -131,6 +141,7 @@ mod tests {
             ListArray, NullArray, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
         },
         datatypes::Int32Type,
+        ipc::{CompressionType, writer::IpcWriteOptions},
     };
     use arrow_flight::encode::FlightDataEncoderBuilder;
 
@@ -195,5 +206,24 @@ mod tests {
         let endless = stream::repeat_with(|| Ok(FlightData::default()));
         let refused = receive(Box::pin(endless)).await.unwrap_err();
         assert!(refused.message().contains("too large"), "{refused}");
+        let mut asked = 0;
+        let beside = stream::repeat_with(|| {
+            asked += 1;
+            Ok(FlightData { app_metadata: vec![0; 1 << 20].into(), ..FlightData::default() })
+        });
+        let refused = receive(Box::pin(beside)).await.unwrap_err();
+        assert!(refused.message().contains("too large"), "{refused}");
+        assert_eq!(asked, VALUES_BYTES_MAX >> 20, "what is beside the rows counts");
+    }
+
+    #[tokio::test]
+    async fn values_that_are_compressed_are_refused_before_they_are_read() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+        let batch = RecordBatch::try_from_iter([("x", column)]).unwrap();
+        let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).unwrap();
+        let encoder = FlightDataEncoderBuilder::new().with_options(options);
+        let messages = encoder.build(stream::iter([Ok(batch)])).map_err(Status::from);
+        let refused = receive(Box::pin(messages)).await.unwrap_err();
+        assert!(refused.message().contains("compressed"), "{refused}");
     }
 }

@@ -29,7 +29,7 @@ struct Admitted(User);
 
 impl Interceptor for Door {
     fn call(&mut self, mut call: Request<()>) -> Result<Request<()>, Status> {
-        let refused = match self.0.guard.admit(&call.metadata().clone().into_headers()) {
+        let refused = match self.0.guard.admit(call.metadata().as_ref()) {
             Ok(user) => {
                 call.extensions_mut().insert(Admitted(user));
                 return Ok(call);
@@ -51,7 +51,7 @@ pub(crate) fn user<T>(call: &Request<T>) -> User {
 
 /// Answers a handshake, without waiting for what else the client has to say: some wait for the answer first.
 pub(crate) fn shaken(server: &Inner, headers: &MetadataMap) -> Result<Response<Answers<HandshakeResponse>>, Status> {
-    let secret = server.guard.secret(&headers.clone().into_headers()).unwrap_or_else(|| ANYBODY.to_owned());
+    let secret = server.guard.secret(headers.as_ref()).unwrap_or_else(|| ANYBODY.to_owned());
     let bearer = MetadataValue::try_from(format!("Bearer {secret}"));
     let bearer = bearer.map_err(|_| Status::unauthenticated("a token has characters that no header can have"))?;
     let answer = HandshakeResponse { protocol_version: 0, payload: secret.into() };

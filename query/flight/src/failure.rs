@@ -20,12 +20,17 @@ pub(crate) fn status(error: &Error) -> Status {
         ErrorKind::Overloaded | ErrorKind::Unavailable => Code::Unavailable,
         ErrorKind::Internal => Code::Internal,
     };
-    let mut message = error.to_string();
-    message.truncate(message.floor_char_boundary(FAILURE_BYTES_MAX));
+    let mut message = cut(error.to_string());
     if let Some(place) = error.position.filter(|_| !message.contains("Line: ")) {
         message += &format!(" line={} column={}", place.line, place.column);
     }
     Status::new(code, message)
+}
+
+/// A message that fits into a header, whatever it repeats of what a client sent.
+fn cut(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(FAILURE_BYTES_MAX));
+    message
 }
 
 /// What would write.
@@ -44,12 +49,12 @@ pub(crate) fn no_transactions() -> Status {
 
 /// Something of the protocol that is not spoken.
 pub(crate) fn absent(what: &str) -> Status {
-    Status::unimplemented(format!("{what} not supported: ask in SQL, by GetFlightInfo or a prepared statement"))
+    Status::unimplemented(cut(format!("{what} not supported: ask in SQL, by GetFlightInfo or a prepared statement")))
 }
 
 /// Bytes that are no message.
 pub(crate) fn unreadable(error: impl std::fmt::Display) -> Status {
-    Status::invalid_argument(format!("no message of Flight SQL: {error}"))
+    Status::invalid_argument(cut(format!("no message of Flight SQL: {error}")))
 }
 
 /// Somebody ended the query.
@@ -59,7 +64,7 @@ pub(crate) fn canceled() -> Status {
 
 /// Rows cannot be made into messages.
 pub(crate) fn defect(error: impl std::fmt::Display) -> Status {
-    Status::internal(format!("the answer cannot be written: {error}"))
+    Status::internal(cut(format!("the answer cannot be written: {error}")))
 }
 
 /// What a call answers that met a defect.
@@ -88,5 +93,7 @@ mod tests {
     fn a_long_message_is_cut_at_a_character() {
         let long = status(&Error::new(ErrorKind::Invalid, "ö".repeat(FAILURE_BYTES_MAX)));
         assert_eq!(long.message().len(), FAILURE_BYTES_MAX);
+        assert_eq!(unreadable("x".repeat(1 << 20)).message().len(), FAILURE_BYTES_MAX);
+        assert_eq!(absent(&"x".repeat(1 << 20)).message().len(), FAILURE_BYTES_MAX);
     }
 }

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::{Router, http::HeaderMap};
 use prometheus::Registry;
-use query::Engine;
+use query::{Engine, Random};
 use tonic::service::{Routes, interceptor::InterceptedService};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -60,9 +60,6 @@ pub trait Guard: Send + Sync {
     /// The secret by which these headers show who it is, if they do.
     fn secret(&self, headers: &HeaderMap) -> Option<String>;
 }
-
-/// Gives 128 random bits.
-pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
 
 /// What calls are answered with. Cheap to clone.
 #[derive(Clone)]

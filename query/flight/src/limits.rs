@@ -12,8 +12,6 @@ pub(crate) const ROWS_BYTES_MAX: usize = 1 << 20;
 pub(crate) const VALUES_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// Time for them to come.
 pub(crate) const VALUES_TIMEOUT: Duration = Duration::from_secs(30);
-/// Items of a list that is a value; more than any list that a person or a page of a program asks for.
-pub(crate) const ITEMS_MAX: usize = 10_000;
 /// Prepared statements of all clients, and their bytes; when there are more, those go that were not used for the longest time.
 pub(crate) const PREPARED_MAX: (usize, usize) = (4_096, 32 << 20);
 /// A prepared statement that was not used for so long is forgotten. Clients that end without closing leave theirs behind.

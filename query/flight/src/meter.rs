@@ -1,6 +1,7 @@
 //! Counters of what is asked.
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry, Result};
+use tonic::Code;
 
 /// How a statement ended.
 const RESULTS: [&str; 3] = ["ok", "error", "canceled"];
@@ -62,13 +63,41 @@ impl Count {
         self.rows.inc_by(rows as u64);
     }
 
-    pub fn end(&mut self, is_good: bool) {
-        self.result = RESULTS[usize::from(!is_good)];
+    /// All rows were taken.
+    pub fn done(&mut self) {
+        self.result = RESULTS[0];
+    }
+
+    /// It failed, unless somebody ended it.
+    pub fn failed(&mut self, code: Code) {
+        if code != Code::Cancelled {
+            self.result = RESULTS[1];
+        }
     }
 }
 
 impl Drop for Count {
     fn drop(&mut self) {
         self.statements.with_label_values(&[self.result]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_that_somebody_ended_did_not_fail() {
+        let meter = Meter::register(&Registry::new()).unwrap();
+        for code in [None, Some(Code::Cancelled), Some(Code::Internal)] {
+            let mut count = meter.begin();
+            match code {
+                None => count.done(),
+                Some(code) => count.failed(code),
+            }
+        }
+        drop(meter.begin());
+        let counted = RESULTS.map(|result| meter.statements.with_label_values(&[result]).get());
+        assert_eq!(counted, [1, 1, 2], "and one that was left was canceled as well");
     }
 }

@@ -107,7 +107,7 @@ impl FlightService for Service {
             }
             Command::CommandPreparedStatementQuery(asked) => {
                 let Prepared { question, .. } = self.prepared(&asked, &user)?;
-                self.rows((self.0.random)(), user, question).await
+                self.rows(self.0.random.bits(), user, question).await
             }
             about => {
                 let batch = catalog::answer(&self.0.engine, about).await?;
@@ -123,9 +123,11 @@ impl FlightService for Service {
         let descriptor = descriptor.ok_or_else(|| failure::unreadable("the first one names no command"))?;
         match command(&descriptor.cmd)? {
             Command::CommandPreparedStatementQuery(asked) => {
-                let mut prepared = self.prepared(&asked, &user)?;
                 let messages = stream::iter(first.map(Ok)).chain(messages);
-                prepared.question.values = binding::receive(messages).await?.into();
+                let values = binding::receive(messages).await?;
+                // Looked up once they are there: meanwhile it may have been closed.
+                let mut prepared = self.prepared(&asked, &user)?;
+                prepared.question.values = values.into();
                 self.keep(handle(&asked.prepared_statement_handle)?, user, prepared);
                 let result = DoPutPreparedStatementResult { prepared_statement_handle: None };
                 let result = PutResult { app_metadata: result.encode_to_vec().into() };
@@ -176,7 +178,7 @@ impl Service {
 
     /// A ticket for an answer.
     fn ticket(&self, user: User, question: Question) -> Bytes {
-        let (handle, bytes) = ((self.0.random)(), question.bytes());
+        let (handle, bytes) = (self.0.random.bits(), question.bytes());
         self.0.statements.tickets.put(handle, (user, Instant::now()), (question, bytes));
         let ticket = TicketStatementQuery { statement_handle: handle.to_be_bytes().to_vec().into() };
         ticket.as_any().encode_to_vec().into()
@@ -209,7 +211,7 @@ impl Service {
             () = run.canceled() => Err(failure::canceled()),
             answer = engine.sql_with(&question.text, &question.values) => answer.map_err(|error| failure::status(&error)),
         };
-        let answer = answer.inspect_err(|_| count.end(false))?;
+        let answer = answer.inspect_err(|status| count.failed(status.code()))?;
         let schema = wire::plain_schema(&answer.schema);
         let rows = Rows { answer, run, count };
         let messages = wire::messages(schema, stream::unfold(Some(rows), Rows::next));
@@ -231,11 +233,11 @@ impl Rows {
                 Some((Ok(batch), Some(rows)))
             }
             Some(Err(status)) => {
-                rows.count.end(false);
+                rows.count.failed(status.code());
                 Some((Err(status), None))
             }
             None => {
-                rows.count.end(true);
+                rows.count.done();
                 None
             }
         }

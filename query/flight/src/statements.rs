@@ -112,10 +112,12 @@ impl<T: Clone> Kept<T> {
     }
 
     /// Something that is not kept any longer.
-    pub fn take(&self, handle: Handle, owner: (&User, Instant)) -> Option<T> {
-        let value = self.get(handle, owner)?;
-        self.shelf.lock().remove(handle);
-        Some(value)
+    pub fn take(&self, handle: Handle, (owner, now): (&User, Instant)) -> Option<T> {
+        let mut shelf = self.shelf.lock();
+        let thing = shelf.things.get(&handle).filter(|thing| thing.owner == *owner)?;
+        let value = (now.duration_since(thing.used) <= self.age_max).then(|| thing.value.clone());
+        shelf.remove(handle);
+        value
     }
 }
 

@@ -18,8 +18,8 @@ use arrow_flight::{
 use axum::{Router, http::HeaderMap};
 use futures::{TryStreamExt, stream};
 use prost::Message;
-use query::{Catalog, Config, Engine};
-use storage::{Clock, View};
+use query::{Catalog, Config, Engine, Random};
+use storage::Clock;
 use tonic::{Code, Request, Status};
 
 use crate::{Guard, Refused, Server, User};
@@ -42,16 +42,11 @@ impl Guard for Door {
 }
 
 pub(super) fn server() -> Server {
-    let catalog = Catalog {
-        store: Arc::new(object_store::memory::InMemory::new()),
-        datasets: schemas::all(),
-        views: Arc::new(|datasets| datasets.iter().map(|dataset| Arc::new(View::empty(dataset))).collect()),
-    };
     let registry = prometheus::Registry::new();
     let clock = Clock::new(|| 1_795_305_600_000_000);
-    let engine = Engine::new(Config::default(), catalog, clock, &registry).unwrap();
+    let engine = Engine::new(Config::default(), Catalog::empty(schemas::all()), clock, &registry).unwrap();
     let next = AtomicU64::new(1);
-    let random = Arc::new(move || u128::from(next.fetch_add(1, Ordering::Relaxed)));
+    let random = Random::new(move || u128::from(next.fetch_add(1, Ordering::Relaxed)));
     Server::new(engine, Arc::new(Door), random, &registry).unwrap()
 }
 

@@ -24,7 +24,7 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use prometheus::Registry;
-use query::Engine;
+use query::{Engine, Random};
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -71,9 +71,6 @@ pub trait Guard: Send + Sync {
 /// Gives the newest settings of TLS.
 pub type Tls = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 
-/// Gives 128 random bits.
-pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
-
 /// What connections are served with. Cheap to clone.
 #[derive(Clone)]
 pub struct Server(Arc<Inner>);
@@ -105,7 +102,7 @@ impl Server {
         idle: Duration,
         registry: &Registry,
     ) -> prometheus::Result<Self> {
-        let secret = random().to_be_bytes();
+        let secret = random.bits().to_be_bytes();
         let meter = Meter::register(registry)?;
         let (keys, stopping) = (Keys::default(), CancellationToken::new());
         let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));

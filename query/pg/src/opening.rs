@@ -74,7 +74,7 @@ pub(crate) async fn open(server: &Inner, socket: Box<dyn Socket>, is_near: bool)
                 return Ok(None);
             };
             channel.out.message(b'R', |out| out.put_u32(0));
-            let [a, b, c, d, ..] = (server.random)().to_be_bytes();
+            let [a, b, c, d, ..] = server.random.bits().to_be_bytes();
             let secret = u32::from_be_bytes([a, b, c, d]);
             Ok(Some(Opened { channel, key: server.keys.make(secret), user, seat, options }))
         }
@@ -233,7 +233,7 @@ async fn scram(server: &Inner, channel: &mut Channel, verifier: Verifier) -> Res
     }
     // The length of what follows, which is all that is left.
     body.u32().map_err(Ended::Wrong)?;
-    let (exchange, challenge) = Exchange::begin(verifier, &body.0, (server.random)()).ok_or_else(wrong)?;
+    let (exchange, challenge) = Exchange::begin(verifier, &body.0, server.random.bits()).ok_or_else(wrong)?;
     channel.out.message(b'R', |out| {
         out.put_u32(11);
         out.bytes(challenge.as_bytes());

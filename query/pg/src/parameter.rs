@@ -14,9 +14,6 @@ use crate::{
     value::{EPOCH_DAYS, EPOCH_US},
 };
 
-/// Most items of a list; more than any list that a person or a page of a program asks for.
-const ITEMS_MAX: usize = 10_000;
-
 /// Reads a value of a type; zero is a type that nobody stated.
 pub(crate) fn read(value: Option<&Bytes>, oid: Oid, is_binary: bool) -> Result<Parameter, Failure> {
     if let Some(item) = types::element(oid) {
@@ -158,10 +155,7 @@ fn binary_list(mut value: Bytes, item: Oid) -> Result<Vec<Option<String>>, Failu
 }
 
 fn check_items(count: usize) -> Result<(), Failure> {
-    if count > ITEMS_MAX {
-        return Err(Failure::new("54000", format!("list has too many items items={count} items_max={ITEMS_MAX}")));
-    }
-    Ok(())
+    Parameter::check_items(count).map_err(|error| Failure::of(&error, ""))
 }
 
 /// `{a,"b c",NULL}`.

@@ -13,8 +13,8 @@ use std::{
     time::Duration,
 };
 
-use query::{Catalog, Config, Engine};
-use storage::{Clock, View};
+use query::{Catalog, Config, Engine, Random};
+use storage::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use crate::{Access, Guard, Server, scram::Verifier};
@@ -45,16 +45,11 @@ impl Guard for Door {
 }
 
 pub(super) fn server(door: Option<(&'static str, Access)>) -> Server {
-    let catalog = Catalog {
-        store: Arc::new(object_store::memory::InMemory::new()),
-        datasets: schemas::all(),
-        views: Arc::new(|datasets| datasets.iter().map(|dataset| Arc::new(View::empty(dataset))).collect()),
-    };
     let registry = prometheus::Registry::new();
     let clock = Clock::new(|| 1_795_305_600_000_000);
-    let engine = Engine::new(Config::default(), catalog, clock, &registry).unwrap();
+    let engine = Engine::new(Config::default(), Catalog::empty(schemas::all()), clock, &registry).unwrap();
     let next = AtomicU64::new(1);
-    let random = Arc::new(move || u128::from(next.fetch_add(1, Ordering::Relaxed)) << 96);
+    let random = Random::new(move || u128::from(next.fetch_add(1, Ordering::Relaxed)) << 96);
     Server::new(engine, (Arc::new(Door(door)), None), random, Duration::from_secs(60), &registry).unwrap()
 }
 

@@ -82,7 +82,7 @@ impl Service {
             dataset_schema: wire::schema_bytes(&schema)?,
             parameter_schema: if places.fields().is_empty() { Bytes::new() } else { wire::schema_bytes(&places)? },
         };
-        let handle = (self.0.random)();
+        let handle = self.0.random.bits();
         let question = Question { text: asked.query.into(), values: Arc::from([]) };
         self.keep(handle, user, Prepared { question, schema });
         Ok(ActionCreatePreparedStatementResult {
